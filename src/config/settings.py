@@ -8,19 +8,19 @@ Use cases receive plain values; only ``bootstrap`` and ``main`` modules read thi
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from decimal import Decimal
-from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from src.shared.domain.errors import SettingsInvalid
 
+Environment = Literal["twin", "paper", "live"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 PositiveFloat = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 
@@ -56,7 +56,9 @@ class DatabaseSettings(_Component):
     )
     pool_size: int = Field(5, ge=1, le=100, description="Connections a process keeps open.")
     connect_timeout_seconds: int = Field(5, ge=1, le=120, description="Wait for a connection.")
-    statement_timeout_seconds: PositiveFloat = Field(60.0, description="A statement that runs longer is ended.")
+    statement_timeout_seconds: PositiveFloat = Field(
+        60.0, description="A statement that runs longer is ended."
+    )
 
 
 class RedisSettings(_Component):
@@ -73,7 +75,9 @@ class OrchestratorSettings(_Component):
 
     model_config = SettingsConfigDict(env_prefix="TRADEWINDS_PREFECT_")
 
-    api_url: str | None = Field(None, description="An external Prefect API, …/api; empty: the embedded server.")
+    api_url: str | None = Field(
+        None, description="An external Prefect API, …/api; empty: the embedded server."
+    )
     database_url: SecretStr | None = Field(
         None, description="postgresql+asyncpg://… for the Prefect server; empty: embedded PostgreSQL."
     )
@@ -86,18 +90,24 @@ class BrokerSettings(_Component):
 
     model_config = SettingsConfigDict(env_prefix="TRADEWINDS_ALPACA_")
 
-    environment: Literal["twin", "paper", "live"] | None = Field(
+    environment: Environment | None = Field(
         None, description="twin, paper or live; empty: paper when keys are set, else twin."
     )
-    api_key: SecretStr | None = Field(None, description="Alpaca key id (paper keys start with PK, live with AK).")
+    api_key: SecretStr | None = Field(
+        None, description="Alpaca key id (paper keys start with PK, live with AK)."
+    )
     secret_key: SecretStr | None = Field(None, description="Alpaca secret key.")
     base_url: str | None = Field(None, description="Trading API; empty: the one that fits the environment.")
-    data_url: str | None = Field(None, description="Market data API; empty: the one that fits the environment.")
+    data_url: str | None = Field(
+        None, description="Market data API; empty: the one that fits the environment."
+    )
     feed: Literal["iex", "sip"] = Field("iex", description="Market data feed your Alpaca plan allows.")
     live_armed: str = Field("", description=f"Must be '{LIVE_ARMING_PHRASE}' before live orders are sent.")
     connect_timeout_seconds: PositiveFloat = Field(3.0, description="Wait for a connection to Alpaca.")
     read_timeout_seconds: PositiveFloat = Field(10.0, description="Wait for an answer from Alpaca.")
-    requests_per_minute: int = Field(180, ge=1, le=10000, description="Own limit; Alpaca's is 200 an account.")
+    requests_per_minute: int = Field(
+        180, ge=1, le=10000, description="Own limit; Alpaca's is 200 an account."
+    )
 
 
 class StrategySettings(_Component):
@@ -127,20 +137,30 @@ class RiskSettings(_Component):
     model_config = SettingsConfigDict(env_prefix="TRADEWINDS_RISK_")
 
     trading_enabled: bool = Field(True, description="Off: no entries at all.")
-    bootstrap_fraction: Fraction = Field(0.02, description="Fraction of equity until kelly_min_trades are closed.")
+    bootstrap_fraction: Fraction = Field(
+        0.02, description="Fraction of equity until kelly_min_trades are closed."
+    )
     kelly_min_trades: int = Field(20, ge=2, description="Closed trades before Kelly sizing starts.")
     kelly_lookback_trades: int = Field(100, ge=2, description="Closed trades Kelly looks back on.")
     kelly_max_fraction: Fraction = Field(0.24, description="Upper clamp of the Kelly fraction.")
     max_leg_fraction: Fraction = Field(0.12, description="Cap of one leg's notional as a fraction of equity.")
-    max_ratio_error: Fraction = Field(0.05, description="Most that whole shares may move the ratio from beta.")
+    max_ratio_error: Fraction = Field(
+        0.05, description="Most that whole shares may move the ratio from beta."
+    )
     max_open_pairs: int = Field(10, ge=1, description="Pair trades open at once.")
     max_gross_fraction: PositiveFloat = Field(1.5, description="Gross exposure as a fraction of equity.")
     max_net_fraction: PositiveFloat = Field(0.5, description="Absolute net exposure as a fraction of equity.")
-    max_symbol_fraction: PositiveFloat = Field(0.25, description="Gross in one symbol as a fraction of equity.")
-    max_correlation: Fraction = Field(0.85, description="Correlation guard against legs held or just approved.")
+    max_symbol_fraction: PositiveFloat = Field(
+        0.25, description="Gross in one symbol as a fraction of equity."
+    )
+    max_correlation: Fraction = Field(
+        0.85, description="Correlation guard against legs held or just approved."
+    )
     max_orders_per_minute: int = Field(60, ge=1, description="Orders sent in one minute.")
     max_orders_per_day: int = Field(500, ge=1, description="Orders sent in one New York day.")
-    max_daily_loss_fraction: Fraction = Field(0.03, description="Loss since the day's first equity that stops entries.")
+    max_daily_loss_fraction: Fraction = Field(
+        0.03, description="Loss since the day's first equity that stops entries."
+    )
     max_drawdown_fraction: Fraction = Field(0.05, description="Drawdown from peak that halts entries.")
 
 
@@ -153,7 +173,9 @@ class ExecutionSettings(_Component):
     poll_seconds: PositiveFloat = Field(0.5, description="Pause between looks at a working order.")
     unknown_lookups: int = Field(3, ge=3, description="'Not found' answers needed to believe 'not placed'.")
     unknown_window_seconds: PositiveFloat = Field(30.0, description="…spread over at least this long.")
-    leg_tolerance: Fraction = Field(0.05, description="Deviation of the filled legs' ratio that counts as whole.")
+    leg_tolerance: Fraction = Field(
+        0.05, description="Deviation of the filled legs' ratio that counts as whole."
+    )
 
 
 class TwinSettings(_Component):
@@ -170,5 +192,153 @@ class LoggingSettings(_Component):
 
     model_config = SettingsConfigDict(env_prefix="TRADEWINDS_LOG_")
 
-    level: Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level shown.")
+    level: Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least level shown."
+    )
     retention_days: int = Field(30, ge=1, description="Days a rotated JSON log file is kept.")
+
+
+C = TypeVar("C", bound=_Component)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All components, read once by a ``main`` or ``bootstrap`` module."""
+
+    stack: StackSettings
+    database: DatabaseSettings
+    redis: RedisSettings
+    orchestrator: OrchestratorSettings
+    broker: BrokerSettings
+    strategy: StrategySettings
+    risk: RiskSettings
+    execution: ExecutionSettings
+    twin: TwinSettings
+    logging: LoggingSettings
+
+    @property
+    def home(self) -> Path:
+        """The state folder as an absolute path."""
+        return self.stack.home.expanduser().resolve()
+
+    @property
+    def environment(self) -> Environment:
+        """twin, paper or live: as set, else paper when Alpaca keys are set, else twin."""
+        if self.broker.environment is not None:
+            return self.broker.environment
+        return "paper" if self.broker.api_key is not None else "twin"
+
+    @property
+    def broker_url(self) -> str:
+        """Base URL of the trading API for this environment."""
+        default = {"twin": self.twin_url, "paper": PAPER_URL, "live": LIVE_URL}[self.environment]
+        return self.broker.base_url or default
+
+    @property
+    def data_url(self) -> str:
+        """Base URL of the market data API for this environment."""
+        return self.broker.data_url or (self.twin_url if self.environment == "twin" else DATA_URL)
+
+    @property
+    def twin_url(self) -> str:
+        """Where the offline twin listens."""
+        return f"http://127.0.0.1:{self.stack.twin_port}"
+
+    @property
+    def prefect_api_url(self) -> str:
+        """The Prefect API that flows, workers and commands talk to."""
+        return self.orchestrator.api_url or f"http://127.0.0.1:{self.stack.prefect_port}/api"
+
+
+@dataclass(frozen=True)
+class SettingOrigin:
+    """One setting as `tradewinds doctor` shows it: variable, shown value, where it came from, meaning."""
+
+    variable: str
+    value: str
+    source: Literal["environment", "env file", "default"]
+    meaning: str
+
+
+def env_file() -> Path:
+    """Name the file that settings are read from besides the environment."""
+    return Path(os.environ.get("TRADEWINDS_ENV_FILE", ".env"))
+
+
+def load_settings() -> Settings:
+    """Read every component from the environment and the env file.
+
+    Raises:
+        SettingsInvalid: a value is out of its bounds or of the wrong type; the message names the variable.
+    """
+    settings = Settings(
+        stack=_load(StackSettings),
+        database=_load(DatabaseSettings),
+        redis=_load(RedisSettings),
+        orchestrator=_load(OrchestratorSettings),
+        broker=_load(BrokerSettings),
+        strategy=_load(StrategySettings),
+        risk=_load(RiskSettings),
+        execution=_load(ExecutionSettings),
+        twin=_load(TwinSettings),
+        logging=_load(LoggingSettings),
+    )
+    _check_together(settings)
+    return settings
+
+
+def describe(settings: Settings) -> Iterator[SettingOrigin]:
+    """Say for every setting what it is, where it came from and what it means. Secrets are masked."""
+    from_file = dotenv_values(env_file()) if env_file().is_file() else {}
+    for field in fields(Settings):
+        component = getattr(settings, field.name)
+        for name, info in type(component).model_fields.items():
+            variable = f"{type(component).model_config['env_prefix']}{name}".upper()
+            yield SettingOrigin(
+                variable,
+                _shown(getattr(component, name)),
+                _source(variable, from_file),
+                info.description or "",
+            )
+
+
+def _load(component: type[C]) -> C:
+    try:
+        return component(_env_file=env_file())
+    except ValidationError as error:
+        first = error.errors()[0]
+        variable = f"{component.model_config['env_prefix']}{'_'.join(map(str, first['loc']))}".upper()
+        raise SettingsInvalid(
+            f"{variable}: {first['msg']}. Correct it in the environment or {env_file()}."
+        ) from None
+
+
+def _check_together(settings: Settings) -> None:
+    strategy = settings.strategy
+    if not strategy.exit_z < strategy.entry_z < strategy.stop_z:
+        raise SettingsInvalid(
+            "TRADEWINDS_STRATEGY_EXIT_Z, _ENTRY_Z and _STOP_Z must rise in this order; "
+            f"they are {strategy.exit_z}, {strategy.entry_z}, {strategy.stop_z}."
+        )
+    if (settings.broker.api_key is None) != (settings.broker.secret_key is None):
+        raise SettingsInvalid(
+            "Set both TRADEWINDS_ALPACA_API_KEY and TRADEWINDS_ALPACA_SECRET_KEY, or neither."
+        )
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return "set (hidden)"
+    return "" if value is None else str(value)
+
+
+def _source(
+    variable: str, from_file: Mapping[str, str | None]
+) -> Literal["environment", "env file", "default"]:
+    if os.environ.get(variable):
+        return "environment"
+    return (
+        "env file"
+        if any(key.upper() == variable and value for key, value in from_file.items())
+        else "default"
+    )
