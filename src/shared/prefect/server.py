@@ -1,4 +1,4 @@
-"""Starts the Prefect server in the foreground, after checks that would otherwise fail in a page of traceback."""
+"""Starts the Prefect server in the foreground, after checks that would else fail in a page of traceback."""
 
 from __future__ import annotations
 

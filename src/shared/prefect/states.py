@@ -1,7 +1,7 @@
 """How a flow ends without failing, and which errors a task tries again.
 
-A flow with nothing to do is ``Completed`` under a name that says why. People read it; code never does, for the
-truth about trades is in PostgreSQL.
+A flow with nothing to do is ``Completed`` under a name that says why. People read it; code never does, for
+the truth about trades is in PostgreSQL.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """prefect.yaml, the one list of deployments, read and checked before any server is asked.
 
 The schema is Prefect's own, so that ``prefect --no-prompt deploy --all`` reads the same file; what Prefect
-would accept in silence (an unknown key, a cron in a time zone nobody named) is refused here, one line for each
-mistake.
+would accept in silence (an unknown key, a cron in a time zone nobody named) is refused here, one line for
+each mistake.
 """
 
 from __future__ import annotations

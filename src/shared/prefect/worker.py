@@ -39,9 +39,9 @@ class DrainingWorker(ProcessWorker):
     draining = False
 
     @classmethod
-    def __dispatch_key__(cls) -> str | None:
-        # Not to be found by type: "process" stays Prefect's own worker.
-        return None
+    def __dispatch_key__(cls) -> str:
+        # Its pools are of type "process", but in Prefect's registry that name stays Prefect's own worker.
+        return "tradewinds-process"
 
     @property
     def busy(self) -> int:
