@@ -69,7 +69,7 @@ class SqlTradeStore:
     def add_trade(self, trade: PairTrade) -> bool:
         """Insert a trade; False when the pair had one in this slot, or has one open."""
         statement = insert(pair_trade).values(**_trade_row(trade)).on_conflict_do_nothing()
-        return self._connection.execute(statement).rowcount == 1
+        return self._connection.execute(statement.returning(pair_trade.c.pair_trade_id)).first() is not None
 
     def save_trade(self, trade: PairTrade) -> None:
         """Write a trade that moved on by one version. Raises Transient when somebody else moved it first."""
@@ -127,7 +127,8 @@ class SqlTradeStore:
             price=report.price,
             occurred_at=report.occurred_at,
         )
-        if self._connection.execute(statement.on_conflict_do_nothing()).rowcount == 0:
+        added = self._connection.execute(statement.on_conflict_do_nothing().returning(fill.c.fill_id)).first()
+        if added is None:
             return False
         self._post(intent, report)
         self._move_position(intent, report)
