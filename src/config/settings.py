@@ -155,6 +155,9 @@ class ExecutionSettings(_Component):
     poll_seconds: PositiveFloat = Field(0.5, description="Pause between looks at a working order.")
     unknown_lookups: int = Field(3, ge=3, description="'Not found' answers needed to believe 'not placed'.")
     unknown_window_seconds: PositiveFloat = Field(30.0, description="…spread over at least this long.")
+    writer_wait_seconds: PositiveFloat = Field(
+        45.0, lt=60.0, description="How long a run waits for another one that is trading the account."
+    )
     leg_tolerance: Fraction = Field(0.05, description="Deviation of the filled legs' ratio that counts as whole.")
 
 

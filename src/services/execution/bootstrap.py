@@ -67,7 +67,7 @@ def build(settings: Settings, engine: Engine, broker: Broker, clock: WallClock |
         broker=broker,
         clock=clock,
         calendar=TradingCalendar(),
-        become_writer=PostgresWriterLock(engine, account),
+        become_writer=PostgresWriterLock(engine, account, settings.execution.writer_wait_seconds),
         make_driver=make_driver,
         environment=settings.environment,
     )

@@ -87,8 +87,6 @@ def _tell_prefect(reason: str) -> None:
     user, colon, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
     auth = (user, password) if colon else None
     try:
-        httpx.post(
-            f"{os.environ['PREFECT_API_URL']}/logs/", json=[line], auth=auth, timeout=5
-        ).raise_for_status()
+        httpx.post(f"{os.environ['PREFECT_API_URL']}/logs/", json=[line], auth=auth, timeout=5).raise_for_status()
     except (httpx.HTTPError, KeyError) as error:
         sys.stderr.write(f"The run's log could not be told ({type(error).__name__}).\n")

@@ -87,7 +87,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(trading_database: TradingDatabase) -> Iterator[Desk]:
+def desk(trading_database: TradingDatabase, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    monkeypatch.setenv("TRADEWINDS_EXECUTION_WRITER_WAIT_SECONDS", "0.2")
     settings = load_settings()
     engine = make_engine(trading_database.app_url, settings.database)
     broker = FakeBroker()

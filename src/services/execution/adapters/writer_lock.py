@@ -10,11 +10,14 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.sql.dml import ReturningInsert
 
 from src.shared.domain.errors import NotTheWriter
 from src.shared.infra.database.engine import translated_errors
 from src.shared.infra.database.tables import writer_epoch
+
+_LOCK_NOT_AVAILABLE = "55P03"
 
 
 @dataclass(frozen=True)
@@ -23,10 +26,11 @@ class PostgresWriterLock:
 
     engine: Engine
     account: str
+    wait_seconds: float
 
     @contextmanager
     def __call__(self) -> Iterator[int]:
-        """Become the writer and yield a new epoch. Raises NotTheWriter when another session is."""
+        """Become the writer and yield a new epoch. Raises NotTheWriter when another session stays it."""
         with translated_errors(self.engine):
             connection = self.engine.connect()
         try:
@@ -39,8 +43,13 @@ class PostgresWriterLock:
     def _take(self, connection: Connection) -> int:
         key = func.hashtextextended(f"tradewinds-writer-{self.account}", 0)
         with translated_errors(self.engine):
-            if not connection.execute(select(func.pg_try_advisory_lock(key))).scalar_one():
-                raise NotTheWriter("another process is trading this account now")
+            connection.execute(select(func.set_config("lock_timeout", f"{int(self.wait_seconds * 1000)}ms", True)))
+            try:
+                connection.execute(select(func.pg_advisory_lock(key)))
+            except OperationalError as error:
+                if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+                    raise NotTheWriter("another process is trading this account now") from error
+                raise
             epoch = connection.execute(self._next_epoch()).scalar_one()
             connection.commit()
         return int(epoch)
