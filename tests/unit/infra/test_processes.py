@@ -19,7 +19,8 @@ from src.shared.infra.embedded.processes import ProcessSpec, Supervisor
 
 SLEEP = "import time; print('up', flush=True); time.sleep(60)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
-FAMILY = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); {SLEEP}"
+CHILD = "[sys.executable, '-c', 'import time; time.sleep(60)']"
+FAMILY = f"import subprocess, sys; subprocess.Popen({CHILD}); {SLEEP}"
 
 
 @pytest.fixture
