@@ -115,7 +115,8 @@ async def test_a_worker_asked_to_stop_lets_its_run_complete_and_takes_no_other(
     with started(command, environment, home / "drained.log") as own:
         run = await client.create_flow_run_from_deployment(slow)
         await in_state(client, run.id, "Running")
-        own.send_signal(signal.SIGTERM)
+        # Ctrl-C goes to the whole process group.
+        os.killpg(own.pid, signal.SIGINT)
         late = await client.create_flow_run_from_deployment(slow)
 
         await in_state(client, run.id, "Completed")

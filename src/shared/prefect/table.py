@@ -161,11 +161,8 @@ def _where(content: Any, location: tuple[int | str, ...]) -> str:
     if len(location) < 2 or location[0] != "deployments":
         return ".".join(map(str, location)) or "the file"
     row = content["deployments"][location[1]]
-    name = (
-        row.get("name", f"number {int(location[1]) + 1}")
-        if isinstance(row, dict)
-        else f"number {location[1]}"
-    )
+    number = f"number {int(location[1]) + 1}"
+    name = row.get("name", number) if isinstance(row, dict) else number
     return f"deployment {name}: {'.'.join(map(str, location[2:])) or 'entry'}"
 
 
