@@ -56,9 +56,7 @@ class DatabaseSettings(_Component):
     )
     pool_size: int = Field(5, ge=1, le=100, description="Connections a process keeps open.")
     connect_timeout_seconds: int = Field(5, ge=1, le=120, description="Wait for a connection.")
-    statement_timeout_seconds: PositiveFloat = Field(
-        60.0, description="A statement that runs longer is ended."
-    )
+    statement_timeout_seconds: PositiveFloat = Field(60.0, description="A statement that runs longer is ended.")
 
 
 class RedisSettings(_Component):
@@ -75,9 +73,7 @@ class OrchestratorSettings(_Component):
 
     model_config = SettingsConfigDict(env_prefix="TRADEWINDS_PREFECT_")
 
-    api_url: str | None = Field(
-        None, description="An external Prefect API, …/api; empty: the embedded server."
-    )
+    api_url: str | None = Field(None, description="An external Prefect API, …/api; empty: the embedded server.")
     database_url: SecretStr | None = Field(
         None, description="postgresql+asyncpg://… for the Prefect server; empty: embedded PostgreSQL."
     )
@@ -93,21 +89,15 @@ class BrokerSettings(_Component):
     environment: Environment | None = Field(
         None, description="twin, paper or live; empty: paper when keys are set, else twin."
     )
-    api_key: SecretStr | None = Field(
-        None, description="Alpaca key id (paper keys start with PK, live with AK)."
-    )
+    api_key: SecretStr | None = Field(None, description="Alpaca key id (paper keys start with PK, live with AK).")
     secret_key: SecretStr | None = Field(None, description="Alpaca secret key.")
     base_url: str | None = Field(None, description="Trading API; empty: the one that fits the environment.")
-    data_url: str | None = Field(
-        None, description="Market data API; empty: the one that fits the environment."
-    )
+    data_url: str | None = Field(None, description="Market data API; empty: the one that fits the environment.")
     feed: Literal["iex", "sip"] = Field("iex", description="Market data feed your Alpaca plan allows.")
     live_armed: str = Field("", description=f"Must be '{LIVE_ARMING_PHRASE}' before live orders are sent.")
     connect_timeout_seconds: PositiveFloat = Field(3.0, description="Wait for a connection to Alpaca.")
     read_timeout_seconds: PositiveFloat = Field(10.0, description="Wait for an answer from Alpaca.")
-    requests_per_minute: int = Field(
-        180, ge=1, le=10000, description="Own limit; Alpaca's is 200 an account."
-    )
+    requests_per_minute: int = Field(180, ge=1, le=10000, description="Own limit; Alpaca's is 200 an account.")
 
 
 class StrategySettings(_Component):
@@ -137,25 +127,17 @@ class RiskSettings(_Component):
     model_config = SettingsConfigDict(env_prefix="TRADEWINDS_RISK_")
 
     trading_enabled: bool = Field(True, description="Off: no entries at all.")
-    bootstrap_fraction: Fraction = Field(
-        0.02, description="Fraction of equity until kelly_min_trades are closed."
-    )
+    bootstrap_fraction: Fraction = Field(0.02, description="Fraction of equity until kelly_min_trades are closed.")
     kelly_min_trades: int = Field(20, ge=2, description="Closed trades before Kelly sizing starts.")
     kelly_lookback_trades: int = Field(100, ge=2, description="Closed trades Kelly looks back on.")
     kelly_max_fraction: Fraction = Field(0.24, description="Upper clamp of the Kelly fraction.")
     max_leg_fraction: Fraction = Field(0.12, description="Cap of one leg's notional as a fraction of equity.")
-    max_ratio_error: Fraction = Field(
-        0.05, description="Most that whole shares may move the ratio from beta."
-    )
+    max_ratio_error: Fraction = Field(0.05, description="Most that whole shares may move the ratio from beta.")
     max_open_pairs: int = Field(10, ge=1, description="Pair trades open at once.")
     max_gross_fraction: PositiveFloat = Field(1.5, description="Gross exposure as a fraction of equity.")
     max_net_fraction: PositiveFloat = Field(0.5, description="Absolute net exposure as a fraction of equity.")
-    max_symbol_fraction: PositiveFloat = Field(
-        0.25, description="Gross in one symbol as a fraction of equity."
-    )
-    max_correlation: Fraction = Field(
-        0.85, description="Correlation guard against legs held or just approved."
-    )
+    max_symbol_fraction: PositiveFloat = Field(0.25, description="Gross in one symbol as a fraction of equity.")
+    max_correlation: Fraction = Field(0.85, description="Correlation guard against legs held or just approved.")
     max_orders_per_minute: int = Field(60, ge=1, description="Orders sent in one minute.")
     max_orders_per_day: int = Field(500, ge=1, description="Orders sent in one New York day.")
     max_daily_loss_fraction: Fraction = Field(
@@ -173,9 +155,7 @@ class ExecutionSettings(_Component):
     poll_seconds: PositiveFloat = Field(0.5, description="Pause between looks at a working order.")
     unknown_lookups: int = Field(3, ge=3, description="'Not found' answers needed to believe 'not placed'.")
     unknown_window_seconds: PositiveFloat = Field(30.0, description="…spread over at least this long.")
-    leg_tolerance: Fraction = Field(
-        0.05, description="Deviation of the filled legs' ratio that counts as whole."
-    )
+    leg_tolerance: Fraction = Field(0.05, description="Deviation of the filled legs' ratio that counts as whole.")
 
 
 class TwinSettings(_Component):
@@ -192,9 +172,7 @@ class LoggingSettings(_Component):
 
     model_config = SettingsConfigDict(env_prefix="TRADEWINDS_LOG_")
 
-    level: Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Least level shown."
-    )
+    level: Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level shown.")
     retention_days: int = Field(30, ge=1, description="Days a rotated JSON log file is kept.")
 
 
@@ -308,9 +286,7 @@ def _load(component: type[C]) -> C:
     except ValidationError as error:
         first = error.errors()[0]
         variable = f"{component.model_config['env_prefix']}{'_'.join(map(str, first['loc']))}".upper()
-        raise SettingsInvalid(
-            f"{variable}: {first['msg']}. Correct it in the environment or {env_file()}."
-        ) from None
+        raise SettingsInvalid(f"{variable}: {first['msg']}. Correct it in the environment or {env_file()}.") from None
 
 
 def _check_together(settings: Settings) -> None:
@@ -321,9 +297,7 @@ def _check_together(settings: Settings) -> None:
             f"they are {strategy.exit_z}, {strategy.entry_z}, {strategy.stop_z}."
         )
     if (settings.broker.api_key is None) != (settings.broker.secret_key is None):
-        raise SettingsInvalid(
-            "Set both TRADEWINDS_ALPACA_API_KEY and TRADEWINDS_ALPACA_SECRET_KEY, or neither."
-        )
+        raise SettingsInvalid("Set both TRADEWINDS_ALPACA_API_KEY and TRADEWINDS_ALPACA_SECRET_KEY, or neither.")
 
 
 def _shown(value: object) -> str:
@@ -332,13 +306,7 @@ def _shown(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _source(
-    variable: str, from_file: Mapping[str, str | None]
-) -> Literal["environment", "env file", "default"]:
+def _source(variable: str, from_file: Mapping[str, str | None]) -> Literal["environment", "env file", "default"]:
     if os.environ.get(variable):
         return "environment"
-    return (
-        "env file"
-        if any(key.upper() == variable and value for key, value in from_file.items())
-        else "default"
-    )
+    return "env file" if any(key.upper() == variable and value for key, value in from_file.items()) else "default"

@@ -10,7 +10,10 @@ TradewindsError
 │   └── SchemaMismatch         the database is older or newer than the code
 ├── Transient              the task retries with back-off: the request had no effect or is safe to repeat
 ├── Terminal               the run stops and people are told: a retry gives the same
-│   └── InvalidTransition      a life cycle was asked for a step its table does not hold
+│   ├── InvalidTransition      a life cycle was asked for a step its table does not hold
+│   ├── NotTheWriter           another process writes orders for this account now; the caller leaves the work to it
+│   └── Refused                the vendor said no, with a code; execution books it, others stop
+│       └── DuplicateOrderId       the broker has an order with this id: look it up and adopt it
 └── OutcomeUnknown         reconciliation decides; the request is never simply sent again
 """
 
@@ -59,6 +62,22 @@ class Terminal(TradewindsError):
 
 class InvalidTransition(Terminal):
     """A life cycle was asked for a step that its table does not hold."""
+
+
+class NotTheWriter(Terminal):
+    """Another process writes orders for this account, or took over since. Nothing may be sent by the caller."""
+
+
+class Refused(Terminal):
+    """The vendor understood the request and said no. `code` is the vendor's numeric code as text."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class DuplicateOrderId(Refused):
+    """The broker already has an order with this client order id. Execution looks it up and adopts it."""
 
 
 class OutcomeUnknown(TradewindsError):

@@ -1,0 +1,180 @@
+"""Schema `execution`: pair trades, order intents, fills, positions and the ledger."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+)
+
+from src.shared.domain.orders import OrderAction, OrderState
+from src.shared.domain.pairs import FINISHED_TRADES, Direction, PairTradeState
+from src.shared.infra.database.tables.base import (
+    METADATA,
+    Moment,
+    Money,
+    Quantity,
+    finite,
+    one_of,
+    recorded_at,
+    symbol_check,
+    symbol_column,
+)
+
+_finished = ", ".join(f"'{state}'" for state in sorted(FINISHED_TRADES))
+
+pair_trade = Table(
+    "pair_trade",
+    METADATA,
+    Column("pair_trade_id", Uuid, primary_key=True),
+    Column("pair_id", String(21), ForeignKey("strategy.pair_registry.pair_id"), nullable=False),
+    symbol_column("symbol_1"),
+    symbol_column("symbol_2"),
+    Column("beta", Double, nullable=False),
+    Column("direction", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("slot", Moment, nullable=False),
+    Column("target_1", Quantity, nullable=False),
+    Column("target_2", Quantity, nullable=False),
+    Column("closed_slot", Moment),
+    Column("close_reason", Text),
+    Column("realized_pnl", Money),
+    Column("version", Integer, nullable=False),
+    recorded_at(),
+    symbol_check("symbol_1"),
+    symbol_check("symbol_2"),
+    UniqueConstraint("pair_id", "slot"),
+    one_of("state", PairTradeState),
+    one_of("direction", Direction),
+    CheckConstraint("target_1 * target_2 < 0", name="legs_opposed"),
+    finite("beta", "target_1", "target_2", "realized_pnl"),
+    schema="execution",
+)
+
+# One open trade per pair, whoever asks for a second.
+Index(
+    "uq_pair_trade_open",
+    pair_trade.c.pair_id,
+    unique=True,
+    postgresql_where=f"state NOT IN ({_finished})",
+)
+
+order_intent = Table(
+    "order_intent",
+    METADATA,
+    Column("intent_id", Uuid, primary_key=True),
+    Column("client_order_id", String(48), nullable=False),
+    Column("pair_trade_id", Uuid, ForeignKey("execution.pair_trade.pair_trade_id"), nullable=False),
+    Column("leg", Integer, nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    symbol_column(),
+    Column("quantity", Quantity, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("slot", Moment, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("sent_at", Moment),
+    Column("broker_order_id", String(64)),
+    Column("filled_quantity", Quantity, nullable=False, server_default="0"),
+    Column("filled_avg_price", Money),
+    Column("reject_code", String(32)),
+    Column("reason", Text),
+    Column("lookups_missing", Integer, nullable=False, server_default="0"),
+    recorded_at(),
+    UniqueConstraint("client_order_id"),
+    UniqueConstraint("broker_order_id"),
+    UniqueConstraint("pair_trade_id", "leg", "action", "attempt"),
+    symbol_check(),
+    CheckConstraint("leg IN (1, 2)", name="leg_known"),
+    CheckConstraint("quantity <> 0 AND abs(filled_quantity) <= abs(quantity)", name="quantity_sane"),
+    CheckConstraint("filled_quantity = 0 OR sign(filled_quantity) = sign(quantity)", name="fill_on_side"),
+    finite("quantity", "filled_quantity", "filled_avg_price"),
+    one_of("action", OrderAction),
+    one_of("state", OrderState),
+    schema="execution",
+)
+
+Index("ix_order_intent_trade", order_intent.c.pair_trade_id)
+
+fill = Table(
+    "fill",
+    METADATA,
+    Column("fill_id", String(80), primary_key=True),
+    Column("intent_id", Uuid, ForeignKey("execution.order_intent.intent_id"), nullable=False),
+    Column("broker_order_id", String(64), nullable=False),
+    symbol_column(),
+    Column("quantity", Quantity, nullable=False),
+    Column("price", Money, nullable=False),
+    Column("occurred_at", Moment, nullable=False),
+    recorded_at(),
+    symbol_check(),
+    CheckConstraint("quantity <> 0 AND price > 0", name="fill_sane"),
+    finite("quantity", "price"),
+    schema="execution",
+)
+
+position = Table(
+    "position",
+    METADATA,
+    Column("pair_trade_id", Uuid, ForeignKey("execution.pair_trade.pair_trade_id"), nullable=False),
+    symbol_column(),
+    Column("quantity", Quantity, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    PrimaryKeyConstraint("pair_trade_id", "symbol"),
+    symbol_check(),
+    finite("quantity"),
+    schema="execution",
+)
+
+ledger_entry = Table(
+    "ledger_entry",
+    METADATA,
+    Column("entry_id", Uuid, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("pair_trade_id", Uuid, ForeignKey("execution.pair_trade.pair_trade_id"), nullable=False),
+    Column("fill_id", String(80), ForeignKey("execution.fill.fill_id"), unique=True),
+    Column("occurred_at", Moment, nullable=False),
+    recorded_at(),
+    one_of("kind", ["trade"]),
+    schema="execution",
+)
+
+# Append-only (a trigger refuses UPDATE and DELETE); per entry and asset the amounts sum to zero (deferred trigger).
+ledger_posting = Table(
+    "ledger_posting",
+    METADATA,
+    Column("posting_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("entry_id", Uuid, ForeignKey("execution.ledger_entry.entry_id"), nullable=False),
+    Column("account", String(32), nullable=False),
+    Column("asset", String(10), nullable=False),
+    Column("amount", Quantity, nullable=False),
+    one_of("account", ["cash", "holdings", "exchange"]),
+    finite("amount"),
+    schema="execution",
+)
+
+Index("ix_ledger_posting_entry", ledger_posting.c.entry_id)
+
+writer_epoch = Table(
+    "writer_epoch",
+    METADATA,
+    Column("account", String(64), primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("taken_at", Moment, nullable=False),
+    schema="execution",
+)

@@ -1,0 +1,85 @@
+"""Schema `market`: symbols, bars and the loads they came from."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    Uuid,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from src.shared.infra.database.tables.base import METADATA, Moment, one_of, recorded_at, symbol_check, symbol_column
+
+symbol = Table(
+    "symbol",
+    METADATA,
+    symbol_column(primary_key=True),
+    Column("name", Text, nullable=False, server_default=""),
+    Column("exchange", String(16), nullable=False, server_default=""),
+    Column("tradable", Boolean, nullable=False),
+    Column("shortable", Boolean, nullable=False),
+    Column("easy_to_borrow", Boolean, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    symbol_check(),
+    schema="market",
+)
+
+load_run = Table(
+    "load_run",
+    METADATA,
+    Column("load_run_id", Uuid, primary_key=True),
+    Column("vendor", String(16), nullable=False),
+    Column("timeframe", String(8), nullable=False),
+    Column("symbols", ARRAY(String(10)), nullable=False),
+    Column("window_start", Moment, nullable=False),
+    Column("window_end", Moment, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("rows_written", Integer, nullable=False, server_default="0"),
+    Column("rows_rejected", Integer, nullable=False, server_default="0"),
+    Column("rows_missing", Integer, nullable=False, server_default="0"),
+    Column("problems", JSONB, nullable=False, server_default="[]"),
+    Column("started_at", Moment, nullable=False),
+    Column("finished_at", Moment),
+    one_of("state", ["running", "complete", "partial", "failed"]),
+    CheckConstraint("window_start < window_end", name="window_ordered"),
+    schema="market",
+)
+
+market_data = Table(
+    "market_data",
+    METADATA,
+    symbol_column(),
+    Column("timeframe", String(8), nullable=False),
+    Column("bar_end", Moment, nullable=False),
+    Column("vendor", String(16), nullable=False),
+    Column("adjustment", String(8), nullable=False),
+    Column("bar_start", Moment, nullable=False),
+    Column("open", Double, nullable=False),
+    Column("high", Double, nullable=False),
+    Column("low", Double, nullable=False),
+    Column("close", Double, nullable=False),
+    Column("volume", Double, nullable=False),
+    Column("load_run_id", Uuid, ForeignKey("market.load_run.load_run_id"), nullable=False),
+    recorded_at(),
+    PrimaryKeyConstraint("symbol", "timeframe", "vendor", "adjustment", "bar_end"),
+    symbol_check(),
+    CheckConstraint("bar_start < bar_end", name="span_ordered"),
+    # NaN sorts above every number in PostgreSQL, so an upper bound keeps it and infinity out.
+    CheckConstraint(
+        "low > 0 AND high < 1e9 AND low <= least(open, close) AND high >= greatest(open, close)", name="prices_sane"
+    ),
+    CheckConstraint("volume >= 0 AND volume < 1e15", name="volume_sane"),
+    schema="market",
+)
+
+Index("ix_market_data_bar_end", market_data.c.bar_end)

@@ -1,0 +1,103 @@
+"""Schema `ops`: the outbox and its consumers, alerts, the audit log, the environment this database belongs to."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Identity,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from src.shared.infra.database.tables.base import METADATA, Moment, one_of, recorded_at
+
+outbox = Table(
+    "outbox",
+    METADATA,
+    Column("event_id", Uuid, primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("schema_version", Integer, nullable=False),
+    Column("aggregate", String(32), nullable=False),
+    Column("aggregate_id", Text, nullable=False),
+    Column("aggregate_version", Integer, nullable=False),
+    Column("correlation_id", Text, nullable=False),
+    Column("occurred_at", Moment, nullable=False),
+    recorded_at(),
+    Column("payload", JSONB, nullable=False),
+    # Given by the one relay as it sees commits: a consumer can page by it, unlike by the order of inserts.
+    Column("position", BigInteger, unique=True),
+    Column("published_at", Moment),
+    UniqueConstraint("aggregate", "aggregate_id", "aggregate_version"),
+    schema="ops",
+)
+
+Index("ix_outbox_unpublished", outbox.c.recorded_at, postgresql_where="published_at IS NULL")
+
+consumer_position = Table(
+    "consumer_position",
+    METADATA,
+    Column("consumer", String(64), primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    schema="ops",
+)
+
+consumed_event = Table(
+    "consumed_event",
+    METADATA,
+    Column("consumer", String(64), nullable=False),
+    Column("event_id", Uuid, nullable=False),
+    recorded_at(),
+    PrimaryKeyConstraint("consumer", "event_id"),
+    schema="ops",
+)
+
+alert = Table(
+    "alert",
+    METADATA,
+    Column("alert_id", Uuid, primary_key=True),
+    Column("severity", String(16), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("correlation_id", Text, nullable=False),
+    Column("occurred_at", Moment, nullable=False),
+    recorded_at(),
+    one_of("severity", ["info", "warning", "error", "critical"]),
+    schema="ops",
+)
+
+# Append-only: a trigger refuses UPDATE and DELETE.
+audit_log = Table(
+    "audit_log",
+    METADATA,
+    Column("audit_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("who", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("numbers", JSONB, nullable=False, server_default="{}"),
+    recorded_at(),
+    schema="ops",
+)
+
+environment = Table(
+    "environment",
+    METADATA,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("environment", String(8), nullable=False),
+    Column("account", Text),
+    recorded_at(),
+    CheckConstraint("id = 1", name="one_row"),
+    one_of("environment", ["twin", "paper", "live"]),
+    schema="ops",
+)

@@ -1,0 +1,20 @@
+"""What data ingestion says."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from src.shared.messages.base import Event
+
+
+class MarketDataStored(Event):
+    """Bars of a load have been stored. `rows` were written, `rejected` failed the quality gate."""
+
+    speaker: ClassVar[str] = "market_data"
+    aggregate: ClassVar[str] = "load_run"
+
+    vendor: str
+    symbols: tuple[str, ...]
+    rows: int
+    rejected: int
+    complete: bool

@@ -1,0 +1,85 @@
+"""What the services need from a broker, in domain words. Reads raise Transient; writes say what they know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from src.shared.domain.orders import (
+    AccountReport,
+    AssetReport,
+    FillReport,
+    MarketClock,
+    OrderReport,
+    PositionReport,
+)
+
+
+class MarketClockSource(Protocol):
+    """Where market time comes from."""
+
+    def clock(self) -> MarketClock:
+        """Read the broker's clock.
+
+        Raises:
+            Transient: no usable answer; reading again is harmless.
+            Refused: the keys are not accepted.
+        """
+        ...
+
+
+class AccountSource(Protocol):
+    """Where the account's money comes from."""
+
+    def account(self) -> AccountReport:
+        """Read the account. Raises as `MarketClockSource.clock`."""
+        ...
+
+    def assets(self, symbols: Sequence[str]) -> dict[str, AssetReport]:
+        """Read what may be traded; a symbol the broker does not know is absent. Raises as `clock`."""
+        ...
+
+    def positions(self) -> list[PositionReport]:
+        """Read what the whole account holds. Raises as `clock`."""
+        ...
+
+
+class Broker(MarketClockSource, AccountSource, Protocol):
+    """Orders at the broker. Every call is bounded in time and is made once: nothing retries inside."""
+
+    def submit_market_order(self, client_order_id: str, symbol: str, quantity: Decimal) -> OrderReport:
+        """Send a day market order for `quantity` signed shares.
+
+        Raises:
+            Refused: the broker said no, with its code; nothing was placed.
+            DuplicateOrderId: the broker has an order with this id.
+            OutcomeUnknown: time-out, reset, 3xx, 5xx, 429 or an answer that can't be read: it may have been placed.
+        """
+        ...
+
+    def order_by_client_id(self, client_order_id: str) -> OrderReport | None:
+        """Look an order up; None when the broker answers that it has none. Raises as `clock`."""
+        ...
+
+    def open_orders(self) -> list[OrderReport]:
+        """List all orders the broker still works on. Raises as `clock`."""
+        ...
+
+    def orders_since(self, moment: datetime) -> list[OrderReport]:
+        """List all orders, in any state, created after `moment`, oldest first. Raises as `clock`."""
+        ...
+
+    def cancel_order(self, broker_order_id: str) -> None:
+        """Ask to cancel. A fill may still land; only a later report tells.
+
+        Raises:
+            Refused: it can't be cancelled any more; a report tells its state.
+            OutcomeUnknown: no usable answer; asking again is harmless.
+        """
+        ...
+
+    def fills_since(self, moment: datetime) -> list[FillReport]:
+        """List all executions after `moment`, oldest first. Raises as `clock`."""
+        ...
