@@ -10,8 +10,8 @@ from src.services.notification.ports import Probe
 def build_probes(settings: Settings) -> tuple[Probe, ...]:
     """Return one probe for each thing that Tradewinds stands on."""
     return (
-        PostgresProbe("PostgreSQL", _database_url(settings)),
-        RedisProbe("Redis", _redis_url(settings)),
+        PostgresProbe("PostgreSQL", lambda: _database_url(settings)),
+        RedisProbe("Redis", lambda: _redis_url(settings)),
         HttpProbe("Broker clock", f"{settings.broker_url}/v2/clock", _broker_headers(settings)),
         HttpProbe("Prefect API", f"{settings.prefect_api_url}/health"),
     )

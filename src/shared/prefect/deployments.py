@@ -21,7 +21,7 @@ from src.config.settings import Settings
 from src.shared.domain.errors import InputInvalid
 from src.shared.prefect.config import SOURCE_ROOT, prefect_settings
 from src.shared.prefect.connection import require_server
-from src.shared.prefect.table import DeploymentRow, read_table
+from src.shared.prefect.table import MANAGED_TAG, DeploymentRow, read_table
 from src.shared.prefect.work_pools import ensure_work_pools
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
     from prefect.schedules import Schedule
 
-MANAGED_TAG = "tradewinds"
 SCHEDULER_WAIT_SECONDS = 30.0
 
 Action = Literal["created", "updated", "removed"]
@@ -166,7 +165,7 @@ async def _register(row: DeploymentRow, flow: Any, outcome: DeploymentOutcome) -
         identity: UUID = await flow.adeploy(
             name=row.name,
             description=row.description,
-            tags=[MANAGED_TAG, *row.tags],
+            tags=row.tags,
             parameters=row.parameters,
             work_pool_name=row.work_pool.name,
             work_queue_name=row.work_pool.work_queue_name,

@@ -21,6 +21,7 @@ from src.shared.prefect.config import SOURCE_ROOT
 from src.shared.prefect.work_pools import POOLS
 
 TABLE = SOURCE_ROOT / "prefect.yaml"
+MANAGED_TAG = "tradewinds"
 
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
 
@@ -85,7 +86,7 @@ class DeploymentRow(_Strict):
     name: Slug
     entrypoint: Annotated[str, Field(pattern=r"^src/shared/prefect/flows/\w+/\w+_flow\.py:\w+$")]
     description: Annotated[str, Field(min_length=1)]
-    tags: list[str] = []
+    tags: list[str]
     parameters: dict[str, Any] = {}
     work_pool: WorkPoolRow
     schedules: list[ScheduleRow] = []
@@ -102,6 +103,13 @@ class DeploymentRow(_Strict):
         if function not in _functions_in(SOURCE_ROOT / path):
             raise ValueError(f"{path} defines no function {function}")
         return entrypoint
+
+    @field_validator("tags")
+    @classmethod
+    def _ours(cls, tags: list[str]) -> list[str]:
+        if MANAGED_TAG not in tags:
+            raise ValueError(f"must hold '{MANAGED_TAG}', by which pruning knows what is ours")
+        return tags
 
     @field_validator("schedules")
     @classmethod
@@ -153,7 +161,8 @@ def _where(content: Any, location: tuple[int | str, ...]) -> str:
     if len(location) < 2 or location[0] != "deployments":
         return ".".join(map(str, location)) or "the file"
     row = content["deployments"][location[1]]
-    name = row.get("name", f"number {int(location[1]) + 1}") if isinstance(row, dict) else f"number {location[1]}"
+    number = f"number {int(location[1]) + 1}"
+    name = row.get("name", number) if isinstance(row, dict) else number
     return f"deployment {name}: {'.'.join(map(str, location[2:])) or 'entry'}"
 
 

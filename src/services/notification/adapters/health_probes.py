@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import httpx
@@ -10,16 +10,16 @@ import httpx
 
 @dataclass(frozen=True)
 class PostgresProbe:
-    """`select 1` over a connection of its own; `url` as libpq reads it."""
+    """`select 1` over a connection of its own; `url` gives the address as libpq reads it, when asked."""
 
     name: str
-    url: str = field(repr=False)
+    url: Callable[[], str]
 
     async def ask(self) -> str:
         """Connect, select, close."""
         import psycopg
 
-        async with await psycopg.AsyncConnection.connect(self.url) as connection:
+        async with await psycopg.AsyncConnection.connect(self.url()) as connection:
             await connection.execute("select 1")
         return "answers"
 
@@ -29,13 +29,13 @@ class RedisProbe:
     """One PING over a connection of its own."""
 
     name: str
-    url: str = field(repr=False)
+    url: Callable[[], str]
 
     async def ask(self) -> str:
         """Connect, ping, close."""
         from redis.asyncio import Redis
 
-        async with Redis.from_url(self.url) as redis:
+        async with Redis.from_url(self.url()) as redis:
             await redis.ping()
         return "answers"
 
