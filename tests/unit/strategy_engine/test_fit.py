@@ -65,9 +65,13 @@ def test_other_bounds_give_other_windows() -> None:
     assert fit.time_stop_bars == math.ceil(fit.half_life_bars)
 
 
-@pytest.mark.parametrize("pull", [-0.03, 2.05])
-def test_a_spread_that_runs_away_or_overshoots_ever_wider_does_not_revert(pull: float) -> None:
-    fit = fit_pair(*reverting(1, bars=150, pull=pull))
+@pytest.mark.parametrize("factor", [1.1, -1.1])
+def test_a_spread_that_runs_away_or_overshoots_ever_wider_does_not_revert(factor: float) -> None:
+    bars = np.arange(80)
+    # The second leg swings with period four, so that the line can't take the spread for a part of it.
+    closes_2 = np.exp(0.1 * np.sqrt(2) * np.cos(np.pi / 2 * bars + np.pi / 4))
+
+    fit = fit_pair(closes_2 * np.exp(1e-4 * factor**bars), closes_2)
 
     assert math.isinf(fit.half_life_bars)
     assert (fit.z_window_bars, fit.time_stop_bars) == (60, 0)
