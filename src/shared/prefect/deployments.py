@@ -81,6 +81,8 @@ async def adeploy(
         Unreachable: the server does not answer.
     """
     listed = list(rows) if rows is not None else read_table().deployments
+    if not settings.orchestrator.schedules_active:
+        listed = [row.asleep() for row in listed]
     chosen = _chosen(listed, only)
     require_server(settings)
     with prefect_settings(settings):

@@ -118,6 +118,12 @@ class DeploymentRow(_Strict):
             raise ValueError(f"the slug '{twice[0]}' is used twice")
         return schedules
 
+    def asleep(self) -> DeploymentRow:
+        """Return the row with all of its schedules paused."""
+        return self.model_copy(
+            update={"schedules": [each.model_copy(update={"active": False}) for each in self.schedules]}
+        )
+
 
 class DeploymentTable(_Strict):
     """The whole of prefect.yaml."""
