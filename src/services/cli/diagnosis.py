@@ -93,7 +93,7 @@ def _look(name: str, look: Callable[[Settings], str], mend: str, settings: Setti
         return Finding(name, "ok", look(settings))
     except UserError as error:
         return Finding(name, "wrong", str(error), mend)
-    except Exception as error:  # noqa: BLE001 - whatever goes wrong here is the answer
+    except Exception as error:
         text = " ".join(str(error).split()) or type(error).__name__
         return Finding(name, "wrong", text[:300], mend)
 
