@@ -73,9 +73,7 @@ def database(home: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def environment(home: Path, database: str) -> dict[str, str]:
     """What the scripts are started with: nothing of the person's own settings."""
-    theirs = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "TRADEWINDS"))
-    }
+    theirs = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "TRADEWINDS"))}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -100,9 +100,7 @@ async def test_a_deployment_that_a_person_paused_stays_paused(deploy: Deploy, cl
     assert (await found(client, "paused-by-hand")).paused
 
 
-async def test_a_deployment_that_a_person_resumed_stays_resumed(
-    deploy: Deploy, client: PrefectClient
-) -> None:
+async def test_a_deployment_that_a_person_resumed_stays_resumed(deploy: Deploy, client: PrefectClient) -> None:
     [before] = await deploy(row("resumed-by-hand", paused=True))
     assert before.id is not None
     assert (await found(client, "resumed-by-hand")).paused
@@ -144,9 +142,7 @@ async def test_pruning_removes_what_is_no_longer_listed_and_nothing_of_other_peo
     await client.delete_deployment(stranger)
 
 
-async def test_a_dry_run_says_what_would_happen_and_changes_nothing(
-    deploy: Deploy, client: PrefectClient
-) -> None:
+async def test_a_dry_run_says_what_would_happen_and_changes_nothing(deploy: Deploy, client: PrefectClient) -> None:
     await deploy(row("old"), prune=True)
     before = (await found(client, "old")).updated
 

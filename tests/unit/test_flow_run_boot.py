@@ -12,9 +12,7 @@ from src.shared.prefect.work_pools import POOLS
 
 
 def run(module: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    clean = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "TRADEWINDS"))
-    }
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "TRADEWINDS"))}
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=SOURCE_ROOT,

@@ -57,9 +57,7 @@ def server_environment(settings: Settings, database_url: str) -> dict[str, str]:
     return client_environment(settings) | {
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": database_url,
         "PREFECT_SERVER_API_HOST": LOOPBACK,
-        "PREFECT_SERVER_API_PORT": str(
-            urlsplit(settings.prefect_api_url).port or settings.stack.prefect_port
-        ),
+        "PREFECT_SERVER_API_PORT": str(urlsplit(settings.prefect_api_url).port or settings.stack.prefect_port),
         "PREFECT_SERVER_UI_API_URL": settings.prefect_api_url,
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
@@ -81,9 +79,7 @@ def prefect_settings(settings: Settings) -> Iterator[None]:
     import prefect.settings
 
     updates = {
-        getattr(prefect.settings, name): value
-        for name, value in variables.items()
-        if name.startswith("PREFECT_")
+        getattr(prefect.settings, name): value for name, value in variables.items() if name.startswith("PREFECT_")
     }
     with prefect.settings.temporary_settings(updates):
         yield

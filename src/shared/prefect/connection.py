@@ -25,13 +25,9 @@ def require_server(settings: Settings, *, timeout_seconds: float = 5.0) -> None:
             " scripts/prefect/start_prefect_server.py, or correct TRADEWINDS_PREFECT_API_URL."
         ) from None
     if answer.status_code in {401, 403}:
-        raise Unreachable(
-            f"The Prefect server at {url} refuses us: set PREFECT_API_AUTH_STRING as it wants it."
-        )
+        raise Unreachable(f"The Prefect server at {url} refuses us: set PREFECT_API_AUTH_STRING as it wants it.")
     if answer.status_code != httpx.codes.OK:
-        raise Unreachable(
-            f"{url} answers {answer.status_code}; that is no healthy Prefect API (it ends in /api)."
-        )
+        raise Unreachable(f"{url} answers {answer.status_code}; that is no healthy Prefect API (it ends in /api).")
 
 
 def _credentials() -> tuple[str, str] | None:
