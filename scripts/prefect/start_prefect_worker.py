@@ -11,6 +11,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from src.shared.domain.errors import InputInvalid
+from src.shared.infra.logging import configure_logging
 from src.shared.prefect.scripts import run_script, settings_for_prefect
 from src.shared.prefect.work_pools import POOLS
 
@@ -32,6 +33,7 @@ def start(
     if not pools:
         raise InputInvalid(f"Say which pools: --all, or --pool with one of {', '.join(POOLS)}.")
     settings = settings_for_prefect()
+    configure_logging(settings, "worker")
     from src.shared.prefect.worker import work
 
     limit = limit or settings.orchestrator.worker_limit

@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 
 from src.config.settings import Settings, load_settings
-from src.shared.domain.errors import PortInUse, SettingsInvalid
 from src.shared.prefect.config import adopt, client_environment, server_environment
-from src.shared.prefect.server import database_url, require_free_port
 
 
 @pytest.fixture
@@ -80,15 +78,3 @@ def test_the_browser_is_told_the_address_that_people_use(settings: Settings) -> 
 
     assert server_environment(public, "x")["PREFECT_SERVER_UI_API_URL"] == "https://prefect.example/api"
     assert server_environment(settings, "x")["PREFECT_SERVER_UI_API_URL"] == "http://127.0.0.1:4200/api"
-
-
-def test_a_database_of_another_kind_is_refused(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRADEWINDS_PREFECT_DATABASE_URL", "sqlite+aiosqlite:///prefect.db")
-
-    with pytest.raises(SettingsInvalid, match="TRADEWINDS_PREFECT_DATABASE_URL"):
-        database_url(load_settings())
-
-
-def test_an_address_that_is_not_this_machines_is_one_line() -> None:
-    with pytest.raises(PortInUse, match=r"192\.0\.2\.1:4200"):
-        require_free_port("192.0.2.1", 4200)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from src.config.settings import Settings
 from src.services.notification.adapters.health_probes import HttpProbe, PostgresProbe, RedisProbe
 from src.services.notification.ports import Probe
+from src.shared.infra.embedded.stack import redis_url, trading_database_url
 
 
 def build_probes(settings: Settings) -> tuple[Probe, ...]:
     """Return one probe for each thing that Tradewinds stands on."""
     return (
         PostgresProbe("PostgreSQL", lambda: _database_url(settings)),
-        RedisProbe("Redis", lambda: _redis_url(settings)),
+        RedisProbe("Redis", lambda: redis_url(settings)),
         HttpProbe("Broker clock", f"{settings.broker_url}/v2/clock", _broker_headers(settings)),
         HttpProbe("Prefect API", f"{settings.prefect_api_url}/health"),
     )
@@ -25,13 +26,5 @@ def _broker_headers(settings: Settings) -> dict[str, str]:
 
 
 def _database_url(settings: Settings) -> str:
-    if settings.database.url is not None:
-        return settings.database.url.get_secret_value()
-    folder = settings.home / "postgres"
-    return f"host={folder} user=postgres dbname=trading_system"
-
-
-def _redis_url(settings: Settings) -> str:
-    if settings.redis.url is not None:
-        return settings.redis.url.get_secret_value()
-    return f"redis://127.0.0.1:{settings.stack.redis_port}/0"
+    # psycopg itself reads the address without SQLAlchemy's name for the driver.
+    return trading_database_url(settings).replace("postgresql+psycopg://", "postgresql://", 1)

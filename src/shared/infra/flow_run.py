@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from src.config.settings import Settings, load_settings
+from src.config.settings import load_settings
 from src.shared.domain.errors import TradewindsError
 
 FLOW_RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
@@ -39,7 +39,7 @@ def service_main(service: str, commands: Callable[[], None] | None = None) -> No
         raise SystemExit(USAGE)
 
 
-def run_this_flow_run(service: str, boot: Callable[[str], Settings] | None = None) -> None:
+def run_this_flow_run(service: str) -> None:
     """Boot, then be the engine of the flow run named in the environment.
 
     A process that leaves with 0 without having run the flow would leave the run ``Submitting`` for ever; so a
@@ -48,24 +48,16 @@ def run_this_flow_run(service: str, boot: Callable[[str], Settings] | None = Non
     """
     _leave_the_workers_group()
     try:
-        (boot or boot_logging)(service)
+        settings = load_settings()
+        from src.shared.infra.logging import configure_logging
+
+        configure_logging(settings, service)
     except TradewindsError as error:
         reason = f"{service} could not boot: {error}"
         sys.stderr.write(f"{reason}\n")
         _tell_prefect(reason)
         raise SystemExit(BOOT_FAILED) from None
     runpy.run_module(ENGINE, run_name="__main__", alter_sys=True)
-
-
-def boot_logging(service: str) -> Settings:
-    """Read the settings and point Loguru at the console."""
-    from loguru import logger
-
-    settings = load_settings()
-    logger.remove()
-    logger.add(sys.stderr, level=settings.logging.level)
-    logger.configure(extra={"service": service})
-    return settings
 
 
 def _leave_the_workers_group() -> None:

@@ -7,22 +7,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from loguru import logger
 
+from src.shared.infra.logging import add_run_log_sink
+
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from loguru import Message
     from prefect import Flow
     from prefect.client.schemas.objects import FlowRun, State
-
-Hook = Callable[..., None]
-# Loguru's levels that the standard library does not know by these numbers.
-_LEVELS = {"TRACE": 5, "SUCCESS": 20}
 
 
 class FlowHooks(TypedDict):
@@ -44,15 +41,12 @@ def flow_hooks() -> FlowHooks:
 
 @cache
 def install_run_log_sink() -> int:
-    """Add the sink to Loguru, once a process; return its id.
-
-    It must not queue: in Loguru's own thread the run's context is gone, and the lines would go nowhere.
-    """
-    return logger.add(emit_to_run, level="TRACE", format="{message}", enqueue=False, catch=True)
+    """Send each Loguru line of this process to the log of the run that writes it; return the sink's id."""
+    return add_run_log_sink(emit_to_run)
 
 
-def emit_to_run(message: Message) -> None:
-    """Write one Loguru message to the log of the current flow or task run; outside of any run, to nothing."""
+def emit_to_run(level: int, text: str) -> None:
+    """Write one line to the log of the current flow or task run; outside of any run, nowhere."""
     from prefect.exceptions import MissingContextError
     from prefect.logging import get_run_logger
 
@@ -60,8 +54,7 @@ def emit_to_run(message: Message) -> None:
         run_logger = get_run_logger()
     except MissingContextError:
         return
-    level = message.record["level"]
-    run_logger.log(_LEVELS.get(level.name, level.no), "%s", str(message).rstrip("\n"))
+    run_logger.log(level, "%s", text)
 
 
 def log_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:

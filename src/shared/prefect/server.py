@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
 from dataclasses import replace
 from typing import NoReturn
 
 from src.config.settings import Settings
-from src.shared.domain.errors import PortInUse, SettingsInvalid, Unreachable
+from src.shared.domain.errors import Unreachable
+from src.shared.infra.embedded.ports import require_free_port
+from src.shared.infra.embedded.stack import postgres, prefect_database_url
 from src.shared.prefect.config import LOOPBACK, adopt, server_environment
 
 
@@ -22,7 +23,7 @@ def serve(settings: Settings, *, host: str = LOOPBACK, port: int | None = None) 
         Unreachable: the database does not answer.
     """
     settings = _on_port(settings, port)
-    require_free_port(host, settings.stack.prefect_port)
+    require_free_port(settings.stack.prefect_port, "TRADEWINDS_PREFECT_PORT", host)
     url = database_url(settings)
     asyncio.run(require_database(url))
     adopt(server_environment(settings, url) | {"PREFECT_SERVER_API_HOST": host})
@@ -30,35 +31,19 @@ def serve(settings: Settings, *, host: str = LOOPBACK, port: int | None = None) 
     os.execv(sys.executable, [sys.executable, "-m", "prefect", "server", "start", *listen])  # noqa: S606
 
 
-def require_free_port(host: str, port: int) -> None:
-    """Return if nobody listens on `host` and `port`.
-
-    Raises:
-        PortInUse: somebody does, or the address is not this machine's.
-    """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise PortInUse(
-                f"{host}:{port} can't be listened on ({error.strerror}). Stop what uses it, or choose another"
-                " port with --port or TRADEWINDS_PREFECT_PORT."
-            ) from None
-
-
 def database_url(settings: Settings) -> str:
-    """Return the address of Prefect's own database, as SQLAlchemy's asyncpg dialect reads it.
+    """Return the address of Prefect's own database; start the embedded PostgreSQL first if that is where it is.
+
+    The embedded PostgreSQL goes on when the Prefect server ends: others use it too.
 
     Raises:
-        SettingsInvalid: the address is of another kind.
+        UserError: the address is of another kind, or the embedded PostgreSQL can't be started.
     """
     if settings.orchestrator.database_url is None:
-        return f"postgresql+asyncpg://postgres:@/prefect?host={settings.home / 'postgres'}"
-    url = settings.orchestrator.database_url.get_secret_value()
-    if not url.startswith("postgresql+asyncpg://"):
-        raise SettingsInvalid("TRADEWINDS_PREFECT_DATABASE_URL must start with postgresql+asyncpg://")
-    return url
+        embedded = postgres(settings)
+        embedded.start()
+        embedded.provision()
+    return prefect_database_url(settings)
 
 
 async def require_database(url: str, *, timeout_seconds: float = 10.0) -> None:
