@@ -12,6 +12,8 @@ from src.shared.domain.bars import Floats
 from src.shared.domain.errors import InputInvalid
 
 LEAST_BARS = 30
+MOST_BETA = 100.0
+MOST_HALF_LIFE = 10_000.0
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,20 @@ def judge_fit(fit: PairFit, bounds: FitBounds = DEFAULT_BOUNDS) -> list[FitReaso
     if not fit.correlation >= bounds.min_correlation:
         reasons.append(FitReason.LOW_CORRELATION)
     return reasons
+
+
+def refuse_no_pair(name: str, fit: PairFit) -> None:
+    """Refuse a fit that can't be held as a pair at all, good or bad.
+
+    Raises:
+        InputInvalid: its hedge ratio is not positive or absurd, or its spread does not revert.
+    """
+    if not 0 < fit.beta < MOST_BETA:
+        raise InputInvalid(
+            f"{name} is no pair: its hedge ratio is {fit.beta:.3g}, not between 0 and {MOST_BETA:.0f}."
+        )
+    if not fit.half_life_bars < MOST_HALF_LIFE or math.isnan(fit.correlation):
+        raise InputInvalid(f"{name} is no pair: its spread does not revert in the fitted bars.")
 
 
 def _common_logs(closes_1: Floats, closes_2: Floats) -> tuple[Floats, Floats]:
