@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import CheckConstraint, Column, Double, ForeignKey, Integer, String, Table, Uuid
 
-from src.shared.infra.database.tables.base import METADATA, Moment, Money, recorded_at
+from src.shared.infra.database.tables.base import METADATA, Moment, Money, finite, recorded_at
 
 pair_performance = Table(
     "pair_performance",
@@ -20,5 +20,6 @@ pair_performance = Table(
     Column("close_reason", String(32), nullable=False),
     recorded_at(),
     CheckConstraint("gross_entry >= 0 AND holding_bars >= 0", name="numbers_sane"),
+    finite("gross_entry", "realized_pnl", "return_on_gross"),
     schema="analytics",
 )

@@ -41,6 +41,12 @@ def one_of(column: str, values: Iterable[StrEnum | str]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
 
 
+def finite(*columns: str) -> CheckConstraint:
+    """Refuse NaN and absurd sizes: NaN sorts above every number in PostgreSQL, so a bound keeps it out."""
+    bounds = " AND ".join(f"abs({column}) < 1e12" for column in columns)
+    return CheckConstraint(bounds, name="numbers_finite")
+
+
 def recorded_at() -> Column[Any]:
     """Make the column that says when the row was written (wall time of the database)."""
     return Column("recorded_at", Moment, nullable=False, server_default=func.clock_timestamp())

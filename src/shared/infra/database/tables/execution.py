@@ -26,6 +26,7 @@ from src.shared.infra.database.tables.base import (
     Moment,
     Money,
     Quantity,
+    finite,
     one_of,
     recorded_at,
     symbol_check,
@@ -58,6 +59,7 @@ pair_trade = Table(
     one_of("state", PairTradeState),
     one_of("direction", Direction),
     CheckConstraint("target_1 * target_2 < 0", name="legs_opposed"),
+    finite("beta", "target_1", "target_2", "realized_pnl"),
     schema="execution",
 )
 
@@ -100,6 +102,7 @@ order_intent = Table(
     CheckConstraint("leg IN (1, 2)", name="leg_known"),
     CheckConstraint("quantity <> 0 AND abs(filled_quantity) <= abs(quantity)", name="quantity_sane"),
     CheckConstraint("filled_quantity = 0 OR sign(filled_quantity) = sign(quantity)", name="fill_on_side"),
+    finite("quantity", "filled_quantity", "filled_avg_price"),
     one_of("action", OrderAction),
     one_of("state", OrderState),
     schema="execution",
@@ -120,6 +123,7 @@ fill = Table(
     recorded_at(),
     symbol_check(),
     CheckConstraint("quantity <> 0 AND price > 0", name="fill_sane"),
+    finite("quantity", "price"),
     schema="execution",
 )
 
@@ -132,6 +136,7 @@ position = Table(
     Column("updated_at", Moment, nullable=False),
     PrimaryKeyConstraint("pair_trade_id", "symbol"),
     symbol_check(),
+    finite("quantity"),
     schema="execution",
 )
 
@@ -158,6 +163,7 @@ ledger_posting = Table(
     Column("asset", String(10), nullable=False),
     Column("amount", Quantity, nullable=False),
     one_of("account", ["cash", "holdings", "exchange"]),
+    finite("amount"),
     schema="execution",
 )
 

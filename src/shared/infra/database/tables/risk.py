@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from src.shared.infra.database.tables.base import METADATA, Moment, Money, Quantity, one_of, recorded_at
+from src.shared.infra.database.tables.base import METADATA, Moment, Money, Quantity, finite, one_of, recorded_at
 
 risk_decision = Table(
     "risk_decision",
@@ -36,6 +36,7 @@ risk_decision = Table(
     UniqueConstraint("signal_id"),
     UniqueConstraint("pair_id", "slot"),
     CheckConstraint("approved = (code = 'APPROVED')", name="code_agrees"),
+    finite("quantity_1", "quantity_2"),
     schema="risk",
 )
 
@@ -61,5 +62,6 @@ equity_point = Table(
     Column("cash", Money, nullable=False),
     Column("buying_power", Money, nullable=False),
     recorded_at(),
+    finite("equity", "cash", "buying_power"),
     schema="risk",
 )

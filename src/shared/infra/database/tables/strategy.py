@@ -20,7 +20,15 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from src.shared.domain.pairs import PairMode
 from src.shared.domain.signals import SignalAction
-from src.shared.infra.database.tables.base import METADATA, Moment, one_of, recorded_at, symbol_check, symbol_column
+from src.shared.infra.database.tables.base import (
+    METADATA,
+    Moment,
+    finite,
+    one_of,
+    recorded_at,
+    symbol_check,
+    symbol_column,
+)
 
 pair_registry = Table(
     "pair_registry",
@@ -68,6 +76,8 @@ pair_spread = Table(
     Column("window_bars", Integer, nullable=False),
     recorded_at(),
     PrimaryKeyConstraint("pair_id", "slot"),
+    finite("price_1", "price_2", "spread", "mean", "sd", "z"),
+    CheckConstraint("price_1 > 0 AND price_2 > 0 AND sd >= 0", name="reading_sane"),
     schema="strategy",
 )
 

@@ -1,0 +1,113 @@
+"""Real servers for every suite: one PostgreSQL and one Redis a session, a fresh database a test."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import shutil
+import socket
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from src.shared.infra.embedded.postgres import APP_ROLE, OWNER_ROLE, Driver, EmbeddedPostgres
+from src.shared.infra.embedded.redis import EmbeddedRedis
+
+_PREFIX = "tradewinds-tests-"
+_TEMPLATE = "trading_template"
+
+
+@dataclass(frozen=True)
+class TradingDatabase:
+    """A fresh, migrated trading database that is dropped after the test."""
+
+    server: EmbeddedPostgres
+    name: str
+
+    def url(self, role: str = APP_ROLE, driver: Driver = "psycopg") -> str:
+        """URL for SQLAlchemy (driver psycopg or asyncpg) or for psycopg itself (libpq)."""
+        return self.server.url(self.name, role, driver)
+
+    @property
+    def app_url(self) -> str:
+        return self.url(APP_ROLE)
+
+    @property
+    def owner_url(self) -> str:
+        return self.url(OWNER_ROLE)
+
+
+@pytest.fixture(scope="session")
+def state_folder() -> Iterator[Path]:
+    """A short-named folder that the system user of a PostgreSQL started by root can reach."""
+    _sweep_after_killed_sessions()
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def embedded_postgres(state_folder: Path) -> Iterator[EmbeddedPostgres]:
+    """The session's PostgreSQL with roles and databases as `tradewinds up` makes them."""
+    server = EmbeddedPostgres(state_folder / "postgres")
+    server.start()
+    try:
+        server.provision()
+        yield server
+    finally:
+        server.stop("immediate")
+
+
+@pytest.fixture(scope="session")
+def embedded_redis(state_folder: Path) -> Iterator[EmbeddedRedis]:
+    """The session's Redis on a free port."""
+    server = EmbeddedRedis(state_folder / "redis", free_port())
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def trading_template(embedded_postgres: EmbeddedPostgres) -> str:
+    """Name of a migrated database that tests copy; nobody stays connected to it."""
+    embedded_postgres.provision_trading(_TEMPLATE)
+    if importlib.util.find_spec("src.shared.infra.database.migrate") is not None:
+        migrate = importlib.import_module("src.shared.infra.database.migrate")
+        migrate.upgrade(embedded_postgres.url(_TEMPLATE, OWNER_ROLE))
+    return _TEMPLATE
+
+
+@pytest.fixture
+def trading_database(embedded_postgres: EmbeddedPostgres, trading_template: str) -> Iterator[TradingDatabase]:
+    """A migrated trading database of the test's own."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    embedded_postgres.provision_trading(name, trading_template)
+    try:
+        yield TradingDatabase(embedded_postgres, name)
+    finally:
+        embedded_postgres.drop_database(name)
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _sweep_after_killed_sessions() -> None:
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        owner = folder.name.removeprefix(_PREFIX).split("-")[0]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)) and os.access(folder, os.W_OK):
+            EmbeddedPostgres(folder / "postgres").stop("immediate")
+            EmbeddedRedis(folder / "redis", 1).stop()
+            shutil.rmtree(folder, ignore_errors=True)
