@@ -133,9 +133,7 @@ class Suite:
                 yield child.name, lambda child=child: self._run(child)  # type: ignore[misc]
 
     def _start_servers(self, undo: ExitStack) -> None:
-        servers = [
-            server for server in (postgres(self._settings), redis(self._settings)) if not server.is_running()
-        ]
+        servers = [server for server in (postgres(self._settings), redis(self._settings)) if not server.is_running()]
         with self._step("PostgreSQL and Redis ready"):
             EmbeddedStack(self._settings).start()
         for server in servers:

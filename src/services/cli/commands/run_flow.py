@@ -40,9 +40,7 @@ def run(
     adopt(client_environment(settings))
     finished = _run_and_wait(flow, parameters)
     state = finished.state
-    typer.echo(
-        f"{finished.name}: {state.name if state else 'unknown'} {(state.message or '') if state else ''}"
-    )
+    typer.echo(f"{finished.name}: {state.name if state else 'unknown'} {(state.message or '') if state else ''}")
     if state is None or not state.is_completed():
         raise typer.Exit(_NOT_COMPLETED)
 
