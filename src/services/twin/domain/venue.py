@@ -292,12 +292,13 @@ class Venue:
         """Move the venue's time forward and do everything that falls due on the way, in order."""
         if to <= self.now:
             return
-        for slot in self.sessions.slots_touching(self.now, to):
+        since = self.now
+        for slot in self.sessions.slots_touching(since, to):
             start, end = self.sessions.slot_span(slot)
-            if self.now < start <= to:
+            if since < start:
                 self.now = start
                 self._slot_starts(slot)
-            if self.now < end <= to:
+            if end <= to:
                 self.now = end
                 self._slot_ends(slot)
         self.now = to
