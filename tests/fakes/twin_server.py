@@ -4,8 +4,8 @@
         TradingClient("key", "secret", url_override=twin.url)
         twin.admin.move_clock("2025-03-03T16:30:05Z")
 
-Keywords are those of `TwinConfig`; without `store` it lives in a temporary folder. The rate limit is lifted unless asked
-for.
+Keywords are those of `TwinConfig`; without `store` it lives in a temporary folder. The rate limit is lifted unless
+asked for.
 """
 
 from __future__ import annotations

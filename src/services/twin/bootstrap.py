@@ -170,7 +170,7 @@ async def _refused(_: Request, exc: Exception) -> Response:
     return Json(exc.body(), status_code=exc.status)
 
 
-async def _not_served(request: Request, exc: Exception) -> Response:
+async def _not_served(_: Request, exc: Exception) -> Response:
     if not isinstance(exc, HTTPException):
         raise exc
     if exc.status_code == 404:

@@ -101,7 +101,8 @@ def test_a_store_of_another_market_or_unusable_is_refused(tmp_path: Path) -> Non
 
 
 def test_the_help_loads_nothing_heavy() -> None:
-    code = "import sys; import src.services.twin.main; print(sorted({'pandas','numpy','fastapi','uvicorn'} & set(sys.modules)))"
+    heavy = "{'pandas', 'numpy', 'fastapi', 'uvicorn'}"
+    code = f"import sys; import src.services.twin.main; print(sorted({heavy} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
 
     assert out.stdout.strip() == "[]"

@@ -19,9 +19,9 @@ from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
 
 from tests.fakes.twin_server import TwinHandle
 
-HALF_HOUR = TimeFrame(30, TimeFrameUnit.Minute)  # type: ignore[arg-type]
-HOUR = TimeFrame(1, TimeFrameUnit.Hour)  # type: ignore[arg-type]
-DAY = TimeFrame(1, TimeFrameUnit.Day)  # type: ignore[arg-type]
+HALF_HOUR = TimeFrame(30, TimeFrameUnit.Minute)
+HOUR = TimeFrame(1, TimeFrameUnit.Hour)
+DAY = TimeFrame(1, TimeFrameUnit.Day)
 FRIDAY = datetime(2025, 2, 28, tzinfo=UTC)
 KEYS = {"APCA-API-KEY-ID": "key", "APCA-API-SECRET-KEY": "secret"}
 
@@ -72,7 +72,12 @@ def test_the_limit_counts_all_symbols_together_and_pages_go_on(
     seen: list[tuple[str, str]] = []
     token, pages = None, 0
     while token or not pages:
-        terms = {"symbols": "KYLO,KELV", "timeframe": "30Min", "start": "2025-02-28", "limit": 7}
+        terms: dict[str, str | int] = {
+            "symbols": "KYLO,KELV",
+            "timeframe": "30Min",
+            "start": "2025-02-28",
+            "limit": 7,
+        }
         answer = httpx.get(
             f"{twin.url}/v2/stocks/bars", params=terms | ({"page_token": token} if token else {}), headers=KEYS
         ).json()
@@ -95,7 +100,7 @@ def test_an_unknown_symbol_is_absent_and_an_odd_timeframe_refused(
 ) -> None:
     assert list(bars_of(data, ["KELV", "NOPE"], HALF_HOUR)) == ["KELV"]
     with pytest.raises(APIError) as caught:
-        bars_of(data, ["KELV"], TimeFrame(1, TimeFrameUnit.Minute))  # type: ignore[arg-type]
+        bars_of(data, ["KELV"], TimeFrame(1, TimeFrameUnit.Minute))
     assert caught.value.status_code == 422
     reversed_span = {"symbols": "KELV", "timeframe": "1Day", "start": "2025-03-03", "end": "2025-03-01"}
     assert httpx.get(f"{twin.url}/v2/stocks/bars", params=reversed_span, headers=KEYS).status_code == 422

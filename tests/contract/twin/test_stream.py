@@ -10,7 +10,7 @@ import pytest
 from alpaca.trading.enums import TradeEvent
 from alpaca.trading.models import TradeUpdate
 from alpaca.trading.stream import TradingStream
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
 from tests.contract.twin.conftest import Send
 from tests.fakes.twin_server import TwinHandle
@@ -35,7 +35,7 @@ def updates(twin: TwinHandle) -> Iterator[queue.Queue[TradeUpdate]]:
             listening.set()
         await dispatch(message)
 
-    stream._dispatch = watch  # type: ignore[method-assign]
+    stream._dispatch = watch  # type: ignore[method-assign,assignment]
     stream.subscribe_trade_updates(hear)
     thread = threading.Thread(target=stream.run, daemon=True)
     thread.start()
@@ -83,7 +83,7 @@ def test_partial_fills_cancels_expiries_and_rejections_are_heard(
     ]
 
 
-def say(socket: ClientConnection, **message: Any) -> Any:
+def say(socket: Any, **message: Any) -> Any:
     socket.send(json.dumps(message))
     frame = socket.recv(timeout=WAIT)
     assert isinstance(frame, bytes), "the paper venue sends binary frames"

@@ -56,4 +56,5 @@ def order(side: str, qty: str, symbol: str = "AAA", **more: str) -> NewOrder:
 def _half_hours(rows: list[Row], count: int) -> HalfHours:
     full = [row or (np.nan,) * 4 for row in [*rows, *[None] * (count - len(rows))]]
     columns = np.array(full, dtype=np.float64).T
-    return HalfHours(*columns, np.where(np.isnan(columns[0]), np.nan, 1000.0))
+    open_, high, low, close = columns
+    return HalfHours(open_, high, low, close, volume=np.where(np.isnan(close), np.nan, 1000.0))

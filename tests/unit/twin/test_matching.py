@@ -155,8 +155,8 @@ def test_the_valuation_of_a_hedged_book() -> None:
 
     worth = at.valuation()
 
-    assert (worth.equity, worth.gross, worth.buying_power) == (100_000, 20_000, 180_000)
-    assert (worth.long_value, worth.short_value) == (10_000, -10_000)
+    assert [worth.equity, worth.gross, worth.buying_power] == [100_000, 20_000, 180_000]
+    assert [worth.long_value, worth.short_value] == [10_000, -10_000]
 
 
 trades = st.lists(

@@ -1,8 +1,8 @@
 """The venue: accepts, matches, expires. Pure: the time comes in, changes come out.
 
-An order sent while a session is open is matched at the open of its symbol's bar in progress; later bars match at their
-own open, and a resting limit or stop also at its price once a whole bar has touched it. Nothing depends on the order
-in which requests arrive: chance is drawn from (seed, client_order_id) alone.
+An order sent while a session is open is matched at the open of its symbol's bar in progress; later bars match at
+their own open, and a resting limit or stop also at its price once a whole bar has touched it. Nothing depends on the
+order in which requests arrive: chance is drawn from (seed, client_order_id) alone.
 """
 
 from __future__ import annotations
