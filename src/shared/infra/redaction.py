@@ -14,7 +14,17 @@ from src.config.settings import Settings
 _HIDDEN = "***"
 _SHORTEST_SECRET = 4  # hiding a shorter one would blot out ordinary words
 
-_NAMES = "apca-api-(?:secret-key|key-id)|authorization|passw(?:or)?d|passphrase|(?:api|secret)[_-]?key|secret|token"
+_NAMES = "|".join(
+    (
+        "apca-api-(?:secret-key|key-id)",
+        "authorization",
+        "passw(?:or)?d",
+        "passphrase",
+        "(?:api|secret)[_-]?key",
+        "secret",
+        "token",
+    )
+)
 _RULES = (
     (re.compile(r"(\w://[^\s:/@]*:)[^\s@/]+(?=@)"), rf"\1{_HIDDEN}"),
     (

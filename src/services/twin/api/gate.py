@@ -1,0 +1,99 @@
+"""What every vendor request passes: keys, the rate limit, the chosen latency."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from dataclasses import dataclass, field
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import HTMLResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from src.services.twin.api.render import Json
+
+WINDOW_SECONDS = 60
+_MISSING_KEYS = (
+    "<html>\r\n<head><title>401 Authorization Required</title></head>\r\n<body>\r\n"
+    "<center><h1>401 Authorization Required</h1></center>\r\n"
+    "<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+)
+
+
+@dataclass(slots=True)
+class Limits:
+    """Requests per minute and key (0: no limit) and the delay before an answer."""
+
+    requests_per_minute: int = 200
+    latency_ms: float = 0.0
+    used: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+
+    def take(self, key: str, host: str, now: float) -> tuple[int, int]:
+        """Count a request and return (left, epoch second of the next window); left -1: over."""
+        window = int(now // WINDOW_SECONDS)
+        seen, count = self.used.get((key, host), (window, 0))
+        count = count + 1 if seen == window else 1
+        self.used[(key, host)] = (window, count)
+        return max(-1, self.requests_per_minute - count), (window + 1) * WINDOW_SECONDS
+
+
+class Gate:
+    """ASGI middleware in front of the vendor's paths; admin and health pass untouched."""
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self._app = app
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it here."""
+        if scope["type"] != "http" or not scope["path"].startswith("/v"):
+            await self._app(scope, receive, send)
+            return
+        if self._limits.latency_ms:
+            await asyncio.sleep(self._limits.latency_ms / 1000)
+        headers = Headers(scope=scope)
+        key = headers.get("apca-api-key-id", "")
+        refusal = refused_keys(key, headers.get("apca-api-secret-key", ""))
+        if refusal:
+            await refusal(scope, receive, send)
+            return
+        await self._limited(key, scope, receive, send)
+
+    async def _limited(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._limits.requests_per_minute:
+            await self._app(scope, receive, send)
+            return
+        host = "data" if "/stocks/" in scope["path"] else "trading"
+        left, reset = self._limits.take(key, host, time.time())
+        stamped = _Stamped(send, self._limits.requests_per_minute, max(0, left), reset)
+        if left < 0:
+            answer = Json({"code": 42910000, "message": "rate limit exceeded"}, status_code=429)
+            answer.headers["Retry-After"] = str(math.ceil(reset - time.time()))
+            await answer(scope, receive, stamped)
+            return
+        await self._app(scope, receive, stamped)
+
+
+class _Stamped:
+    def __init__(self, send: Send, limit: int, left: int, reset: int) -> None:
+        self._send = send
+        self._headers = {
+            "X-Ratelimit-Limit": str(limit),
+            "X-Ratelimit-Remaining": str(left),
+            "X-Ratelimit-Reset": str(reset),
+        }
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).update(self._headers)
+        await self._send(message)
+
+
+def refused_keys(key: str, secret: str) -> Response | None:
+    """Return the 401 for missing or bad keys, else None. Any other keys are good."""
+    if not key or not secret:
+        return HTMLResponse(_MISSING_KEYS, status_code=401)
+    if key.startswith("BAD") or secret.startswith("BAD"):
+        return Json({"message": "unauthorized."}, status_code=401)
+    return None

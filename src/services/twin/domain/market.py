@@ -1,0 +1,165 @@
+"""Bars as arrays on the half-hour grid, and the coarser series made of them."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.services.twin.domain.moments import NEW_YORK, SECOND, to_datetime, to_micros
+from src.services.twin.domain.sessions import Sessions
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+HOUR = 3600 * SECOND
+TIMEFRAMES = ("30Min", "1Hour", "1Day")
+
+
+@dataclass(frozen=True, slots=True)
+class HalfHours:
+    """One symbol's bars on consecutive slots; NaN where there is none. Every array has shape (slots,)."""
+
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One half-hour bar."""
+
+    open: float
+    high: float
+    low: float
+    close: float
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Finished-bar lookup of one symbol at one timeframe; columns are plain lists, ready for JSON."""
+
+    start: list[int]
+    end: list[int]
+    rows: list[dict[str, Any]]
+
+    def window(self, start: int, end: int, now: int) -> list[dict[str, Any]]:
+        """Return the bars with start ≤ t ≤ end that are finished at `now`, oldest first."""
+        stop = min(bisect_right(self.start, end), self.finished(now))
+        return self.rows[bisect_right(self.start, start - 1) : stop]
+
+    def finished(self, now: int) -> int:
+        """Count the bars that have ended by `now`."""
+        return bisect_right(self.end, now)
+
+
+class Market:
+    """Prices of all symbols on the slots `first_slot …` of the calendar.
+
+    Args:
+        sessions: the calendar the slots belong to.
+        first_slot: slot of element 0 of every array.
+        bars: per symbol, arrays of one common length.
+        truth: what the synthetic generator knows about its pairs; empty for a file.
+    """
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        first_slot: int,
+        bars: dict[str, HalfHours],
+        *,
+        names: dict[str, str] | None = None,
+        truth: list[dict[str, Any]] | None = None,
+        source: str = "file",
+    ) -> None:
+        self.sessions = sessions
+        self.names = names or {}
+        self.truth = truth or []
+        self.source = source
+        self.symbols = sorted(bars)
+        self._first_slot = first_slot
+        self._bars = bars
+        self._length = len(next(iter(bars.values())).close)
+        self._present = {s: np.flatnonzero(~np.isnan(b.close)).tolist() for s, b in bars.items()}
+        self._series: dict[tuple[str, str], Series] = {}
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Start of the first and end of the last slot that has data."""
+        start, _ = self.sessions.slot_span(self._first_slot)
+        _, end = self.sessions.slot_span(self._first_slot + self._length - 1)
+        return start, end
+
+    def bar(self, symbol: str, slot: int) -> Bar | None:
+        """Return the symbol's bar of a slot, or None in a gap."""
+        i = slot - self._first_slot
+        arrays = self._bars[symbol]
+        if not 0 <= i < self._length or np.isnan(arrays.close[i]):
+            return None
+        return Bar(float(arrays.open[i]), float(arrays.high[i]), float(arrays.low[i]), float(arrays.close[i]))
+
+    def price(self, symbol: str, now: int) -> float | None:
+        """Return the open of the bar in progress, else the close of the last finished bar."""
+        slot = self.sessions.slot_at(now)
+        running = self.bar(symbol, slot) if slot is not None else None
+        return running.open if running else self.last_close(symbol, self.sessions.finished_slots(now))
+
+    def last_close(self, symbol: str, finished_slots: int) -> float | None:
+        """Return the close of the last bar among the first `finished_slots` slots of the calendar."""
+        present = self._present[symbol]
+        i = bisect_right(present, finished_slots - 1 - self._first_slot) - 1
+        return float(self._bars[symbol].close[present[i]]) if i >= 0 else None
+
+    def series(self, symbol: str, timeframe: str) -> Series:
+        """Return the bars of a symbol at `30Min`, `1Hour` (clock hours) or `1Day`."""
+        key = (symbol, timeframe)
+        if key not in self._series:
+            self._series[key] = self._make_series(symbol, timeframe)
+        return self._series[key]
+
+    def _make_series(self, symbol: str, timeframe: str) -> Series:
+        index = np.array(self._present[symbol], dtype=np.int64)
+        slots = index + self._first_slot
+        key, start, end = self._groups(slots, timeframe)
+        first = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
+        return _aggregate(self._bars[symbol], index, first, start[first], end[first])
+
+    def _groups(self, slots: Ints, timeframe: str) -> tuple[Ints, Ints, Ints]:
+        start, end = self.sessions.start[slots], self.sessions.end[slots]
+        if timeframe == "30Min":
+            return start, start, end
+        if timeframe == "1Hour":
+            hour = start - start % HOUR  # New York is a whole number of hours from UTC
+            return hour, hour, hour + HOUR
+        session = self.sessions.session_of[slots]
+        opens, inverse = np.unique(session, return_inverse=True)
+        days = [self.sessions.all[i] for i in opens.tolist()]
+        midnight = np.array([_midnight(day.open) for day in days], dtype=np.int64)
+        closes = np.array([day.close for day in days], dtype=np.int64)
+        return session, midnight[inverse], closes[inverse]
+
+
+def _midnight(moment: int) -> int:
+    local = to_datetime(moment).astimezone(NEW_YORK)
+    return to_micros(local.replace(hour=0, minute=0, second=0, microsecond=0))
+
+
+def _aggregate(bars: HalfHours, index: Ints, first: Ints, start: Ints, end: Ints) -> Series:
+    last = np.concatenate((first[1:], [len(index)])) - 1
+    high = np.maximum.reduceat(bars.high[index], first)
+    low = np.minimum.reduceat(bars.low[index], first)
+    close = bars.close[index][last]
+    volume = np.add.reduceat(bars.volume[index], first)
+    typical = np.round((high + low + close) / 3, 4)
+    stamps = [f"{text}Z" for text in np.datetime_as_string(start.astype("datetime64[us]"), unit="s").tolist()]
+    columns = (bars.open[index][first], high, low, close, volume, typical)
+    rows = [
+        {"t": t, "o": o, "h": h, "l": lo, "c": c, "v": int(v), "n": int(v) // 100, "vw": vw}
+        for t, o, h, lo, c, v, vw in zip(stamps, *(column.tolist() for column in columns), strict=True)
+    ]
+    return Series(start.tolist(), end.tolist(), rows)

@@ -1,0 +1,103 @@
+"""A real twin on a free port in a thread, for every suite that wants a broker.
+
+    with running_twin(clock="2025-03-03T15:30:05Z") as twin:
+        TradingClient("key", "secret", url_override=twin.url)
+        twin.admin.move_clock("2025-03-03T16:30:05Z")
+
+Keywords are those of `TwinConfig`; without `store` it lives in a temporary folder. The rate limit is lifted unless asked
+for.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from src.services.twin.bootstrap import TwinConfig, build_app
+from src.services.twin.main import HOST, listen, server_config
+
+START_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class TwinAdmin:
+    """The admin API, one method per verb; answers are parsed JSON."""
+
+    url: str
+
+    def get(self, what: str) -> Any:
+        """GET /admin/<what>."""
+        return _json(httpx.get(f"{self.url}/admin/{what}", timeout=10))
+
+    def post(self, what: str, **body: Any) -> Any:
+        """POST /admin/<what> with a JSON body."""
+        return _json(httpx.post(f"{self.url}/admin/{what}", json=body, timeout=30))
+
+    def move_clock(self, now: str, *, rate: float = 0.0, reset: bool = False) -> Any:
+        """Set the market's time."""
+        return self.post("clock", now=now, rate=rate, reset=reset)
+
+    def rules(self, symbol: str, **changes: Any) -> Any:
+        """Change the rules of one symbol."""
+        return self.post("rules", symbol=symbol, **changes)
+
+    def state(self) -> Any:
+        """Return counts, orders, fills, positions and cash."""
+        return self.get("state")
+
+    def reset(self) -> Any:
+        """Forget orders, fills, positions and cash."""
+        return self.post("reset")
+
+
+@dataclass(frozen=True)
+class TwinHandle:
+    """Where a running twin is: `url` for REST, `stream_url` for the websocket."""
+
+    url: str
+    admin: TwinAdmin
+
+    @property
+    def stream_url(self) -> str:
+        """Address of the trade_updates websocket."""
+        return self.url.replace("http://", "ws://") + "/stream"
+
+
+@contextmanager
+def running_twin(**config: Any) -> Iterator[TwinHandle]:
+    """Serve a twin until the block ends."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {"store": Path(folder), "clock": "2025-03-03T15:30:05Z", "requests_per_minute": 0, **config}
+        server = uvicorn.Server(server_config(build_app(TwinConfig(**settings))))
+        with listen(0) as listener:
+            thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+            thread.start()
+            _wait_until_started(server, thread)
+            url = f"http://{HOST}:{listener.getsockname()[1]}"
+            try:
+                yield TwinHandle(url, TwinAdmin(url))
+            finally:
+                server.should_exit = True
+                thread.join(START_SECONDS)
+
+
+def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not server.started:
+        if not thread.is_alive() or time.monotonic() > deadline:
+            raise RuntimeError("the twin did not start")
+        time.sleep(0.01)
+
+
+def _json(response: httpx.Response) -> Any:
+    response.raise_for_status()
+    return response.json()
