@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -31,7 +30,14 @@ async def publish_performance() -> None:
     """Leave the results by pair as a table on the run."""
     summary = services().analytics.performance_summary()
     rows: list[dict[str, Any]] = [
-        {name: value if isinstance(value, int | float) else str(value) for name, value in asdict(line).items()}
-        for line in summary.pairs
+        {
+            "pair": pair,
+            "trades": result.trades,
+            "wins": result.wins,
+            "booked dollars": f"{result.total_pnl:.2f}",
+            "mean dollars": "" if result.mean_pnl is None else f"{result.mean_pnl:.2f}",
+            "win rate": result.win_rate,
+        }
+        for pair, result in summary.pairs.items()
     ]
-    await leave_table("performance", rows, f"{summary.trades} finished trades.")
+    await leave_table("performance", rows, f"{summary.overall.trades} finished trades.")
