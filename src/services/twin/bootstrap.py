@@ -88,9 +88,7 @@ def _build_twin(config: TwinConfig, store: Store) -> Twin:
         seed=config.seed,
         cash=config.equity,
         now=int(meta.get("now", clock.now())),
-        terms=Terms(
-            half_spread_bps=config.half_spread_bps, partial_fill_probability=config.partial_fill_probability
-        ),
+        terms=Terms(half_spread_bps=config.half_spread_bps, partial_fill_probability=config.partial_fill_probability),
     )
     venue.restore(*store.load())
     store.note(

@@ -35,13 +35,9 @@ def serve(
         Path | None, typer.Option(help="Parquet or csv file of bars instead of the synthetic market.")
     ] = None,
     equity: Annotated[float, typer.Option(min=1, help="Opening cash in dollars.")] = 100_000.0,
-    clock: Annotated[
-        str, typer.Option(help="`wall`, or a time like 2025-03-03T14:30:00Z to stand at.")
-    ] = "wall",
+    clock: Annotated[str, typer.Option(help="`wall`, or a time like 2025-03-03T14:30:00Z to stand at.")] = "wall",
     latency_ms: Annotated[float, typer.Option(min=0, help="Delay of every vendor answer.")] = 0.0,
-    requests_per_minute: Annotated[
-        int, typer.Option(min=0, help="Limit per key and host; 0 lifts it.")
-    ] = 200,
+    requests_per_minute: Annotated[int, typer.Option(min=0, help="Limit per key and host; 0 lifts it.")] = 200,
     partial_fill_probability: Annotated[
         float, typer.Option(min=0, max=1, help="Chance of a fill in two parts.")
     ] = 0.0,
@@ -105,9 +101,7 @@ def listen(port: int) -> socket.socket:
         listener.bind((HOST, port))
     except OSError as exc:
         listener.close()
-        raise PortInUse(
-            f"port {port} on {HOST} can't be used ({exc.strerror}): choose another with --port"
-        ) from exc
+        raise PortInUse(f"port {port} on {HOST} can't be used ({exc.strerror}): choose another with --port") from exc
     return listener
 
 

@@ -54,13 +54,9 @@ def configure_logging(settings: Settings, service: str, *, console: TextIO | Non
     level = settings.logging.level
     logger.remove()
     logger.configure(patcher=_patcher(redact))
-    logger.add(
-        _console_sink(stream), level=level, format=_console_line, colorize=stream.isatty(), diagnose=False
-    )
+    logger.add(_console_sink(stream), level=level, format=_console_line, colorize=stream.isatty(), diagnose=False)
     file = _DailyFile(folder, f"tradewinds-{service}", settings.logging.retention_days)
-    logger.add(
-        _json_sink(file, service, redact), level=level, format=_no_text, diagnose=False, backtrace=False
-    )
+    logger.add(_json_sink(file, service, redact), level=level, format=_no_text, diagnose=False, backtrace=False)
     _intercept_standard_logging(level)
     return redact
 
@@ -84,9 +80,7 @@ def add_run_log_sink(emit: RunLog, level: str = "INFO") -> int:
             _inside_run_log.active = False
 
     # enqueue would move the call to a thread that knows no run
-    return logger.add(
-        sink, level=level, format=_no_text, enqueue=False, diagnose=False, filter=_not_from_prefect
-    )
+    return logger.add(sink, level=level, format=_no_text, enqueue=False, diagnose=False, filter=_not_from_prefect)
 
 
 def _patcher(redact: Redactor) -> Callable[[Record], None]:
@@ -112,11 +106,7 @@ def _text(record: Record) -> str:
 
 def _console_line(record: Record) -> str:
     # naming no {exception}: Loguru would render it again, with its secrets
-    return (
-        f"{_CONSOLE}\n{{exception_text}}"
-        if cast("dict[str, Any]", record)["exception_text"]
-        else f"{_CONSOLE}\n"
-    )
+    return f"{_CONSOLE}\n{{exception_text}}" if cast("dict[str, Any]", record)["exception_text"] else f"{_CONSOLE}\n"
 
 
 def _console_sink(stream: TextIO) -> Callable[[Message], None]:
@@ -142,9 +132,7 @@ def _json_sink(file: _DailyFile, service: str, redact: Redactor) -> Callable[[Me
             "extra": redact.structure(record["extra"]),
             "exception": cast("dict[str, Any]", record)["exception_text"] or None,
         }
-        file.append(
-            json.dumps(line, ensure_ascii=False, allow_nan=True), record["time"].astimezone(UTC).date()
-        )
+        file.append(json.dumps(line, ensure_ascii=False, allow_nan=True), record["time"].astimezone(UTC).date())
 
     return sink
 
@@ -190,9 +178,9 @@ class _InterceptHandler(logging.Handler):
         except ValueError:
             level = record.levelno
         origin = {"name": record.name, "function": record.funcName, "line": record.lineno}
-        logger.opt(exception=record.exc_info).patch(
-            lambda ours: cast("dict[str, Any]", ours).update(origin)
-        ).log(level, record.getMessage())
+        logger.opt(exception=record.exc_info).patch(lambda ours: cast("dict[str, Any]", ours).update(origin)).log(
+            level, record.getMessage()
+        )
 
 
 def _intercept_standard_logging(level: str) -> None:

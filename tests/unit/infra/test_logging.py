@@ -30,9 +30,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("TRADEWINDS_HOME", str(tmp_path))
     monkeypatch.setenv("TRADEWINDS_ALPACA_API_KEY", "PKCANARYCANARYCANARY")
     monkeypatch.setenv("TRADEWINDS_ALPACA_SECRET_KEY", CANARY)
-    monkeypatch.setenv(
-        "TRADEWINDS_DATABASE_URL", f"postgresql://me:{DATABASE_CANARY}@db.example/trading_system"
-    )
+    monkeypatch.setenv("TRADEWINDS_DATABASE_URL", f"postgresql://me:{DATABASE_CANARY}@db.example/trading_system")
     return load_settings()
 
 

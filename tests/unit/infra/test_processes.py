@@ -57,9 +57,7 @@ def test_one_that_does_not_listen_is_ended_by_force(supervisor: Supervisor, tmp_
     assert not supervisor.is_running("probe")
 
 
-def test_children_go_with_their_parent_even_if_it_was_killed_before(
-    supervisor: Supervisor, tmp_path: Path
-) -> None:
+def test_children_go_with_their_parent_even_if_it_was_killed_before(supervisor: Supervisor, tmp_path: Path) -> None:
     parent = psutil.Process(_start(supervisor, FAMILY, tmp_path))
     children = parent.children()
     parent.kill()
@@ -113,9 +111,7 @@ def test_the_environment_is_ours_with_the_changes_asked_for(
     monkeypatch.setenv("PROBE_KEPT", "2")
     show = "import os, time; print({k: v for k, v in os.environ.items() if k[:5] == 'PROBE'}, 'up', flush=True); time.sleep(60)"  # noqa: E501
 
-    supervisor.start(
-        ProcessSpec("probe", [sys.executable, "-c", show], {"PROBE_GONE": None, "PROBE_NEW": "3"})
-    )
+    supervisor.start(ProcessSpec("probe", [sys.executable, "-c", show], {"PROBE_GONE": None, "PROBE_NEW": "3"}))
 
     log = tmp_path / "logs" / "probe.log"
     _eventually(lambda: "up" in log.read_text())

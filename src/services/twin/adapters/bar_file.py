@@ -43,9 +43,7 @@ def _read(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise BarFileInvalid("no such file")
     try:
-        return (
-            pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype={"symbol": str})
-        )
+        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype={"symbol": str})
     except (OSError, ValueError, UnicodeDecodeError) as exc:
         raise BarFileInvalid(f"can't be read as {path.suffix[1:]} ({str(exc).splitlines()[0]})") from exc
 
@@ -85,9 +83,7 @@ def _with_times(frame: pd.DataFrame) -> pd.DataFrame:
     if not isinstance(column.dtype, pd.DatetimeTZDtype):
         column = _parsed(frame)
     if column.dt.tz is None:
-        raise BarFileInvalid(
-            "timestamp has no time zone: write UTC starts of bars, like 2025-03-03T14:30:00Z"
-        )
+        raise BarFileInvalid("timestamp has no time zone: write UTC starts of bars, like 2025-03-03T14:30:00Z")
     _refuse(frame, column.isna(), "timestamp is empty")
     frame["timestamp"] = column.dt.tz_convert("UTC")
     return frame
@@ -97,9 +93,7 @@ def _parsed(frame: pd.DataFrame) -> pd.Series[Any]:
     import pandas as pd
 
     if pd.api.types.is_numeric_dtype(frame["timestamp"]):
-        raise BarFileInvalid(
-            "timestamp is a plain number: write UTC starts of bars, like 2025-03-03T14:30:00Z"
-        )
+        raise BarFileInvalid("timestamp is a plain number: write UTC starts of bars, like 2025-03-03T14:30:00Z")
     try:
         return pd.to_datetime(frame["timestamp"], format="ISO8601")
     except (ValueError, TypeError) as exc:

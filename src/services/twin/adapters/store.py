@@ -40,9 +40,7 @@ class Store:
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as exc:
-            raise StoreInvalid(
-                f"store {path} can't be used ({exc}): name another folder with --store"
-            ) from exc
+            raise StoreInvalid(f"store {path} can't be used ({exc}): name another folder with --store") from exc
 
     def close(self) -> None:
         """Close the file."""

@@ -142,9 +142,7 @@ def position_json(venue: Venue, position: Position) -> JsonDict:
     last_day = _last_day_price(venue, symbol, price)
     value, cost = qty * price, position.cost_basis
     sign = 1 if qty > 0 else -1
-    held = sum(
-        (o.leaves for o in venue.open_orders if o.symbol == symbol and not o.opens_position), start=Decimal(0)
-    )
+    held = sum((o.leaves for o in venue.open_orders if o.symbol == symbol and not o.opens_position), start=Decimal(0))
     intraday = qty * (price - last_day)
     return {
         "asset_id": asset_id(symbol),

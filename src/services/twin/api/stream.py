@@ -88,9 +88,7 @@ def _authorization(good: bool, reason: str | None) -> dict[str, Any]:
     return data | ({"message": reason} if reason else {})
 
 
-async def _send_updates(
-    socket: WebSocket, queue: asyncio.Queue[list[Event]], listening: asyncio.Event
-) -> None:
+async def _send_updates(socket: WebSocket, queue: asyncio.Queue[list[Event]], listening: asyncio.Event) -> None:
     while True:
         events = await queue.get()
         if listening.is_set():

@@ -208,9 +208,7 @@ def _position_routes(router: APIRouter, twin: Twin) -> None:
     async def close(symbol_or_id: str, request: Request) -> Response:
         venue = twin.catch_up()
         symbol = _held(venue, symbol_or_id)
-        return Json(
-            render.order_json(twin.submit(_closing(venue, symbol, _close_qty(venue, symbol, request))))
-        )
+        return Json(render.order_json(twin.submit(_closing(venue, symbol, _close_qty(venue, symbol, request)))))
 
     @router.delete("/positions")
     async def close_all(request: Request) -> Response:

@@ -67,9 +67,7 @@ def grid_bars(sessions: Sessions, raw: dict[str, RawBars]) -> tuple[int, dict[st
         _check_alignment(symbol, p, finest)
     first = min(int(p.slot[0]) for p in placed.values())
     last = max(int(sessions.all[int(p.session[-1])].last_slot) for p in placed.values())
-    return first, {
-        s: half_hours(sessions, p.bars, finest, first, last - first + 1) for s, p in placed.items()
-    }
+    return first, {s: half_hours(sessions, p.bars, finest, first, last - first + 1) for s, p in placed.items()}
 
 
 def half_hours(sessions: Sessions, bars: RawBars, minutes: int, first: int, count: int) -> HalfHours:
@@ -123,9 +121,7 @@ def _resolution(symbol: str, placed: _Placed) -> int:
     same_session = placed.session[1:] == placed.session[:-1]
     gaps = np.diff(placed.bars.start)[same_session]
     if not len(gaps):
-        raise BarFileInvalid(
-            f"{symbol} has one bar per session: daily bars can't be served, use 60 minutes or finer"
-        )
+        raise BarFileInvalid(f"{symbol} has one bar per session: daily bars can't be served, use 60 minutes or finer")
     minutes = int(gaps.min()) // MINUTE
     if minutes not in (*FINE_MINUTES, 60):
         raise BarFileInvalid(f"{symbol} has bars every {minutes} minutes: use 5, 10, 15, 30 or 60 minutes")

@@ -22,9 +22,7 @@ class Status(StrEnum):
 
 
 OPEN = frozenset({Status.PENDING_NEW, Status.ACCEPTED, Status.NEW, Status.PARTIALLY_FILLED})
-WORKING = frozenset(
-    {Status.NEW, Status.PARTIALLY_FILLED}
-)  # visible to the market; ACCEPTED waits for the open
+WORKING = frozenset({Status.NEW, Status.PARTIALLY_FILLED})  # visible to the market; ACCEPTED waits for the open
 
 # What may follow what. Terminal states have no row.
 NEXT: dict[Status, frozenset[Status]] = {

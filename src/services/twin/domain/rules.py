@@ -59,13 +59,9 @@ def check_form(order: NewOrder) -> None:
     if order.side not in ("buy", "sell"):
         raise invalid_request(f"invalid side: {order.side!r}")
     if order.type not in TYPES:
-        raise invalid_request(
-            f"order type {order.type!r} is not supported by the twin: use {', '.join(TYPES)}"
-        )
+        raise invalid_request(f"order type {order.type!r} is not supported by the twin: use {', '.join(TYPES)}")
     if order.time_in_force not in TIMES_IN_FORCE:
-        raise invalid_request(
-            f"time_in_force {order.time_in_force!r} is not supported by the twin: use day or gtc"
-        )
+        raise invalid_request(f"time_in_force {order.time_in_force!r} is not supported by the twin: use day or gtc")
     if order.qty <= 0:
         raise unprocessable("qty must be > 0")
     if order.extended_hours:
@@ -95,9 +91,7 @@ def _check_price(name: str, price: Decimal | None, *, needed: bool) -> None:
         raise unprocessable(f"{name} must be > 0")
     step = Decimal("0.01") if price >= 1 else Decimal("0.0001")
     if price % step:
-        raise unprocessable(
-            f"invalid {name} {price}. sub-penny increment does not fulfill minimum pricing criteria"
-        )
+        raise unprocessable(f"invalid {name} {price}. sub-penny increment does not fulfill minimum pricing criteria")
 
 
 def check_against(order: NewOrder, at: Standing) -> None:
@@ -149,9 +143,7 @@ def _would_cross(order: NewOrder, other: Order) -> bool:
     if order.limit_price is None or other.limit_price is None:
         return True
     buy, sell = (order, other) if order.side == "buy" else (other, order)
-    return bool(
-        buy.limit_price is not None and sell.limit_price is not None and buy.limit_price >= sell.limit_price
-    )
+    return bool(buy.limit_price is not None and sell.limit_price is not None and buy.limit_price >= sell.limit_price)
 
 
 def _check_opening(order: NewOrder, at: Standing) -> None:

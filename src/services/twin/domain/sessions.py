@@ -96,9 +96,7 @@ class Sessions:
 def _schedule(first_year: int, last_year: int) -> tuple[list[date], Micros, Micros]:
     import exchange_calendars
 
-    calendar: Any = exchange_calendars.get_calendar(
-        "XNYS", start=f"{first_year}-01-01", end=f"{last_year}-12-31"
-    )
+    calendar: Any = exchange_calendars.get_calendar("XNYS", start=f"{first_year}-01-01", end=f"{last_year}-12-31")
     schedule = calendar.schedule
     return (
         [label.date() for label in schedule.index],

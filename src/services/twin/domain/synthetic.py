@@ -54,14 +54,10 @@ class PairDesign:
 DESIGNS = (
     PairDesign("KELV", "KYLO", "Kelvin Grid", "Kylo Power", 110, 95, 1.10, 0.019, 0.0085, 8.0),
     PairDesign("QVEL", "QORT", "Quavel Foods", "Qort Brands", 74, 120, 0.85, 0.022, 0.0075, 6.0),
-    PairDesign(
-        "VUNO", "VEXI", "Vuno Payments", "Vexi Cards", 160, 105, 1.30, 0.017, 0.0095, 11.0, gappy=True
-    ),
+    PairDesign("VUNO", "VEXI", "Vuno Payments", "Vexi Cards", 160, 105, 1.30, 0.017, 0.0095, 11.0, gappy=True),
     PairDesign("ZORN", "ZEMA", "Zorn Freight", "Zema Rail", 88, 130, 0.70, 0.027, 0.0085, 9.0),
     PairDesign("JARQ", "JOVA", "Jarq Semiconductor", "Jova Devices", 140, 100, 1.45, 0.016, 0.0115, 16.0),
-    PairDesign(
-        "XEBO", "XULA", "Xebo Media", "Xula Studios", 90, 115, 0.95, 0.020, 0.0080, 8.0, "decoy", 90, 35
-    ),
+    PairDesign("XEBO", "XULA", "Xebo Media", "Xula Studios", 90, 115, 0.95, 0.020, 0.0080, 8.0, "decoy", 90, 35),
     PairDesign(
         "YORB",
         "YVEN",
@@ -89,17 +85,13 @@ def synthetic_market(sessions: Sessions, seed: int) -> Market:
     for number, design in enumerate(DESIGNS, start=1):
         paths.update(_pair_paths(design, seed, number, common))
     open_days = sessions.between(FIRST, LAST)
-    bars = {
-        s: _bars(path, days, open_days, seed, 100 + i) for i, (s, path) in enumerate(sorted(paths.items()))
-    }
+    bars = {s: _bars(path, days, open_days, seed, 100 + i) for i, (s, path) in enumerate(sorted(paths.items()))}
     for number, design in enumerate(DESIGNS):
         if design.gappy:
             _cut_gaps(bars[design.symbol_2], seed, 200 + number)
     names = {d.symbol_1: d.name_1 for d in DESIGNS} | {d.symbol_2: d.name_2 for d in DESIGNS}
     truth = [_truth(design) for design in DESIGNS]
-    return Market(
-        sessions, open_days[0].first_slot, bars, names=names, truth=truth, source=f"synthetic-1-{seed}"
-    )
+    return Market(sessions, open_days[0].first_slot, bars, names=names, truth=truth, source=f"synthetic-1-{seed}")
 
 
 def _truth(design: PairDesign) -> dict[str, Any]:
@@ -153,9 +145,7 @@ def _slow_walk(innovations: Floats, daily_volatility: float) -> Floats:
 def _pair_paths(design: PairDesign, seed: int, number: int, common: Floats) -> dict[str, Floats]:
     own = _innovations(seed, 10 * number, len(common))
     market_share = 0.3
-    second = _slow_walk(
-        np.sqrt(market_share) * common + np.sqrt(1 - market_share) * own, design.daily_volatility
-    )
+    second = _slow_walk(np.sqrt(market_share) * common + np.sqrt(1 - market_share) * own, design.daily_volatility)
     spread = _spread(design, seed, number, len(common))
     return {
         design.symbol_1: np.log(design.price_1) + design.beta * second + spread,

@@ -76,9 +76,7 @@ class Venue:
         now: microseconds; the venue's time, moved by `advance` alone.
     """
 
-    def __init__(
-        self, market: Market, *, seed: int, cash: Decimal, now: int, terms: Terms | None = None
-    ) -> None:
+    def __init__(self, market: Market, *, seed: int, cash: Decimal, now: int, terms: Terms | None = None) -> None:
         self.market = market
         self.sessions = market.sessions
         self.terms = terms or Terms()
@@ -103,9 +101,7 @@ class Venue:
         self.now = now
         self._clear()
 
-    def restore(
-        self, orders: Iterable[Order], fills: Iterable[Fill], closes: list[tuple[str, Decimal]]
-    ) -> None:
+    def restore(self, orders: Iterable[Order], fills: Iterable[Fill], closes: list[tuple[str, Decimal]]) -> None:
         """Take over what a store kept; positions and cash follow from the fills."""
         for order in orders:
             self._index(order)

@@ -197,9 +197,7 @@ class EmbeddedPostgres:
     def drop_database(self, database: str) -> None:
         """Drop a database and end the connections to it."""
         with self.connect() as connection:
-            connection.execute(
-                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database))
-            )
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
 
     def connect(self, database: str = "postgres", role: str = SUPERUSER) -> psycopg.Connection:
         """A plain psycopg connection in autocommit mode."""
@@ -470,9 +468,7 @@ def _database_exists(connection: psycopg.Connection, database: str) -> bool:
     return found.fetchone() is not None
 
 
-def _create_database(
-    connection: psycopg.Connection, database: str, owner: str, template: str = "template1"
-) -> None:
+def _create_database(connection: psycopg.Connection, database: str, owner: str, template: str = "template1") -> None:
     connection.execute(
         sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(
             sql.Identifier(database), sql.Identifier(owner), sql.Identifier(template)

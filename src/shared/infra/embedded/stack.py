@@ -142,9 +142,7 @@ def _with_driver(variable: str, url: SecretStr, driver: str) -> str:
     try:
         parsed = make_url(url.get_secret_value())
     except ArgumentError:
-        raise SettingsInvalid(
-            f"{variable} is not a URL like postgresql://user:password@host:port/name."
-        ) from None
+        raise SettingsInvalid(f"{variable} is not a URL like postgresql://user:password@host:port/name.") from None
     if parsed.get_backend_name() != "postgresql":
         raise SettingsInvalid(f"{variable} must begin with postgresql://, not {parsed.drivername}://.")
     return parsed.set(drivername=driver).render_as_string(hide_password=False)
