@@ -78,6 +78,7 @@ class OrchestratorSettings(_Component):
         None, description="postgresql+asyncpg://… for the Prefect server; empty: embedded PostgreSQL."
     )
     worker_query_seconds: PositiveFloat = Field(2.0, description="How often a worker asks for due runs.")
+    schedules_active: bool = Field(True, description="Off: deployments are registered with their schedules paused.")
     worker_limit: int = Field(10, ge=1, le=1000, description="Flow runs a worker runs at once, per pool.")
 
 
@@ -155,6 +156,9 @@ class ExecutionSettings(_Component):
     poll_seconds: PositiveFloat = Field(0.5, description="Pause between looks at a working order.")
     unknown_lookups: int = Field(3, ge=3, description="'Not found' answers needed to believe 'not placed'.")
     unknown_window_seconds: PositiveFloat = Field(30.0, description="…spread over at least this long.")
+    writer_wait_seconds: PositiveFloat = Field(
+        45.0, lt=60.0, description="How long a run waits for another one that is trading the account."
+    )
     leg_tolerance: Fraction = Field(0.05, description="Deviation of the filled legs' ratio that counts as whole.")
 
 
@@ -164,6 +168,9 @@ class TwinSettings(_Component):
     model_config = SettingsConfigDict(env_prefix="TRADEWINDS_TWIN_")
 
     seed: int = Field(7, ge=0, description="Seed of the synthetic market and of fills.")
+    bars: Path | None = Field(None, description="Parquet or csv file of bars; empty: the synthetic market.")
+    clock: str = Field("wall", description="wall, or a UTC time such as 2025-03-03T15:30:05Z to stand at.")
+    requests_per_minute: int = Field(200, ge=0, description="The twin's limit per account; 0 lifts it.")
     equity_dollars: Decimal = Field(Decimal(100_000), gt=0, description="Opening cash of the twin's account.")
 
 

@@ -24,6 +24,8 @@ _POLL_SECONDS = 0.05
 _KILL_WAIT_SECONDS = 10.0
 _LOG_LIMIT_BYTES = 20_000_000
 _SAME_START_SECONDS = 1.0
+# Handed down to every descendant, so that those which left their parent's session are found as well.
+_MARK = "_TRADEWINDS_RUN_FOLDER"
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,18 @@ class Supervisor:
         make_folder(self._log_folder)
         log = self._log_folder / f"{spec.name}.log"
         _turn_over(log)
-        pid = _spawn(spec, log)
-        record = ProcessRecord(spec.name, pid, psutil.Process(pid).create_time(), list(spec.command), str(log))
-        write_atomically(self._record_path(spec.name), json.dumps(asdict(record)))
-        return record
+        pid = _spawn(spec, log, str(self._run_folder))
+        return self._write(spec.name, pid, list(spec.command), str(log))
+
+    def enlist_this_process(self, name: str) -> None:
+        """Record the calling process, so that others can find and stop it."""
+        make_folder(self._run_folder)
+        process = psutil.Process()
+        self._write(name, process.pid, process.cmdline(), "")
+
+    def forget(self, name: str) -> None:
+        """Remove the record."""
+        self._record_path(name).unlink(missing_ok=True)
 
     def wait_ready(self, name: str, check: Callable[[], bool], timeout: float) -> None:
         """Poll ``check`` until it holds.
@@ -94,8 +104,21 @@ class Supervisor:
         if leader is not None:
             _ask_to_end(leader, timeout)
         leftovers = _end_group(record, leader is not None)
-        self._record_path(name).unlink(missing_ok=True)
+        self.forget(name)
         return leader is not None or leftovers
+
+    def stop_strays(self, timeout: float) -> int:
+        """End what descends from our processes and outlived them, asking first; return how many it was."""
+        strays = [process for process in psutil.process_iter() if self._is_stray(process)]
+        for process in strays:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate()
+        _, stubborn = psutil.wait_procs(strays, timeout=timeout)
+        for process in stubborn:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(stubborn, timeout=_KILL_WAIT_SECONDS)
+        return len(strays)
 
     def is_running(self, name: str) -> bool:
         """Say whether the recorded process lives. A zombie does not."""
@@ -118,6 +141,18 @@ class Supervisor:
         found = (path.stem for path in self._run_folder.glob("*.json"))
         return sorted(name for name in found if self.record(name) is not None)
 
+    def _write(self, name: str, pid: int, command: list[str], log: str) -> ProcessRecord:
+        record = ProcessRecord(name, pid, psutil.Process(pid).create_time(), command, log)
+        write_atomically(self._record_path(name), json.dumps(asdict(record)))
+        return record
+
+    def _is_stray(self, process: psutil.Process) -> bool:
+        try:
+            marked = process.environ().get(_MARK) == str(self._run_folder)
+            return marked and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE
+        except (psutil.Error, OSError):
+            return False
+
     def _record_path(self, name: str) -> Path:
         return self._run_folder / f"{name}.json"
 
@@ -127,8 +162,9 @@ class Supervisor:
         return f"{lines[-1][:300] if lines else 'it said nothing'} (see {log})"
 
 
-def _spawn(spec: ProcessSpec, log: Path) -> int:
+def _spawn(spec: ProcessSpec, log: Path, run_folder: str) -> int:
     environment = {**os.environ, **{k: v for k, v in spec.environment.items() if v is not None}}
+    environment[_MARK] = run_folder
     for absent in (k for k, v in spec.environment.items() if v is None):
         environment.pop(absent, None)
     appending = os.O_WRONLY | os.O_CREAT | os.O_APPEND

@@ -1,0 +1,54 @@
+# The commands of Tradewinds, the same for people, hooks and CI. Each sets up what it needs.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# uv may be on PATH already; where it is not, it is put into a folder of its own here.
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+PYTHON ?= python3
+VENV := .venv/bin
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help setup demo up down test check format bench env-example
+
+help: ## List the commands
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.uv/bin/uv:
+	@echo "Installing uv into .uv (it is not on PATH) …"
+	@$(PYTHON) -c 'import sys; sys.exit("Tradewinds needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv .uv || { echo "error: $(PYTHON) has no venv module; install it (Debian: apt install python3-venv)."; exit 1; }
+	@.uv/bin/pip install --quiet --disable-pip-version-check uv
+
+# The stamp is newer than the lock file once the environment holds what the lock file says.
+.venv/.synced: pyproject.toml uv.lock | $(filter .uv/bin/uv,$(UV))
+	@$(UV) sync --locked --quiet
+	@touch $@
+
+setup: .venv/.synced ## Set up the locked environment
+
+demo: setup ## Trade two sessions on the embedded stack (DATA= PAIRS= START= SLOTS= RUNNER=inline KEEP=1)
+	@$(VENV)/tradewinds demo $(if $(DATA),--data "$(DATA)") $(if $(PAIRS),--pairs "$(PAIRS)") \
+		$(if $(START),--start "$(START)") $(if $(SLOTS),--slots "$(SLOTS)") $(if $(RUNNER),--runner "$(RUNNER)") \
+		$(if $(filter 1 yes true,$(KEEP)),--keep)
+
+up: setup ## Start Tradewinds in the background
+	@$(VENV)/tradewinds up --detach
+
+down: setup ## Stop what `make up` started
+	@$(VENV)/tradewinds down
+
+test: setup ## Run the whole test suite
+	@$(VENV)/pytest
+
+check: setup ## Format, lint, types, import contracts
+	@$(VENV)/ruff format --check .
+	@$(VENV)/ruff check .
+	@$(VENV)/mypy
+	@$(VENV)/lint-imports
+
+format: setup ## Rewrite the code as `make check` wants it
+	@$(VENV)/ruff format .
+	@$(VENV)/ruff check --fix .
+
+bench: setup ## Measure, write benchmarks/results.json, print a table
+	@$(VENV)/python -m benchmarks.run

@@ -1,0 +1,65 @@
+"""The verbs of analytics: record the results of finished trades, and sum them up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from src.services.analytics.domain.results import FinishedTrade, TradeResult, result_of
+from src.services.analytics.domain.summary import PerformanceSummary, summarise
+from src.services.analytics.ports import ResultsRepository
+from src.shared.domain.errors import Terminal
+from src.shared.domain.ids import slot_key
+from src.shared.domain.sessions import TradingCalendar
+from src.shared.messages.portfolio import PerformanceRecorded
+from src.shared.ports.unit_of_work import UnitOfWork, Work
+
+
+@dataclass(frozen=True)
+class Analytics:
+    """Records results and reads them. It is the only writer of pair performance."""
+
+    store: UnitOfWork[ResultsRepository]
+    calendar: TradingCalendar
+
+    def record_results(self, slot: datetime) -> int:
+        """Record the result of every finished trade that has none yet, and return how many were new.
+
+        Raises:
+            Terminal: the books hold shares of a finished trade; the results of the others have been recorded.
+        """
+        recorded, doubtful = 0, []
+        with self.store() as work:
+            for trade in work.repo.unrecorded_trades(slot):
+                try:
+                    recorded += self._record(work, trade, slot)
+                except Terminal as error:
+                    doubtful.append(str(error))
+            work.commit()
+        if doubtful:
+            raise Terminal(" ".join(doubtful))
+        return recorded
+
+    def performance_summary(self) -> PerformanceSummary:
+        """Sum up all recorded results."""
+        with self.store() as work:
+            return summarise(work.repo.results())
+
+    def _record(self, work: Work[ResultsRepository], trade: FinishedTrade, slot: datetime) -> bool:
+        result = result_of(trade, self.calendar)
+        if is_new := work.repo.add_result(result):
+            work.record(_recorded(result, slot))
+        return is_new
+
+
+def _recorded(result: TradeResult, slot: datetime) -> PerformanceRecorded:
+    return PerformanceRecorded.of(
+        result.pair_trade_id,
+        1,
+        result.closed_slot,
+        slot_key(slot),
+        pair_id=result.pair_id,
+        pair_trade_id=str(result.pair_trade_id),
+        realized_pnl=result.realized_pnl,
+        holding_bars=result.holding_bars,
+    )

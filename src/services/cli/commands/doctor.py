@@ -1,0 +1,60 @@
+"""`tradewinds doctor`: what is reachable, which versions, every setting and where it comes from."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from src.services.cli.diagnosis import Diagnosis
+
+_UNWELL = 1
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(doctor)
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    env_example: Annotated[
+        bool, typer.Option("--env-example", help="Print the text of deployment/env.example instead.")
+    ] = False,
+) -> None:
+    """Say what is reachable, what is set, and how to mend what is wrong; exit code 1 if something is."""
+    if env_example:
+        from src.services.cli.env_example import render
+
+        typer.echo(render(), nl=False)
+        return
+    from src.config.settings import load_settings
+    from src.services.cli.diagnosis import diagnose
+
+    diagnosis = diagnose(load_settings())
+    if as_json:
+        typer.echo(json.dumps(diagnosis.as_dict(), indent=2))
+    else:
+        _print(diagnosis)
+    if not diagnosis.is_well:
+        raise typer.Exit(_UNWELL)
+
+
+def _print(diagnosis: Diagnosis) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    colour = {"ok": "green", "warning": "yellow", "wrong": "red"}
+    settings = Table("Setting", "Value", "From", "Meaning", title="Settings", title_justify="left")
+    for origin in diagnosis.settings:
+        settings.add_row(origin.variable, escape(origin.value), origin.source, escape(origin.meaning))
+    console.print(settings)
+    console.print("Versions: " + ", ".join(f"{name} {value}" for name, value in diagnosis.versions.items()))
+    for finding in diagnosis.findings:
+        verdict = f"[{colour[finding.verdict]}]{finding.verdict:<7}[/]"
+        mend = f" {escape(finding.mend)}" if finding.verdict != "ok" else ""
+        console.print(f"{verdict} {escape(finding.name)}: {escape(finding.detail)}{mend}", soft_wrap=True)

@@ -1,0 +1,134 @@
+"""What a demo replays: which bars, which pairs, from when, how many slots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Literal
+
+from src.shared.domain.errors import InputInvalid
+from src.shared.domain.ids import parse_pair_id
+from src.shared.domain.sessions import Session, TradingCalendar
+
+Runner = Literal["worker", "inline"]
+
+# The synthetic market of the default seed trades briskly from here on.
+SYNTHETIC_START = date(2025, 3, 3)
+SYNTHETIC_FIT_BARS = 500
+DEFAULT_SESSIONS = 2
+MIN_FIT_BARS = 60
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asked for; empty fields are chosen by the demo."""
+
+    data: Path | None
+    pairs: tuple[str, ...]
+    start: date | None
+    slots: int | None
+    runner: Runner
+
+
+@dataclass(frozen=True)
+class Market:
+    """What the twin offers: symbols, pairs it was made with, first and last bar start (UTC)."""
+
+    symbols: tuple[str, ...]
+    pairs: tuple[str, ...]
+    first: datetime
+    last: datetime
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The replay: pairs are fitted on `fit_bars` hourly bars up to `fit_until`, then `slots` are traded in order."""
+
+    pairs: tuple[str, ...]
+    fit_until: datetime
+    fit_bars: int
+    slots: tuple[datetime, ...]
+
+
+def parse_pairs(text: str) -> tuple[str, ...]:
+    """Read `SPY/QQQ,QQQ/XLK`.
+
+    Raises:
+        InputInvalid: a part is not a pair, or is named twice.
+    """
+    pairs = tuple(part.strip() for part in text.split(",") if part.strip())
+    for pair in pairs:
+        parse_pair_id(pair)
+    if len(set(pairs)) != len(pairs):
+        raise InputInvalid(f"PAIRS names a pair twice: {text}")
+    return pairs
+
+
+def make_plan(request: Request, market: Market, calendar: TradingCalendar) -> Plan:
+    """Choose pairs, the part to fit on, and the slots to trade.
+
+    Raises:
+        InputInvalid: a symbol the data does not hold, too little data, or a start outside of it.
+    """
+    pairs = request.pairs or market.pairs
+    _check_symbols(pairs, market)
+    spans = calendar.spans_between(market.first, market.last)
+    first_day = _start_day(request, [start for start, _ in spans])
+    sessions = [s for s in calendar.sessions(first_day, market.last.date()) if s.open >= market.first]
+    before = [end for _, end in spans if end <= sessions[0].open] if sessions else []
+    if len(before) < MIN_FIT_BARS:
+        raise InputInvalid(
+            f"{len(before)} hourly bars lie before {first_day}; at least {MIN_FIT_BARS} are needed to estimate "
+            "the pairs. Choose a later START or give more data."
+        )
+    wanted = request.slots or _slots_in(sessions[:DEFAULT_SESSIONS])
+    slots = _tradable_slots(sessions, wanted)
+    if not slots:
+        raise InputInvalid(f"no session of the data starts at or after {first_day}. Choose an earlier START.")
+    fit_bars = len(before) if request.data else min(len(before), SYNTHETIC_FIT_BARS)
+    return Plan(pairs, before[-1], fit_bars, slots)
+
+
+def market_of(answer: dict[str, object], data: Path | None) -> Market:
+    """Read the twin's description of its market."""
+    symbols, truth = answer["symbols"], answer["pairs"]
+    assert isinstance(symbols, list)  # noqa: S101 (the twin's own answer)
+    named = tuple(f"{p['symbol_1']}/{p['symbol_2']}" for p in truth) if isinstance(truth, list) else ()
+    first, last = (datetime.fromisoformat(str(answer[key])).astimezone(UTC) for key in ("first", "last"))
+    return Market(tuple(str(s) for s in symbols), () if data else named, first, last)
+
+
+def _check_symbols(pairs: Sequence[str], market: Market) -> None:
+    if not pairs:
+        raise InputInvalid("name the pairs to trade, such as PAIRS=SPY/QQQ,QQQ/XLK.")
+    known = set(market.symbols)
+    for pair in pairs:
+        for symbol in parse_pair_id(pair):
+            if symbol not in known:
+                raise InputInvalid(f"{pair}: the data holds no {symbol}. It holds {', '.join(sorted(known))}.")
+
+
+def _start_day(request: Request, starts: list[datetime]) -> date:
+    if request.start is not None:
+        return request.start
+    if request.data is None:
+        return SYNTHETIC_START
+    if not starts:
+        raise InputInvalid(f"{request.data} holds no regular session of the exchange.")
+    return starts[len(starts) // 2].date()
+
+
+def _slots_in(sessions: Sequence[Session]) -> int:
+    return sum(1 for session in sessions for _, end in session.bar_spans() if end < session.close)
+
+
+def _tradable_slots(sessions: Sequence[Session], count: int) -> tuple[datetime, ...]:
+    """The first `count` slots at which the market is open: every end of a bar but the session's last."""
+    slots: list[datetime] = []
+    for session in sessions:
+        slots += [end for _, end in session.bar_spans() if end < session.close]
+        if len(slots) >= count:
+            break
+    return tuple(slots[:count])

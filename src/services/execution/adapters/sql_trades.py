@@ -1,0 +1,323 @@
+"""Pair trades, intents and books on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, RowMapping, case, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from src.services.execution.domain.books import CASH, DOLLARS, postings
+from src.services.execution.ports import Approval
+from src.shared.domain.errors import NotTheWriter, Transient
+from src.shared.domain.ids import derived_id, slot_key
+from src.shared.domain.orders import FillReport, OrderAction, OrderIntent, OrderState
+from src.shared.domain.pairs import FINISHED_TRADES, Direction, PairTrade, PairTradeState
+from src.shared.domain.signals import SignalAction
+from src.shared.infra.database.tables import (
+    alert,
+    fill,
+    ledger_entry,
+    ledger_posting,
+    order_intent,
+    pair_registry,
+    pair_trade,
+    position,
+    risk_decision,
+    writer_epoch,
+)
+
+_QUIET = (*FINISHED_TRADES, PairTradeState.OPEN)
+_EXITS = [action for action in SignalAction if action.is_exit]
+
+
+class SqlTradeStore:
+    """`TradeStore` within one transaction of a connection."""
+
+    def __init__(self, connection: Connection, account: str) -> None:
+        self._connection = connection
+        self._account = account
+
+    def approvals(self, slot: datetime) -> list[Approval]:
+        """List what risk approved in a slot: exits first, then entries in the order of approval."""
+        d, p = risk_decision, pair_registry
+        rows = self._connection.execute(
+            select(d, p.c.symbol_1, p.c.symbol_2, p.c.beta)
+            .join(p, p.c.pair_id == d.c.pair_id)
+            .where(d.c.slot == slot, d.c.approved)
+            .order_by(case((d.c.action.in_(_EXITS), 0), else_=1), d.c.recorded_at, d.c.pair_id)
+        )
+        return [_approval(row) for row in rows.mappings()]
+
+    def trade(self, trade_id: UUID) -> PairTrade | None:
+        """Return one trade."""
+        return self._one_trade(pair_trade.c.pair_trade_id == trade_id)
+
+    def open_trade(self, pair_id: str) -> PairTrade | None:
+        """Return the pair's unfinished trade, if it has one."""
+        return self._one_trade(pair_trade.c.pair_id == pair_id, pair_trade.c.state.not_in(FINISHED_TRADES))
+
+    def trades_in_motion(self) -> list[PairTrade]:
+        """List trades that are neither finished nor quietly open, oldest first."""
+        query = select(pair_trade).where(pair_trade.c.state.not_in(_QUIET)).order_by(pair_trade.c.recorded_at)
+        return [trade_of(row) for row in self._connection.execute(query).mappings()]
+
+    def add_trade(self, trade: PairTrade) -> bool:
+        """Insert a trade; False when the pair had one in this slot, or has one open."""
+        statement = insert(pair_trade).values(**_trade_row(trade)).on_conflict_do_nothing()
+        return self._connection.execute(statement.returning(pair_trade.c.pair_trade_id)).first() is not None
+
+    def save_trade(self, trade: PairTrade) -> None:
+        """Write a trade that moved on by one version. Raises Transient when somebody else moved it first."""
+        statement = (
+            update(pair_trade)
+            .where(pair_trade.c.pair_trade_id == trade.id, pair_trade.c.version == trade.version - 1)
+            .values(**_trade_row(trade))
+        )
+        if self._connection.execute(statement).rowcount != 1:
+            raise Transient(f"the trade of {trade.pair_id} was moved on by another run")
+
+    def intents(self, trade_id: UUID) -> list[OrderIntent]:
+        """List a trade's orders, oldest first."""
+        query = (
+            select(order_intent)
+            .where(order_intent.c.pair_trade_id == trade_id)
+            .order_by(order_intent.c.created_at, order_intent.c.client_order_id)
+        )
+        return [intent_of(row) for row in self._connection.execute(query).mappings()]
+
+    def add_intent(self, intent: OrderIntent) -> None:
+        """Insert an intent. Raises NotTheWriter when its epoch is over."""
+        self._check_epoch(intent.epoch)
+        self._connection.execute(insert(order_intent).values(**_intent_row(intent)))
+
+    def save_intent(self, intent: OrderIntent, epoch: int) -> None:
+        """Write an intent that moved on by one version. Raises NotTheWriter, or Transient when it was moved."""
+        self._check_epoch(epoch)
+        statement = (
+            update(order_intent)
+            .where(order_intent.c.intent_id == intent.id, order_intent.c.version == intent.version - 1)
+            .values(**_intent_row(intent))
+        )
+        if self._connection.execute(statement).rowcount != 1:
+            raise Transient(f"order {intent.client_order_id} was moved on by another run")
+
+    def booked(self, trade_id: UUID) -> dict[str, Decimal]:
+        """Return signed shares booked per intent id."""
+        query = (
+            select(fill.c.intent_id, func.sum(fill.c.quantity))
+            .join(order_intent, order_intent.c.intent_id == fill.c.intent_id)
+            .where(order_intent.c.pair_trade_id == trade_id)
+            .group_by(fill.c.intent_id)
+        )
+        return {str(intent): total for intent, total in self._connection.execute(query)}
+
+    def book(self, intent: OrderIntent, report: FillReport) -> bool:
+        """Book one execution: the fill, its ledger entry and the position; False when it was booked before."""
+        statement = insert(fill).values(
+            fill_id=report.activity_id,
+            intent_id=intent.id,
+            broker_order_id=report.broker_order_id,
+            symbol=report.symbol,
+            quantity=report.quantity,
+            price=report.price,
+            occurred_at=report.occurred_at,
+        )
+        added = self._connection.execute(statement.on_conflict_do_nothing().returning(fill.c.fill_id)).first()
+        if added is None:
+            return False
+        self._post(intent, report)
+        self._move_position(intent, report)
+        return True
+
+    def realized_pnl(self, trade_id: UUID) -> Decimal:
+        """Sum the dollars that a trade's executions moved into cash."""
+        query = (
+            select(func.coalesce(func.sum(ledger_posting.c.amount), 0))
+            .join(ledger_entry, ledger_entry.c.entry_id == ledger_posting.c.entry_id)
+            .where(
+                ledger_entry.c.pair_trade_id == trade_id,
+                ledger_posting.c.account == CASH,
+                ledger_posting.c.asset == DOLLARS,
+            )
+        )
+        return Decimal(self._connection.execute(query).scalar_one())
+
+    def holdings(self) -> dict[str, Decimal]:
+        """Return signed shares by symbol over all pair trades, without zeros."""
+        total = func.sum(position.c.quantity)
+        shares = self._connection.execute(
+            select(position.c.symbol, total).group_by(position.c.symbol).having(total != 0)
+        )
+        return {symbol: quantity for symbol, quantity in shares}  # noqa: C416 (typed rows)
+
+    def known_orders(self, client_order_ids: Iterable[str]) -> frozenset[str]:
+        """Return those of the ids that have an intent."""
+        query = select(order_intent.c.client_order_id).where(
+            order_intent.c.client_order_id.in_(list(client_order_ids))
+        )
+        return frozenset(self._connection.execute(query).scalars())
+
+    def note_alert(self, severity: str, title: str, detail: str, slot: datetime, at: datetime) -> UUID:
+        """Record something a person should know; the same alert of the same slot once."""
+        alert_id = derived_id("alert", title, detail, slot_key(slot))
+        statement = insert(alert).values(
+            alert_id=alert_id,
+            severity=severity,
+            title=title,
+            detail=detail,
+            correlation_id=slot_key(slot),
+            occurred_at=at,
+        )
+        self._connection.execute(statement.on_conflict_do_nothing())
+        return alert_id
+
+    def _one_trade(self, *conditions: Any) -> PairTrade | None:
+        row = self._connection.execute(select(pair_trade).where(*conditions)).mappings().one_or_none()
+        return None if row is None else trade_of(row)
+
+    def _check_epoch(self, epoch: int) -> None:
+        """Hold the account's epoch for this transaction, so that a newer writer waits until it is over."""
+        query = select(writer_epoch.c.epoch).where(writer_epoch.c.account == self._account).with_for_update(read=True)
+        current = self._connection.execute(query).scalar_one_or_none()
+        if current != epoch:
+            raise NotTheWriter(f"epoch {epoch} is over, another process took {current}")
+
+    def _post(self, intent: OrderIntent, report: FillReport) -> None:
+        entry = derived_id("ledger", report.activity_id)
+        self._connection.execute(
+            insert(ledger_entry).values(
+                entry_id=entry,
+                kind="trade",
+                pair_trade_id=intent.pair_trade_id,
+                fill_id=report.activity_id,
+                occurred_at=report.occurred_at,
+            )
+        )
+        lines = [
+            {"entry_id": entry, "account": p.account, "asset": p.asset, "amount": p.amount} for p in postings(report)
+        ]
+        self._connection.execute(insert(ledger_posting), lines)
+
+    def _move_position(self, intent: OrderIntent, report: FillReport) -> None:
+        statement = insert(position).values(
+            pair_trade_id=intent.pair_trade_id,
+            symbol=report.symbol,
+            quantity=report.quantity,
+            updated_at=report.occurred_at,
+        )
+        self._connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=[position.c.pair_trade_id, position.c.symbol],
+                set_={
+                    "quantity": position.c.quantity + statement.excluded.quantity,
+                    "updated_at": statement.excluded.updated_at,
+                },
+            )
+        )
+
+
+def intent_of(row: RowMapping) -> OrderIntent:
+    """Turn a row of `execution.order_intent` into an intent."""
+    return OrderIntent(
+        id=row["intent_id"],
+        client_order_id=row["client_order_id"],
+        pair_trade_id=row["pair_trade_id"],
+        leg=row["leg"],
+        action=OrderAction(row["action"]),
+        attempt=row["attempt"],
+        symbol=row["symbol"],
+        quantity=row["quantity"],
+        state=OrderState(row["state"]),
+        slot=row["slot"],
+        epoch=row["epoch"],
+        version=row["version"],
+        created_at=row["created_at"],
+        sent_at=row["sent_at"],
+        broker_order_id=row["broker_order_id"],
+        filled_quantity=row["filled_quantity"],
+        filled_avg_price=row["filled_avg_price"],
+        reject_code=row["reject_code"],
+        reason=row["reason"],
+        lookups_missing=row["lookups_missing"],
+    )
+
+
+def _intent_row(intent: OrderIntent) -> dict[str, object]:
+    return {
+        "intent_id": intent.id,
+        "client_order_id": intent.client_order_id,
+        "pair_trade_id": intent.pair_trade_id,
+        "leg": intent.leg,
+        "action": intent.action.value,
+        "attempt": intent.attempt,
+        "symbol": intent.symbol,
+        "quantity": intent.quantity,
+        "state": intent.state.value,
+        "slot": intent.slot,
+        "epoch": intent.epoch,
+        "version": intent.version,
+        "created_at": intent.created_at,
+        "sent_at": intent.sent_at,
+        "broker_order_id": intent.broker_order_id,
+        "filled_quantity": intent.filled_quantity,
+        "filled_avg_price": intent.filled_avg_price,
+        "reject_code": intent.reject_code,
+        "reason": intent.reason,
+        "lookups_missing": intent.lookups_missing,
+    }
+
+
+def trade_of(row: RowMapping) -> PairTrade:
+    """Turn a row of `execution.pair_trade` into a pair trade."""
+    return PairTrade(
+        id=row["pair_trade_id"],
+        pair_id=row["pair_id"],
+        symbol_1=row["symbol_1"],
+        symbol_2=row["symbol_2"],
+        beta=row["beta"],
+        direction=Direction(row["direction"]),
+        state=PairTradeState(row["state"]),
+        slot=row["slot"],
+        target_1=row["target_1"],
+        target_2=row["target_2"],
+        version=row["version"],
+        closed_slot=row["closed_slot"],
+        close_reason=row["close_reason"],
+        realized_pnl=row["realized_pnl"],
+    )
+
+
+def _trade_row(trade: PairTrade) -> dict[str, object]:
+    return {
+        "pair_trade_id": trade.id,
+        "pair_id": trade.pair_id,
+        "symbol_1": trade.symbol_1,
+        "symbol_2": trade.symbol_2,
+        "beta": trade.beta,
+        "direction": trade.direction.value,
+        "state": trade.state.value,
+        "slot": trade.slot,
+        "target_1": trade.target_1,
+        "target_2": trade.target_2,
+        "version": trade.version,
+        "closed_slot": trade.closed_slot,
+        "close_reason": trade.close_reason,
+        "realized_pnl": trade.realized_pnl,
+    }
+
+
+def _approval(row: RowMapping) -> Approval:
+    return Approval(
+        pair_id=row["pair_id"],
+        symbol_1=row["symbol_1"],
+        symbol_2=row["symbol_2"],
+        beta=row["beta"],
+        action=SignalAction(row["action"]),
+        quantity_1=row["quantity_1"],
+        quantity_2=row["quantity_2"],
+    )

@@ -1,0 +1,75 @@
+"""Wire the execution service. Tests, tasks and commands call `build`; nothing connects before it is used."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from sqlalchemy import Engine
+
+from src.config.settings import Settings
+from src.services.execution.adapters.sql_facts import SqlFacts
+from src.services.execution.adapters.sql_trades import SqlTradeStore
+from src.services.execution.adapters.writer_lock import PostgresWriterLock
+from src.services.execution.domain.two_leg import Rules
+from src.services.execution.ports import WallClock
+from src.services.execution.use_cases.cycle import Execution
+from src.services.execution.use_cases.drive import Cycle, Driver, Patience
+from src.services.execution.use_cases.verify import Verification
+from src.shared.domain.sessions import TradingCalendar
+from src.shared.infra.database.unit_of_work import SqlUnitOfWork
+from src.shared.ports.broker import Broker
+
+ATTEMPTS_PER_SLOT = 3
+
+
+@dataclass(frozen=True)
+class HostClock:
+    """The host's clock."""
+
+    def now(self) -> datetime:
+        """Return the time in UTC."""
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+@dataclass(frozen=True)
+class ExecutionService:
+    """The wired service."""
+
+    cycle: Execution
+    verification: Verification
+
+
+def build(settings: Settings, engine: Engine, broker: Broker, clock: WallClock | None = None) -> ExecutionService:
+    """Wire the service on an engine (role of the application) and a broker."""
+    clock = clock or HostClock()
+    account = settings.environment
+    store = SqlUnitOfWork(engine, lambda connection: SqlTradeStore(connection, account))
+    tolerance = Decimal(str(settings.execution.leg_tolerance))
+    rules = Rules(timedelta(seconds=settings.execution.leg_deadline_seconds), tolerance, ATTEMPTS_PER_SLOT)
+    patience = Patience(
+        settings.execution.poll_seconds,
+        settings.execution.unknown_lookups,
+        timedelta(seconds=settings.execution.unknown_window_seconds),
+    )
+
+    def make_driver(cycle: Cycle) -> Driver:
+        return Driver(store, broker, clock, rules, patience, settings.environment, cycle)
+
+    execution = Execution(
+        store=store,
+        broker=broker,
+        clock=clock,
+        calendar=TradingCalendar(),
+        become_writer=PostgresWriterLock(engine, account, settings.execution.writer_wait_seconds),
+        make_driver=make_driver,
+        environment=settings.environment,
+    )
+    verification = Verification(SqlFacts(engine), broker, execution.open_gate, settings.environment, tolerance)
+    return ExecutionService(execution, verification)

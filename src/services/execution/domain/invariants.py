@@ -1,0 +1,142 @@
+"""The invariants that hold after any crash, as a pure check over what the database and the broker say.
+
+I1  each intent has at most one broker order          I5  every open pair is whole, or being unwound, or pages
+I2  every broker order of ours has an intent          I6  every state change has exactly one outbox event
+I3  fills = filled quantity = ledger = positions      I7  no order while halted, stale or unreconciled
+I4  the ledger sums to zero                           I8  a second reconcile changes nothing
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+from src.shared.domain.orders import OrderIntent, OrderReport, OrderState, PositionReport
+from src.shared.domain.pairs import FINISHED_TRADES, PairTrade, PairTradeState
+
+NEVER_SENT = frozenset({OrderState.PLANNED})
+Aggregate = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One look at everything. Shares are signed.
+
+    `filled` holds booked shares by intent; `held` and `ledger_shares` by symbol; `leg_shares` by trade and symbol;
+    `unbalanced` are ledger entries whose amounts do not sum to zero; `versions` and `told` hold, by aggregate, the
+    version a row is at and the versions the outbox tells; `paged` are pair ids with an alert; `forbidden` are client
+    order ids of entries that risk did not approve for their slot.
+    """
+
+    intents: tuple[OrderIntent, ...]
+    trades: tuple[PairTrade, ...]
+    filled: Mapping[UUID, Decimal]
+    held: Mapping[str, Decimal]
+    ledger_shares: Mapping[str, Decimal]
+    leg_shares: Mapping[tuple[UUID, str], Decimal]
+    unbalanced: tuple[str, ...]
+    ledger_entries: int
+    versions: Mapping[Aggregate, int]
+    told: Mapping[Aggregate, tuple[int, ...]]
+    paged: frozenset[str]
+    forbidden: tuple[str, ...]
+    broker_orders: tuple[OrderReport, ...]
+    broker_positions: tuple[PositionReport, ...]
+
+
+@dataclass(frozen=True)
+class Invariant:
+    """The result of one check: how many things were looked at and what broke it."""
+
+    name: str
+    meaning: str
+    checked: int
+    breaches: tuple[str, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Say whether nothing broke it."""
+        return not self.breaches
+
+
+def check(facts: Facts, leg_tolerance: Decimal) -> list[Invariant]:
+    """Check I1 to I7. I8 is an experiment, not a look: see `verify`."""
+    ours = {intent.client_order_id: intent for intent in facts.intents}
+    return [
+        Invariant("I1", "each intent has at most one broker order", len(ours), tuple(_doubled(facts, ours))),
+        Invariant(
+            "I2", "every broker order of ours has an intent", len(facts.broker_orders), tuple(_strays(facts, ours))
+        ),
+        Invariant(
+            "I3", "fills = filled = ledger = positions", len(facts.intents), tuple(_shares_differ(facts, ours))
+        ),
+        Invariant("I4", "the ledger sums to zero", facts.ledger_entries, facts.unbalanced),
+        Invariant("I5", "every open pair is whole or pages", len(facts.trades), tuple(_broken(facts, leg_tolerance))),
+        Invariant("I6", "one event per state change", len(facts.versions), tuple(_untold(facts))),
+        Invariant("I7", "no entry without an approval", len(facts.intents), facts.forbidden),
+    ]
+
+
+def _doubled(facts: Facts, ours: Mapping[str, OrderIntent]) -> Iterable[str]:
+    counts = Counter(order.client_order_id for order in facts.broker_orders)
+    yield from (f"{name}: {count} broker orders" for name, count in counts.items() if count > 1)
+    for order in facts.broker_orders:
+        intent = ours.get(order.client_order_id)
+        if intent and intent.broker_order_id not in (None, order.broker_order_id):
+            yield f"{order.client_order_id}: broker order {order.broker_order_id}, booked {intent.broker_order_id}"
+
+
+def _strays(facts: Facts, ours: Mapping[str, OrderIntent]) -> Iterable[str]:
+    for order in facts.broker_orders:
+        intent = ours.get(order.client_order_id)
+        if intent is None:
+            yield f"{order.client_order_id}: no intent"
+        elif intent.state in NEVER_SENT:
+            yield f"{order.client_order_id}: the intent says it was never sent"
+
+
+def _shares_differ(facts: Facts, ours: Mapping[str, OrderIntent]) -> Iterable[str]:
+    for intent in facts.intents:
+        booked = facts.filled.get(intent.id, Decimal(0))
+        if booked != intent.filled_quantity:
+            yield f"{intent.client_order_id}: {booked} booked, {intent.filled_quantity} filled"
+    for order in facts.broker_orders:
+        known = ours.get(order.client_order_id)
+        if known and known.filled_quantity != order.filled_quantity:
+            yield f"{order.client_order_id}: {known.filled_quantity} here, {order.filled_quantity} at the broker"
+    theirs = {p.symbol: p.quantity for p in facts.broker_positions}
+    for symbol in {*facts.held, *facts.ledger_shares}:
+        held, ledger = facts.held.get(symbol, Decimal(0)), facts.ledger_shares.get(symbol, Decimal(0))
+        if not held == ledger == theirs.get(symbol, Decimal(0)):
+            yield f"{symbol}: positions {held}, ledger {ledger}, broker {theirs.get(symbol, Decimal(0))}"
+
+
+def _broken(facts: Facts, tolerance: Decimal) -> Iterable[str]:
+    for trade in facts.trades:
+        shares = [facts.leg_shares.get((trade.id, trade.symbol(leg)), Decimal(0)) for leg in (1, 2)]
+        if trade.state in FINISHED_TRADES and any(shares):
+            yield f"{trade.pair_id} {trade.state}: still holds {shares[0]} and {shares[1]}"
+        elif trade.state is PairTradeState.OPEN and not _is_whole(trade, shares, tolerance):
+            yield f"{trade.pair_id} open: holds {shares[0]} and {shares[1]}"
+        elif trade.state is PairTradeState.ORPHANED and trade.pair_id not in facts.paged:
+            yield f"{trade.pair_id} orphaned without an alert"
+
+
+def _is_whole(trade: PairTrade, shares: list[Decimal], tolerance: Decimal) -> bool:
+    filled = [share / trade.target(leg) for leg, share in zip((1, 2), shares, strict=True)]
+    # Whole shares: one share of the smaller leg is the finest step there is.
+    step = max(1 / abs(trade.target_1), 1 / abs(trade.target_2))
+    return min(filled) > 0 and abs(filled[0] - filled[1]) <= max(tolerance, step)
+
+
+def _untold(facts: Facts) -> Iterable[str]:
+    told = defaultdict(tuple, facts.told)
+    for aggregate, version in facts.versions.items():
+        if sorted(told[aggregate]) != list(range(1, version + 1)):
+            yield f"{aggregate[0]} {aggregate[1]} is at version {version}, the outbox tells {sorted(told[aggregate])}"
+    for aggregate in facts.told:
+        if aggregate not in facts.versions:
+            yield f"the outbox tells of {aggregate[0]} {aggregate[1]}, which does not exist"

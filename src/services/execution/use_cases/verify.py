@@ -1,0 +1,59 @@
+"""Check the invariants on a running system."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from src.services.execution.domain.invariants import Facts, Invariant, check
+from src.services.execution.use_cases.cycle import Gate
+from src.shared.domain.ids import client_order_prefix
+from src.shared.domain.orders import OrderReport, PositionReport
+from src.shared.ports.broker import Broker
+
+
+class FactSource(Protocol):
+    """Where the facts come from."""
+
+    def load(self, broker_orders: Iterable[OrderReport], broker_positions: Iterable[PositionReport]) -> Facts:
+        """Read everything in one look."""
+        ...
+
+    def changes(self) -> int:
+        """Count every change of state there ever was."""
+        ...
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Looks at the books, the broker and the outbox, and reconciles once more to see that nothing moves."""
+
+    facts: FactSource
+    broker: Broker
+    reconcile: Callable[[], Gate]
+    environment: str
+    leg_tolerance: Decimal
+
+    def run(self, since: datetime) -> list[Invariant]:
+        """Check I1 to I8 over broker orders created after `since`. Best run while nothing trades.
+
+        Raises:
+            NotTheWriter: a cycle is running now.
+            Transient: the broker or the database can't be read.
+        """
+        still = self._second_reconcile()
+        prefix = client_order_prefix(self.environment)
+        orders = [o for o in self.broker.orders_since(since) if o.client_order_id.startswith(prefix)]
+        return [*check(self.facts.load(orders, self.broker.positions()), self.leg_tolerance), still]
+
+    def _second_reconcile(self) -> Invariant:
+        first = self.reconcile()
+        before = self.facts.changes()
+        second = self.reconcile()
+        moved = self.facts.changes() - before
+        breaches = [f"{moved} changes"] if moved else []
+        breaches += [f"differs: {text}" for text in (*first.differences, *second.differences)]
+        return Invariant("I8", "a second reconcile changes nothing", 2, tuple(dict.fromkeys(breaches)))

@@ -1,0 +1,56 @@
+"""How each dependency is asked whether it is well. Nothing connects before `ask`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import httpx
+
+
+@dataclass(frozen=True)
+class PostgresProbe:
+    """`select 1` over a connection of its own; `url` gives the address as libpq reads it, when asked."""
+
+    name: str
+    url: Callable[[], str]
+
+    async def ask(self) -> str:
+        """Connect, select, close."""
+        import psycopg
+
+        async with await psycopg.AsyncConnection.connect(self.url()) as connection:
+            await connection.execute("select 1")
+        return "answers"
+
+
+@dataclass(frozen=True)
+class RedisProbe:
+    """One PING over a connection of its own."""
+
+    name: str
+    url: Callable[[], str]
+
+    async def ask(self) -> str:
+        """Connect, ping, close."""
+        from redis.asyncio import Redis
+
+        async with Redis.from_url(self.url()) as redis:
+            await redis.ping()
+        return "answers"
+
+
+@dataclass(frozen=True)
+class HttpProbe:
+    """One GET that must succeed."""
+
+    name: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    async def ask(self) -> str:
+        """Get the address; anything but 2xx is raised."""
+        async with httpx.AsyncClient() as client:
+            answer = await client.get(self.url, headers=dict(self.headers))
+        answer.raise_for_status()
+        return f"answers {answer.status_code}"

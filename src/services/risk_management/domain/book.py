@@ -1,0 +1,116 @@
+"""What an entry is judged against: the account, what it holds, and what this cycle has approved so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from src.services.risk_management.domain.correlations import Correlations
+from src.services.risk_management.domain.sizing import Size
+from src.services.risk_management.domain.state import EquityHistory, Standing
+from src.shared.domain.orders import AccountReport, AssetReport
+from src.shared.domain.pairs import PairMode
+from src.shared.domain.signals import SignalAction
+
+ORDERS_PER_TRADE = 2
+PRICE_COLLAR = Decimal("1.03")
+"""Alpaca reserves for a short the larger of limit and ask × 1.03, and collars market buys about 3 % above."""
+
+
+@dataclass(frozen=True)
+class Holding:
+    """One pair trade that is open, or approved and not begun. Notionals are signed dollars at the last closes."""
+
+    pair_id: str
+    symbol_1: str
+    symbol_2: str
+    notional_1: Decimal
+    notional_2: Decimal
+    is_orphaned: bool = False
+
+    @property
+    def legs(self) -> tuple[tuple[str, Decimal], tuple[str, Decimal]]:
+        """Return both legs as (symbol, signed dollars)."""
+        return (self.symbol_1, self.notional_1), (self.symbol_2, self.notional_2)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry signal with its size. `has_reading` says whether the signal's spread is stored for the slot."""
+
+    signal_id: UUID
+    pair_id: str
+    symbol_1: str
+    symbol_2: str
+    action: SignalAction
+    mode: PairMode
+    z: float
+    has_reading: bool
+    size: Size
+
+    @property
+    def holding(self) -> Holding:
+        """What will be held if it is approved and filled."""
+        return Holding(self.pair_id, self.symbol_1, self.symbol_2, self.size.notional_1, self.size.notional_2)
+
+    @property
+    def short_symbol(self) -> str:
+        """The leg that is sold short."""
+        return self.symbol_1 if self.action.direction.sign < 0 else self.symbol_2
+
+    @property
+    def buying_power_needed(self) -> Decimal:
+        """Dollars that the broker will reserve for both legs."""
+        return PRICE_COLLAR * (abs(self.size.notional_1) + abs(self.size.notional_2))
+
+
+@dataclass(frozen=True)
+class Book:
+    """Everything the limits look at besides the entry. `planned_orders` are approved but not sent yet."""
+
+    slot: datetime
+    now: datetime
+    market_open: bool
+    market_close: datetime | None
+    reconciled: bool
+    standing: Standing
+    account: AccountReport
+    assets: Mapping[str, AssetReport]
+    holdings: tuple[Holding, ...]
+    unpriced: tuple[str, ...]
+    fresh: frozenset[str]
+    equity: EquityHistory
+    orders_last_minute: int
+    orders_today: int
+    planned_orders: int
+    reserved: Decimal
+    correlations: Correlations
+
+    def with_approved(self, entry: Entry) -> Book:
+        """Return the book as the next entry of the same cycle must see it."""
+        return replace(
+            self,
+            holdings=(*self.holdings, entry.holding),
+            planned_orders=self.planned_orders + ORDERS_PER_TRADE,
+            reserved=self.reserved + entry.buying_power_needed,
+        )
+
+    def legs(self) -> Iterator[tuple[str, Decimal]]:
+        """Yield every leg as (symbol, signed dollars)."""
+        for holding in self.holdings:
+            yield from holding.legs
+
+    def gross(self) -> Decimal:
+        """Sum the absolute dollars of all legs; opposite legs of different pairs do not cancel."""
+        return sum((abs(dollars) for _, dollars in self.legs()), Decimal(0))
+
+    def net(self) -> Decimal:
+        """Sum the signed dollars of all legs."""
+        return sum((dollars for _, dollars in self.legs()), Decimal(0))
+
+    def gross_in(self, symbol: str) -> Decimal:
+        """Sum the absolute dollars of all legs in a symbol."""
+        return sum((abs(dollars) for name, dollars in self.legs() if name == symbol), Decimal(0))

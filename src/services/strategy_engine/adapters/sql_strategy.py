@@ -1,0 +1,179 @@
+"""The strategy engine's repository on PostgreSQL: a few statements a slot, however many pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, exists, func, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from src.services.strategy_engine.adapters.closes import read_closes
+from src.services.strategy_engine.domain.evaluation import Evaluation, UnfinishedTrade, WatchedPair
+from src.services.strategy_engine.ports import AuditNote, RegisteredPair
+from src.shared.domain.bars import CloseSeries
+from src.shared.domain.pairs import FINISHED_TRADES, Direction, Pair, PairMode, PairTradeState
+from src.shared.domain.signals import Signal, SignalAction, SpreadReading
+from src.shared.infra.database.tables import audit_log, outbox, pair_registry, pair_signal, pair_spread, pair_trade
+from src.shared.infra.database.unit_of_work import outbox_row
+from src.shared.messages.base import Event
+
+_WATCHED_MODES = [PairMode.OBSERVE.value, PairMode.ACTIVE.value, PairMode.CLOSING.value]
+_FINISHED = [state.value for state in sorted(FINISHED_TRADES)]
+
+# Four bars a day at the least (a half day), and two weeks for holidays: a stop further back than one half-life in
+# calendar time is over anyway, so the signals need not be searched there.
+_WATCHED = text("""
+    SELECT r.symbol_1, r.symbol_2, r.alpha, r.beta, r.half_life_bars, r.z_window_bars, r.time_stop_bars, r.mode,
+           t.direction, t.state, t.slot AS trade_slot, stop.slot AS stop_slot
+      FROM strategy.pair_registry r
+      LEFT JOIN execution.pair_trade t ON t.pair_id = r.pair_id AND t.state <> ALL(:finished)
+      LEFT JOIN LATERAL (
+            SELECT max(s.slot) AS slot FROM strategy.pair_signal s
+             WHERE s.pair_id = r.pair_id AND s.action = 'stop' AND s.slot < :slot
+               AND s.slot > :slot - make_interval(days => (r.half_life_bars / 4)::int + 14)
+           ) stop ON true
+     WHERE r.mode = ANY(:modes) OR t.pair_trade_id IS NOT NULL
+     ORDER BY r.pair_id
+""")
+
+_SYMBOLS = text("""
+    SELECT DISTINCT leg.symbol
+      FROM strategy.pair_registry r
+      LEFT JOIN execution.pair_trade t ON t.pair_id = r.pair_id AND t.state <> ALL(:finished)
+     CROSS JOIN LATERAL (VALUES (r.symbol_1), (r.symbol_2)) AS leg(symbol)
+     WHERE r.mode = ANY(:modes) OR t.pair_trade_id IS NOT NULL
+""")
+
+
+class SqlStrategyRepository:
+    """Implements `StrategyRepository` within one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def watched_pairs(self, slot: datetime) -> list[WatchedPair]:
+        """List the pairs to decide about at `slot`."""
+        parameters = {"finished": _FINISHED, "modes": _WATCHED_MODES, "slot": slot}
+        return [_watched(row) for row in self._connection.execute(_WATCHED, parameters).mappings()]
+
+    def watched_symbols(self) -> list[str]:
+        """List the symbols of watched pairs."""
+        parameters = {"finished": _FINISHED, "modes": _WATCHED_MODES}
+        return sorted(self._connection.execute(_SYMBOLS, parameters).scalars())
+
+    def closes(self, symbols: Sequence[str], ends: Sequence[datetime]) -> CloseSeries:
+        """Read closes on a grid."""
+        return read_closes(self._connection, symbols, ends)
+
+    def stored_signals(self, slot: datetime) -> tuple[Signal, ...]:
+        """Read the signals of a slot, by pair id."""
+        same = (pair_spread.c.pair_id == pair_signal.c.pair_id) & (pair_spread.c.slot == pair_signal.c.slot)
+        signal, spread = pair_signal.c, pair_spread.c
+        rows = self._connection.execute(
+            select(
+                signal.pair_id, signal.slot, signal.action, signal.reason, signal.held_bars,
+                spread.price_1, spread.price_2, spread.spread, spread.mean, spread.sd, spread.z, spread.window_bars,
+            )
+            .outerjoin_from(pair_signal, pair_spread, same)
+            .where(signal.slot == slot)
+        )  # fmt: skip
+        return tuple(sorted((_signal(tuple(row)) for row in rows), key=lambda each: each.pair_id))
+
+    def add_evaluations(self, evaluations: Sequence[Evaluation]) -> set[str]:
+        """Store what is not there yet. Rows go in by pair id, so that two runs at once can't lock each other out."""
+        if not evaluations:
+            return set()
+        by_pair = sorted(evaluations, key=lambda each: each.pair.id)
+        # The signals go first: a run that comes second learns here that it has nothing to add.
+        statement = insert(pair_signal).on_conflict_do_nothing().returning(pair_signal.c.pair_id)
+        added = set(self._connection.execute(statement, [_signal_row(each) for each in by_pair]).scalars())
+        spreads = [_spread_row(each.signal.pair_id, each.signal.slot, each.signal.reading)
+                   for each in by_pair if each.pair.id in added and each.signal.reading]  # fmt: skip
+        if spreads:
+            self._connection.execute(insert(pair_spread).on_conflict_do_nothing(), spreads)
+        return added
+
+    def tell(self, events: Sequence[Event]) -> None:
+        """Put events into the outbox."""
+        if events:
+            statement = insert(outbox).on_conflict_do_nothing(index_elements=[outbox.c.event_id])
+            self._connection.execute(statement, [outbox_row(event) for event in events])
+
+    def registered(self, pair_id: str) -> RegisteredPair | None:
+        """Read and lock a pair's row. The lock also keeps a new trade out, whose foreign key needs the row."""
+        query = select(pair_registry).where(pair_registry.c.pair_id == pair_id).with_for_update()
+        row = self._connection.execute(query).mappings().first()
+        if row is None:
+            return None
+        return RegisteredPair(_pair(row), row["correlation"], row["fitted_from"], row["fitted_to"], row["version"])
+
+    def has_unfinished_trade(self, pair_id: str) -> bool:
+        """Say whether a trade of the pair is not over."""
+        unfinished = pair_trade.c.state.not_in(_FINISHED)
+        query = select(exists().where(pair_trade.c.pair_id == pair_id, unfinished))
+        return bool(self._connection.execute(query).scalar_one())
+
+    def save(self, registered: RegisteredPair, source: str) -> None:
+        """Insert or replace a pair's row."""
+        values = {
+            **asdict(registered.pair),
+            "correlation": registered.correlation,
+            "fitted_from": registered.fitted_from,
+            "fitted_to": registered.fitted_to,
+            "version": registered.version,
+            "source": source,
+            "updated_at": func.clock_timestamp(),
+        }
+        statement = insert(pair_registry).values(pair_id=registered.pair.id, **values)
+        self._connection.execute(statement.on_conflict_do_update(index_elements=["pair_id"], set_=values))
+
+    def note(self, note: AuditNote) -> None:
+        """Add a line to the audit log."""
+        self._connection.execute(insert(audit_log).values(**asdict(note)))
+
+
+def _watched(row: Mapping[Any, Any]) -> WatchedPair:
+    trade = None
+    if row["trade_slot"] is not None:
+        trade = UnfinishedTrade(Direction(row["direction"]), PairTradeState(row["state"]), row["trade_slot"])
+    return WatchedPair(_pair(row), trade, row["stop_slot"])
+
+
+def _pair(row: Mapping[Any, Any]) -> Pair:
+    return Pair(
+        symbol_1=row["symbol_1"],
+        symbol_2=row["symbol_2"],
+        alpha=row["alpha"],
+        beta=row["beta"],
+        half_life_bars=row["half_life_bars"],
+        z_window_bars=row["z_window_bars"],
+        time_stop_bars=row["time_stop_bars"],
+        mode=PairMode(row["mode"]),
+    )
+
+
+def _signal(row: tuple[Any, ...]) -> Signal:
+    pair, slot, action, reason, held_bars, *numbers = row
+    reading = SpreadReading(*numbers) if numbers[0] is not None else None
+    return Signal(pair, slot, SignalAction(action), reason, reading, held_bars)
+
+
+def _signal_row(evaluation: Evaluation) -> dict[str, object]:
+    signal = evaluation.signal
+    return {
+        "signal_id": signal.id,
+        "pair_id": signal.pair_id,
+        "slot": signal.slot,
+        "action": signal.action.value,
+        "reason": signal.reason,
+        "pair_mode": evaluation.pair.mode.value,
+        "held_bars": signal.held_bars,
+        "numbers": evaluation.numbers,
+    }
+
+
+def _spread_row(pair_id: str, slot: datetime, reading: SpreadReading) -> dict[str, object]:
+    return {"pair_id": pair_id, "slot": slot, **asdict(reading)}

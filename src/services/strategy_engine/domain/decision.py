@@ -1,0 +1,112 @@
+"""The decision of one slot about one pair: stop, expire, exit, entry, in this order."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import timedelta
+
+from src.services.strategy_engine.domain.reasons import Reason
+from src.shared.domain.pairs import Direction, Pair, PairMode, PairTradeState
+from src.shared.domain.signals import SignalAction, SpreadReading
+
+LAST_HOUR = timedelta(hours=1)
+
+Decision = tuple[SignalAction, Reason]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What z is held against (exit < entry < stop), and what a late cycle may still do."""
+
+    entry_z: float
+    exit_z: float
+    stop_z: float
+    max_slot_age: timedelta
+    overnight: bool
+
+
+@dataclass(frozen=True)
+class TradeInHand:
+    """The unfinished trade of a pair; `held_bars` counts bars of session time since its entry slot."""
+
+    direction: Direction
+    state: PairTradeState
+    held_bars: int
+
+
+@dataclass(frozen=True)
+class TradeState:
+    """The pair's unfinished trade, if any, and bars of session time since it was last stopped, if ever."""
+
+    trade: TradeInHand | None = None
+    bars_since_stop: int | None = None
+
+
+@dataclass(frozen=True)
+class Context:
+    """Whose decision it is, how long after the slot it is taken and how long before the close."""
+
+    pair: Pair
+    slot_age: timedelta
+    time_to_close: timedelta
+
+
+def decide(reading: SpreadReading | Reason, state: TradeState, thresholds: Thresholds, context: Context) -> Decision:
+    """Decide about one pair in one slot.
+
+    `reading` is a reason where there is no basis for a decision. What closes a trade depends neither on the pair's
+    mode nor on how late it is. An entry of a pair in observe keeps its action and says OBSERVED_ENTRY_Z.
+    """
+    if isinstance(reading, Reason):
+        return SignalAction.NO_DECISION, reading
+    if not math.isfinite(reading.z):
+        return SignalAction.NO_DECISION, Reason.NOT_FINITE
+    if state.trade is not None:
+        return _about_trade(reading.z, state.trade, thresholds, context.pair.time_stop_bars)
+    return _about_entry(reading.z, state, thresholds, context)
+
+
+def _about_trade(z: float, trade: TradeInHand, thresholds: Thresholds, time_stop_bars: int) -> Decision:
+    # Only a whole, open trade can be told to close; execution is already at work on any other.
+    if trade.state is not PairTradeState.OPEN:
+        return SignalAction.HOLD, Reason.IN_MOTION
+    # A long spread is entered below the mean: it gains as z rises and loses as z falls.
+    gain_side_z = z * trade.direction.sign
+    if gain_side_z < -thresholds.stop_z:
+        return SignalAction.STOP, Reason.STOP_Z
+    if trade.held_bars >= time_stop_bars:
+        return SignalAction.EXPIRE, Reason.TIME_STOP
+    if abs(z) < thresholds.exit_z:
+        return SignalAction.EXIT, Reason.EXIT_Z
+    if gain_side_z > 0:
+        return SignalAction.EXIT, Reason.SIGN_FLIPPED
+    return SignalAction.HOLD, Reason.HOLDING
+
+
+def _about_entry(z: float, state: TradeState, thresholds: Thresholds, context: Context) -> Decision:
+    obstacle = _no_entry_by_z(z, thresholds) or _no_entry_now(state, thresholds, context)
+    if obstacle is not None:
+        return SignalAction.STAY_OUT, obstacle
+    action = SignalAction.ENTER_LONG if z < 0 else SignalAction.ENTER_SHORT
+    observed = context.pair.mode is PairMode.OBSERVE
+    return action, Reason.OBSERVED_ENTRY_Z if observed else Reason.ENTRY_Z
+
+
+def _no_entry_by_z(z: float, thresholds: Thresholds) -> Reason | None:
+    if not abs(z) > thresholds.entry_z:
+        return Reason.BELOW_ENTRY
+    return None if abs(z) < thresholds.stop_z else Reason.BEYOND_STOP
+
+
+def _no_entry_now(state: TradeState, thresholds: Thresholds, context: Context) -> Reason | None:
+    pair = context.pair
+    if pair.mode not in (PairMode.ACTIVE, PairMode.OBSERVE):
+        return Reason.NOT_ACTIVE
+    if state.bars_since_stop is not None and state.bars_since_stop < pair.half_life_bars:
+        return Reason.COOL_DOWN
+    if context.slot_age > thresholds.max_slot_age:
+        return Reason.LATE_SLOT
+    if context.time_to_close <= LAST_HOUR and not thresholds.overnight:
+        return Reason.LAST_HOUR
+    return None

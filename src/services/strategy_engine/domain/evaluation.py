@@ -1,0 +1,150 @@
+"""All pairs of a slot decided in one pass, each with the numbers that its decision was taken from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from src.services.strategy_engine.domain.decision import Context, Thresholds, TradeInHand, TradeState, decide
+from src.services.strategy_engine.domain.reasons import Reason
+from src.services.strategy_engine.domain.spread import read_spreads
+from src.shared.domain.bars import CloseSeries
+from src.shared.domain.pairs import Direction, Pair, PairTradeState
+from src.shared.domain.sessions import TradingCalendar
+from src.shared.domain.signals import Signal, SpreadReading
+
+Number = float | int | str | bool | None
+
+
+@dataclass(frozen=True)
+class UnfinishedTrade:
+    """A pair trade that is not over, with its entry slot."""
+
+    direction: Direction
+    state: PairTradeState
+    slot: datetime
+
+
+@dataclass(frozen=True)
+class WatchedPair:
+    """A pair to decide about: its parameters, its unfinished trade and the slot of its last stop, if any."""
+
+    pair: Pair
+    trade: UnfinishedTrade | None = None
+    last_stop: datetime | None = None
+
+
+@dataclass(frozen=True)
+class SlotTime:
+    """When a slot is evaluated: `now` by the broker's clock, and the close of the slot's session."""
+
+    slot: datetime
+    now: datetime
+    close: datetime
+
+    @property
+    def age(self) -> timedelta:
+        """How long the slot is over."""
+        return self.now - self.slot
+
+    @property
+    def left(self) -> timedelta:
+        """How long the session still lasts."""
+        return self.close - self.now
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A signal with the pair it is about and every number that it was taken from (JSON values)."""
+
+    signal: Signal
+    pair: Pair
+    numbers: Mapping[str, Number]
+
+
+def evaluate_pairs(
+    watched: Sequence[WatchedPair],
+    series: CloseSeries,
+    time: SlotTime,
+    thresholds: Thresholds,
+    calendar: TradingCalendar,
+) -> list[Evaluation]:
+    """Decide about every pair at the slot, in the order given."""
+    readings = read_spreads(series, [each.pair for each in watched], time.slot)
+    states = _trade_states(watched, time.slot, calendar)
+    shared = {**_threshold_numbers(thresholds), **_time_numbers(time, series)}
+    evaluations = []
+    for pair, reading, state in zip([each.pair for each in watched], readings, states, strict=True):
+        action, reason = decide(reading, state, thresholds, Context(pair, time.age, time.left))
+        known = None if isinstance(reading, Reason) else reading
+        held = state.trade.held_bars if state.trade else None
+        signal = Signal(pair.id, time.slot, action, reason.value, known, held)
+        numbers = {**_reading_numbers(known), **_pair_numbers(pair), **_state_numbers(state), **shared}
+        evaluations.append(Evaluation(signal, pair, numbers))
+    return evaluations
+
+
+def _trade_states(watched: Sequence[WatchedPair], slot: datetime, calendar: TradingCalendar) -> list[TradeState]:
+    earlier = {each.trade.slot for each in watched if each.trade} | {each.last_stop for each in watched}
+    held = {moment: calendar.bars_between_slots(moment, slot) for moment in earlier if moment is not None}
+    return [
+        TradeState(
+            trade=TradeInHand(each.trade.direction, each.trade.state, held[each.trade.slot]) if each.trade else None,
+            bars_since_stop=held[each.last_stop] if each.last_stop else None,
+        )
+        for each in watched
+    ]
+
+
+def _reading_numbers(reading: SpreadReading | None) -> dict[str, Number]:
+    if reading is None:
+        return {}
+    return {
+        "price_1": reading.price_1,
+        "price_2": reading.price_2,
+        "spread": reading.spread,
+        "mean": reading.mean,
+        "sd": reading.sd,
+        "z": reading.z,
+    }
+
+
+def _pair_numbers(pair: Pair) -> dict[str, Number]:
+    return {
+        "alpha": pair.alpha,
+        "beta": pair.beta,
+        "half_life_bars": pair.half_life_bars,
+        "window_bars": pair.z_window_bars,
+        "time_stop_bars": pair.time_stop_bars,
+        "mode": pair.mode.value,
+    }
+
+
+def _state_numbers(state: TradeState) -> dict[str, Number]:
+    trade = state.trade
+    return {
+        "direction": trade.direction.value if trade else None,
+        "trade_state": trade.state.value if trade else None,
+        "held_bars": trade.held_bars if trade else None,
+        "bars_since_stop": state.bars_since_stop,
+    }
+
+
+def _threshold_numbers(thresholds: Thresholds) -> dict[str, Number]:
+    return {
+        "entry_z": thresholds.entry_z,
+        "exit_z": thresholds.exit_z,
+        "stop_z": thresholds.stop_z,
+        "max_slot_age_seconds": thresholds.max_slot_age.total_seconds(),
+        "overnight": thresholds.overnight,
+    }
+
+
+def _time_numbers(time: SlotTime, series: CloseSeries) -> dict[str, Number]:
+    return {
+        "slot_age_seconds": time.age.total_seconds(),
+        "seconds_to_close": time.left.total_seconds(),
+        "first_bar_end": series.ends[0].isoformat() if series.ends else None,
+        "last_bar_end": series.ends[-1].isoformat() if series.ends else None,
+    }

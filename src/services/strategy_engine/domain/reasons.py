@@ -1,0 +1,42 @@
+"""Why a decision or a judgement was taken, as words that are stored and counted."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a signal has the action it has."""
+
+    # There is no basis for a decision.
+    TOO_FEW_BARS = "TOO_FEW_BARS"
+    STALE_BAR = "STALE_BAR"
+    MISSING_BARS = "MISSING_BARS"
+    NOT_FINITE = "NOT_FINITE"
+    FLAT_SPREAD = "FLAT_SPREAD"
+    # A trade is there.
+    STOP_Z = "STOP_Z"
+    TIME_STOP = "TIME_STOP"
+    EXIT_Z = "EXIT_Z"
+    SIGN_FLIPPED = "SIGN_FLIPPED"
+    HOLDING = "HOLDING"
+    IN_MOTION = "IN_MOTION"
+    # No trade is there.
+    BELOW_ENTRY = "BELOW_ENTRY"
+    BEYOND_STOP = "BEYOND_STOP"
+    NOT_ACTIVE = "NOT_ACTIVE"
+    COOL_DOWN = "COOL_DOWN"
+    LATE_SLOT = "LATE_SLOT"
+    LAST_HOUR = "LAST_HOUR"
+    ENTRY_Z = "ENTRY_Z"
+    OBSERVED_ENTRY_Z = "OBSERVED_ENTRY_Z"
+
+
+class FitReason(StrEnum):
+    """Why a fit may not be traded."""
+
+    BETA_NOT_POSITIVE = "BETA_NOT_POSITIVE"
+    NO_MEAN_REVERSION = "NO_MEAN_REVERSION"
+    HALF_LIFE_SHORT = "HALF_LIFE_SHORT"
+    HALF_LIFE_LONG = "HALF_LIFE_LONG"
+    LOW_CORRELATION = "LOW_CORRELATION"

@@ -1,0 +1,80 @@
+"""What the strategy engine needs from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from src.services.strategy_engine.domain.evaluation import Evaluation, Number, WatchedPair
+from src.shared.domain.bars import CloseSeries
+from src.shared.domain.pairs import Pair
+from src.shared.domain.signals import Signal
+from src.shared.messages.base import Event
+
+
+@dataclass(frozen=True)
+class RegisteredPair:
+    """A row of the registry: the pair, the span of bars it was fitted on, and how often it was written."""
+
+    pair: Pair
+    correlation: float
+    fitted_from: datetime
+    fitted_to: datetime
+    version: int
+
+
+@dataclass(frozen=True)
+class AuditNote:
+    """One line of the audit log."""
+
+    who: str
+    what: str
+    subject: str
+    why: str
+    numbers: dict[str, Number]
+
+
+class StrategyRepository(Protocol):
+    """Pairs, closes and signals, within one transaction."""
+
+    def watched_pairs(self, slot: datetime) -> list[WatchedPair]:
+        """List, by pair id, the pairs in observe, active or closing and all with an unfinished trade."""
+        ...
+
+    def watched_symbols(self) -> list[str]:
+        """List the symbols of those pairs, sorted."""
+        ...
+
+    def closes(self, symbols: Sequence[str], ends: Sequence[datetime]) -> CloseSeries:
+        """Read the closes of finished hourly bars on the grid of `ends`, NaN where there is none."""
+        ...
+
+    def stored_signals(self, slot: datetime) -> tuple[Signal, ...]:
+        """Read the signals of a slot as they were stored, by pair id."""
+        ...
+
+    def add_evaluations(self, evaluations: Sequence[Evaluation]) -> set[str]:
+        """Store spreads and signals of pairs that have none in the slot yet, and return the ids of those pairs."""
+        ...
+
+    def tell(self, events: Sequence[Event]) -> None:
+        """Put events into the outbox at once; an event id that is there stays as it is."""
+        ...
+
+    def registered(self, pair_id: str) -> RegisteredPair | None:
+        """Read a pair's row and keep it, and new trades of the pair, from changing until the transaction ends."""
+        ...
+
+    def has_unfinished_trade(self, pair_id: str) -> bool:
+        """Say whether the pair has a trade that is not over."""
+        ...
+
+    def save(self, registered: RegisteredPair, source: str) -> None:
+        """Insert or replace a pair's row."""
+        ...
+
+    def note(self, note: AuditNote) -> None:
+        """Add a line to the audit log."""
+        ...

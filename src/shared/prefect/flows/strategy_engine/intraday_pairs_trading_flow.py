@@ -1,0 +1,49 @@
+"""Every hour in session: bars, signals, limits, orders, results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from src.shared.domain.errors import NotTheWriter
+from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.states import ended
+from src.shared.prefect.tasks.analytics_tasks import record_results
+from src.shared.prefect.tasks.data_ingestion_tasks import fetch_bars
+from src.shared.prefect.tasks.execution_tasks import execute_slot, open_gate, read_market_clock
+from src.shared.prefect.tasks.risk_management_tasks import review_slot
+from src.shared.prefect.tasks.strategy_engine_tasks import evaluate_slot, publish_decisions, symbols_to_watch
+
+
+@flow(name="intraday-pairs-trading", retries=1, retry_delay_seconds=60, timeout_seconds=600, **flow_hooks())
+async def intraday_pairs_trading() -> dict[str, Any] | State[Any]:
+    """Trade the last finished slot once, however often this runs for it."""
+    clock = read_market_clock()
+    if not clock.is_open:
+        return ended("MARKET_CLOSED", f"The market opens at {clock.next_open:%Y-%m-%d %H:%M} UTC.")
+    try:
+        return await _trade()
+    except NotTheWriter as error:
+        return ended("SKIPPED", str(error))
+
+
+async def _trade() -> dict[str, Any] | State[Any]:
+    gate = open_gate()
+    symbols = symbols_to_watch()
+    if not symbols:
+        return ended("NO_DECISION", "No pair is registered.")
+    fetch_bars(symbols, gate.slot)
+    evaluation = evaluate_slot(gate)
+    review = review_slot(gate)
+    execution = execute_slot(gate)
+    record_results(gate.slot)
+    await publish_decisions(evaluation, review)
+    summary = {
+        "slot": gate.slot.isoformat(),
+        "signals": len(evaluation.signals),
+        "approved": sum(decision.approved for decision in review.decisions),
+        "trades": execution.states,
+    }
+    return ended("ALREADY_DONE", "This slot was decided before.", summary) if evaluation.already_done else summary

@@ -1,0 +1,40 @@
+"""What the three scripts under scripts/prefect share."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from src.config.settings import Settings, load_settings
+from src.shared.domain.errors import UserError
+from src.shared.prefect.config import SOURCE_ROOT, adopt, client_environment
+
+
+def run_script(command: Callable[..., Any]) -> None:
+    """Run `command` with the options its parameters describe; a person's mistake is one line and code 2."""
+    _enter_source_root()
+    try:
+        typer.run(command)
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(2) from None
+
+
+def settings_for_prefect() -> Settings:
+    """Read the settings and set Prefect up from them; to be called before prefect is imported."""
+    settings = load_settings()
+    adopt(client_environment(settings))
+    return settings
+
+
+def _enter_source_root() -> None:
+    # The clone's .env and state folder count, wherever a script is called from; what the caller named stays.
+    for name in ("TRADEWINDS_HOME", "TRADEWINDS_ENV_FILE"):
+        if os.environ.get(name):
+            os.environ[name] = str(Path(os.environ[name]).expanduser().resolve())
+    os.chdir(SOURCE_ROOT)

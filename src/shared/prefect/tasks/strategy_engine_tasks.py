@@ -1,0 +1,66 @@
+"""Tasks of the strategy engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from src.shared.prefect.monitoring import leave_table
+from src.shared.prefect.states import is_transient
+from src.shared.prefect.tasks.wiring import RETRY_DELAYS, services
+
+if TYPE_CHECKING:
+    from src.services.execution.use_cases.cycle import Gate
+    from src.services.risk_management.use_cases import SlotReview
+    from src.services.strategy_engine.use_cases import SlotEvaluation
+
+
+@task(
+    name="symbols-to-watch",
+    cache_policy=NO_CACHE,
+    retries=3,
+    retry_delay_seconds=RETRY_DELAYS,
+    retry_condition_fn=is_transient,
+)
+def symbols_to_watch() -> list[str]:
+    """List the symbols of every pair that is watched or traded."""
+    return services().strategy.symbols_to_watch()
+
+
+@task(
+    name="evaluate-slot",
+    cache_policy=NO_CACHE,
+    retries=3,
+    retry_delay_seconds=RETRY_DELAYS,
+    retry_condition_fn=is_transient,
+)
+def evaluate_slot(gate: Gate) -> SlotEvaluation:
+    """Decide about every pair in the slot."""
+    return services().strategy.evaluate_slot(gate.slot, gate.market.now, gate.market.next_close)
+
+
+@task(name="publish-decisions", cache_policy=NO_CACHE)
+async def publish_decisions(evaluation: SlotEvaluation, review: SlotReview) -> None:
+    """Leave the slot's decisions, with the numbers they were taken from, as a table on the run."""
+    decided = {decision.pair_id: decision for decision in review.decisions}
+    rows: list[dict[str, Any]] = []
+    for signal in evaluation.signals:
+        reading, decision = signal.reading, decided.get(signal.pair_id)
+        rows.append(
+            {
+                "pair": signal.pair_id,
+                "signal": signal.action.value,
+                "why": signal.reason,
+                "z": None if reading is None else round(reading.z, 3),
+                "spread": None if reading is None else round(reading.spread, 6),
+                "price 1": None if reading is None else reading.price_1,
+                "price 2": None if reading is None else reading.price_2,
+                "risk": decision.code if decision else "",
+                "shares 1": str(decision.quantity_1.normalize()) if decision else "",
+                "shares 2": str(decision.quantity_2.normalize()) if decision else "",
+                "because": decision.reason if decision else "",
+            }
+        )
+    await leave_table("slot-decisions", rows, f"Decisions of slot {evaluation.slot:%Y-%m-%d %H:%M} UTC.")

@@ -1,0 +1,100 @@
+"""The services as tasks use them: wired once a process, on one connection pool and one broker client."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
+
+from src.config.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from src.services.analytics.adapters.sql_activity import SqlActivity
+    from src.services.analytics.use_cases import Analytics
+    from src.services.data_ingestion.use_cases import DataIngestion
+    from src.services.execution.bootstrap import ExecutionService
+    from src.services.risk_management.use_cases import RiskManagement
+    from src.services.strategy_engine.use_cases import StrategyEngine
+    from src.shared.infra.alpaca.client import AlpacaClient
+
+# Reads may be repeated at once: a slot is short.
+RETRY_DELAYS: list[float] = [1, 3, 10]
+
+
+@dataclass(frozen=True)
+class Services:
+    """Each service is built when a task first asks for it, so that a run imports only what it uses."""
+
+    settings: Settings
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The process's connection pool, checked against the schema this code was written for."""
+        from src.shared.infra.database.engine import make_engine
+        from src.shared.infra.database.migrate import check
+        from src.shared.infra.embedded.stack import trading_database_url
+
+        url = trading_database_url(self.settings)
+        check(url)
+        return make_engine(url, self.settings.database)
+
+    @cached_property
+    def broker(self) -> AlpacaClient:
+        """The process's client of the broker, after a look that keys, URL and database belong together."""
+        from src.shared.infra.alpaca.factory import make_alpaca_client
+        from src.shared.infra.environment import check_recorded, check_settings
+
+        check_settings(self.settings)
+        with self.engine.begin() as connection:
+            check_recorded(connection, self.settings.environment)
+        return make_alpaca_client(self.settings)
+
+    @cached_property
+    def ingestion(self) -> DataIngestion:
+        """Bars in."""
+        from src.services.data_ingestion.bootstrap import build
+
+        return build(self.settings, self.engine, self.broker)
+
+    @cached_property
+    def strategy(self) -> StrategyEngine:
+        """Signals."""
+        from src.services.strategy_engine.bootstrap import build
+
+        return build(self.settings, self.engine)
+
+    @cached_property
+    def risk(self) -> RiskManagement:
+        """Size and limits."""
+        from src.services.risk_management.bootstrap import build
+
+        return build(self.settings, self.engine, self.broker)
+
+    @cached_property
+    def execution(self) -> ExecutionService:
+        """Orders and books."""
+        from src.services.execution.bootstrap import build
+
+        return build(self.settings, self.engine, self.broker)
+
+    @cached_property
+    def analytics(self) -> Analytics:
+        """Results."""
+        from src.services.analytics.bootstrap import build
+
+        return build(self.settings, self.engine)
+
+    @cached_property
+    def activity(self) -> SqlActivity:
+        """What the system did, counted."""
+        from src.services.analytics.adapters.sql_activity import SqlActivity
+
+        return SqlActivity(self.engine)
+
+
+@cache
+def services() -> Services:
+    """Return this process's services."""
+    return Services(load_settings())

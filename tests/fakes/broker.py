@@ -1,0 +1,129 @@
+"""A broker in memory that keeps the venue's promises and can be told to break some of them.
+
+Orders fill at `prices` as soon as they are looked at. `script` maps a symbol to what happens to its next orders:
+"reject", "lost" (time-out, nothing placed), "hidden" (time-out, but placed), "half" (half of it fills, the rest
+never), "never". Every request is counted in `posts`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from src.shared.domain.errors import DuplicateOrderId, OutcomeUnknown, Refused
+from src.shared.domain.orders import (
+    AccountReport,
+    AssetReport,
+    FillReport,
+    MarketClock,
+    OrderReport,
+    PositionReport,
+)
+
+
+@dataclass
+class FakeBroker:
+    """Implements `src.shared.ports.broker.Broker`."""
+
+    now: datetime = datetime(2025, 3, 3, 15, 30, 5, tzinfo=UTC)
+    is_open: bool = True
+    prices: dict[str, Decimal] = field(default_factory=lambda: defaultdict(lambda: Decimal(100)))
+    script: dict[str, deque[str]] = field(default_factory=lambda: defaultdict(deque))
+    orders: dict[str, OrderReport] = field(default_factory=dict)
+    fills: list[FillReport] = field(default_factory=list)
+    external: dict[str, Decimal] = field(default_factory=dict)
+    not_shortable: set[str] = field(default_factory=set)
+    posts: list[str] = field(default_factory=list)
+    cancels: list[str] = field(default_factory=list)
+    _behaviour: dict[str, str] = field(default_factory=dict)
+
+    def clock(self) -> MarketClock:
+        close = self.now.replace(hour=21, minute=0, second=0)
+        return MarketClock(self.now, self.is_open, close + timedelta(hours=17, minutes=30), close)
+
+    def account(self) -> AccountReport:
+        money = Decimal(100_000)
+        return AccountReport("fake", "ACTIVE", money, money, money, money * 2, True, False)
+
+    def assets(self, symbols: Sequence[str]) -> dict[str, AssetReport]:
+        return {s: AssetReport(s, s, "XNYS", True, s not in self.not_shortable, True) for s in symbols}
+
+    def positions(self) -> list[PositionReport]:
+        held: dict[str, Decimal] = defaultdict(Decimal, self.external)
+        for fill in self.fills:
+            held[fill.symbol] += fill.quantity
+        return [PositionReport(symbol, quantity, Decimal(100)) for symbol, quantity in held.items() if quantity]
+
+    def submit_market_order(self, client_order_id: str, symbol: str, quantity: Decimal) -> OrderReport:
+        self.posts.append(client_order_id)
+        if client_order_id in self.orders:
+            raise DuplicateOrderId("client_order_id must be unique", "40010001")
+        behaviour = self.script[symbol].popleft() if self.script[symbol] else "fill"
+        if behaviour == "reject":
+            raise Refused(f'asset "{symbol}" cannot be sold short', "42210000")
+        if behaviour == "lost":
+            raise OutcomeUnknown("read timed out")
+        report = OrderReport(
+            f"b-{len(self.orders) + 1}",
+            client_order_id,
+            symbol,
+            quantity,
+            Decimal(0),
+            None,
+            "new",
+            self.now,
+            self.now,
+        )
+        self.orders[client_order_id] = report
+        self._behaviour[client_order_id] = behaviour
+        if behaviour == "hidden":
+            raise OutcomeUnknown("read timed out")
+        return replace(report, status="pending_new")
+
+    def order_by_client_id(self, client_order_id: str) -> OrderReport | None:
+        if client_order_id in self.orders:
+            self._work(client_order_id)
+        return self.orders.get(client_order_id)
+
+    def open_orders(self) -> list[OrderReport]:
+        return [o for o in self.orders.values() if o.status in ("new", "partially_filled")]
+
+    def orders_since(self, moment: datetime) -> list[OrderReport]:
+        return [o for o in self.orders.values() if o.created_at > moment]
+
+    def cancel_order(self, broker_order_id: str) -> None:
+        name = next(o.client_order_id for o in self.orders.values() if o.broker_order_id == broker_order_id)
+        self.cancels.append(name)
+        self.orders[name] = replace(self.orders[name], status="canceled")
+
+    def fills_since(self, moment: datetime) -> list[FillReport]:
+        return [f for f in self.fills if f.occurred_at > moment]
+
+    def _work(self, name: str) -> None:
+        order = self.orders[name]
+        if order.status != "new" or self._behaviour[name] == "never":
+            return
+        half = (order.quantity / 2).to_integral_value()
+        filled = half if self._behaviour[name] == "half" else order.quantity
+        price = self.prices[order.symbol]
+        self.fills.append(
+            FillReport(f"fill-{len(self.fills)}", order.broker_order_id, order.symbol, filled, price, self.now)
+        )
+        status = "filled" if filled == order.quantity else "partially_filled"
+        self.orders[name] = replace(order, filled_quantity=filled, filled_avg_price=price, status=status)
+
+
+@dataclass
+class FakeClock:
+    """A wall clock that moves only when somebody sleeps."""
+
+    time: datetime = datetime(2025, 3, 3, 15, 30, 5, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)

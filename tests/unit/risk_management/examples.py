@@ -1,0 +1,116 @@
+"""A calm market and an entry that passes every limit; tests change one thing at a time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import numpy as np
+
+from src.services.risk_management.domain.book import Book, Entry, Holding
+from src.services.risk_management.domain.correlations import Correlations
+from src.services.risk_management.domain.limits import RiskLimits
+from src.services.risk_management.domain.sizing import Size, SizingRules
+from src.services.risk_management.domain.state import EquityHistory, Standing
+from src.shared.domain.orders import AccountReport, AssetReport
+from src.shared.domain.pairs import PairMode
+from src.shared.domain.risk import RiskState
+from src.shared.domain.signals import SignalAction, signal_id
+
+SLOT = datetime(2026, 11, 18, 17, 30, tzinfo=UTC)
+NOW = SLOT + timedelta(minutes=1)
+CLOSE = datetime(2026, 11, 18, 21, 0, tzinfo=UTC)
+
+RULES = SizingRules(
+    bootstrap_fraction=Decimal("0.02"),
+    kelly_min_trades=20,
+    kelly_lookback_trades=100,
+    kelly_max_fraction=Decimal("0.24"),
+    max_leg_fraction=Decimal("0.12"),
+    max_ratio_error=Decimal("0.05"),
+)
+
+LIMITS = RiskLimits(
+    trading_enabled=True,
+    overnight=False,
+    max_slot_age=timedelta(minutes=15),
+    max_open_pairs=10,
+    max_gross_fraction=Decimal("1.5"),
+    max_net_fraction=Decimal("0.5"),
+    max_symbol_fraction=Decimal("0.25"),
+    max_correlation=0.85,
+    max_orders_per_minute=60,
+    max_orders_per_day=500,
+    max_daily_loss_fraction=Decimal("0.03"),
+    max_drawdown_fraction=Decimal("0.05"),
+)
+
+
+def account(equity: str = "100000", buying_power: str = "200000") -> AccountReport:
+    """Make a healthy account."""
+    money = Decimal(equity)
+    return AccountReport("acc", "ACTIVE", money, money, money, Decimal(buying_power), True, False)
+
+
+def asset(symbol: str) -> AssetReport:
+    """Make an asset that may be traded and shorted."""
+    return AssetReport(symbol, symbol, "NYSE", True, True, True)
+
+
+def sized(notional_1: str = "1000", notional_2: str = "-1000") -> Size:
+    """Make a size of these signed dollars, at a dollar a share."""
+    first, second = Decimal(notional_1), Decimal(notional_2)
+    return Size(first, second, first, second, None, "sized.", {"basis": "bootstrap"})
+
+
+def entry(pair: str = "AAA/BBB", action: SignalAction = SignalAction.ENTER_LONG, z: float = -2.2) -> Entry:
+    """Make an entry that passes."""
+    first, second = pair.split("/")
+    size = sized() if action is SignalAction.ENTER_LONG else sized("-1000", "1000")
+    return Entry(signal_id(pair, SLOT), pair, first, second, action, PairMode.ACTIVE, z, True, size)
+
+
+def holding(pair: str = "CCC/DDD", notional_1: str = "5000", notional_2: str = "-5000") -> Holding:
+    """Make an open pair trade."""
+    first, second = pair.split("/")
+    return Holding(pair, first, second, Decimal(notional_1), Decimal(notional_2))
+
+
+def correlations(between: dict[tuple[str, str], float] | None = None) -> Correlations:
+    """Make correlations of AAA to FFF: 0 but for those given."""
+    symbols = ("AAA", "BBB", "CCC", "DDD", "EEE", "FFF")
+    matrix = np.eye(len(symbols))
+    for (first, second), value in (between or {}).items():
+        i, j = symbols.index(first), symbols.index(second)
+        matrix[i, j] = matrix[j, i] = value
+    return Correlations(symbols, matrix)
+
+
+def book(**changes: object) -> Book:
+    """Make a book in which everything is well, but for the changes."""
+    calm = Book(
+        slot=SLOT,
+        now=NOW,
+        market_open=True,
+        market_close=CLOSE,
+        reconciled=True,
+        standing=Standing(),
+        account=account(),
+        assets={symbol: asset(symbol) for symbol in ("AAA", "BBB", "CCC", "DDD", "EEE", "FFF")},
+        holdings=(),
+        unpriced=(),
+        fresh=frozenset({"AAA", "BBB", "CCC", "DDD", "EEE", "FFF"}),
+        equity=EquityHistory(Decimal(100_000), Decimal(100_000), Decimal(100_000)),
+        orders_last_minute=0,
+        orders_today=0,
+        planned_orders=0,
+        reserved=Decimal(0),
+        correlations=correlations(),
+    )
+    return replace(calm, **changes)  # type: ignore[arg-type]
+
+
+def standing(state: RiskState, who: str = "ann", why: str = "test") -> Standing:
+    """Make a state set an hour ago."""
+    return Standing(state, who, why, 1, NOW - timedelta(hours=1))

@@ -1,0 +1,225 @@
+"""Every limit at its boundary, the order of denials, and the guard against correlation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from itertools import pairwise
+from math import nan
+
+import pytest
+
+from src.services.risk_management.domain.book import Book, Entry
+from src.services.risk_management.domain.codes import RejectCode
+from src.services.risk_management.domain.limits import LIMITS as ALL_LIMITS
+from src.services.risk_management.domain.limits import RiskLimits, judge, may_exit
+from src.services.risk_management.domain.sizing import Size
+from src.services.risk_management.domain.state import EquityHistory
+from src.shared.domain.orders import AssetReport
+from src.shared.domain.pairs import PairMode
+from src.shared.domain.risk import APPROVED, RiskState
+from src.shared.domain.signals import SignalAction
+from tests.unit.risk_management.examples import (
+    CLOSE,
+    LIMITS,
+    SLOT,
+    account,
+    asset,
+    book,
+    correlations,
+    entry,
+    holding,
+    sized,
+    standing,
+)
+
+NO_SIZE = Size(Decimal(0), Decimal(0), Decimal(0), Decimal(0), RejectCode.NO_EDGE, "no edge", {})
+
+
+def code(of: Entry, against: Book, limits: RiskLimits = LIMITS) -> str:
+    return judge(of, against, limits).code
+
+
+def equity(now: str, peak: str = "100000", day_first: str = "100000") -> EquityHistory:
+    return EquityHistory(Decimal(now), Decimal(peak), Decimal(day_first))
+
+
+def hard_to_borrow(symbol: str) -> AssetReport:
+    return replace(asset(symbol), easy_to_borrow=False)
+
+
+# Each row breaks one rule and all that are asked later, so that the order shows.
+BROKEN: list[tuple[RejectCode, dict[str, object], dict[str, object], dict[str, object]]] = [
+    (RejectCode.TRADING_DISABLED, {}, {}, {"trading_enabled": False}),
+    (RejectCode.RISK_STATE, {}, {"standing": standing(RiskState.REDUCING)}, {}),
+    (RejectCode.ACCOUNT_BLOCKED, {}, {"account": replace(account(), trading_blocked=True)}, {}),
+    (RejectCode.PAIR_NOT_ACTIVE, {"mode": PairMode.OBSERVE}, {}, {}),
+    (RejectCode.NOT_RECONCILED, {}, {"reconciled": False}, {}),
+    (RejectCode.ORPHAN_OPEN, {}, {"holdings": (replace(holding(), is_orphaned=True),)}, {}),
+    (RejectCode.DATA_STALE, {}, {"fresh": frozenset({"AAA"})}, {}),
+    (RejectCode.MARKET_CLOSED, {}, {"market_open": False}, {}),
+    (RejectCode.NO_TIME_LEFT, {}, {"market_close": SLOT + timedelta(minutes=31)}, {}),
+    (RejectCode.MAX_OPEN_PAIRS, {}, {"holdings": tuple(holding(f"C{i}/D{i}") for i in range(10))}, {}),
+    (RejectCode.PAIR_ALREADY_OPEN, {}, {"holdings": (holding("AAA/BBB"),)}, {}),
+    (RejectCode.NO_EDGE, {"size": NO_SIZE}, {}, {}),
+    (RejectCode.GROSS_EXPOSURE, {"size": sized("75001", "-75000")}, {}, {}),
+    (RejectCode.NET_EXPOSURE, {}, {"holdings": (holding(notional_1="60000", notional_2="-5000"),)}, {}),
+    (RejectCode.SYMBOL_EXPOSURE, {"size": sized("26000", "-26000")}, {}, {}),
+    (RejectCode.CORRELATION, {}, {"holdings": (holding("CCC/AAA"),)}, {}),
+    (RejectCode.ORDERS_PER_MINUTE, {}, {"orders_last_minute": 60}, {}),
+    (RejectCode.ORDERS_PER_DAY, {}, {"orders_today": 500}, {}),
+    (RejectCode.DAILY_LOSS, {}, {"equity": equity("96000", day_first="100000")}, {}),
+    (RejectCode.DRAWDOWN, {}, {"equity": equity("90000", day_first="90000")}, {}),
+    (RejectCode.NOT_TRADABLE, {}, {"assets": {"BBB": asset("BBB")}}, {}),
+    (RejectCode.NOT_SHORTABLE, {}, {"assets": {"AAA": asset("AAA"), "BBB": hard_to_borrow("BBB")}}, {}),
+    (RejectCode.BUYING_POWER, {}, {"account": account(buying_power="10")}, {}),
+]
+
+
+def test_a_calm_book_approves_and_keeps_every_number() -> None:
+    verdict = judge(entry(), book(), LIMITS)
+
+    assert (verdict.allowed, verdict.code) == (True, APPROVED)
+    assert list(verdict.numbers) == [rule.name for rule in ALL_LIMITS]
+
+
+@pytest.mark.parametrize(("expected", "of", "against", "limits"), BROKEN, ids=[row[0] for row in BROKEN])
+def test_each_broken_rule_denies_with_its_code(
+    expected: RejectCode, of: dict[str, object], against: dict[str, object], limits: dict[str, object]
+) -> None:
+    broken = replace(entry(), **of)  # type: ignore[arg-type]
+    verdict = judge(broken, book(**against), replace(LIMITS, **limits))  # type: ignore[arg-type]
+
+    assert (verdict.allowed, verdict.code) == (False, expected)
+    assert verdict.reason.endswith(".") or verdict.code == RejectCode.NO_EDGE
+
+
+def test_denials_come_in_the_order_of_the_rules() -> None:
+    codes = [row[0] for row in BROKEN]
+
+    for earlier, later in pairwise(BROKEN):
+        both = replace(entry(), **(later[1] | earlier[1]))  # type: ignore[arg-type]
+        against = book(**(later[2] | earlier[2]))
+        limits = replace(LIMITS, **(later[3] | earlier[3]))  # type: ignore[arg-type]
+        assert code(both, against, limits) == earlier[0]
+    sizing_codes = {RejectCode.UNSIZABLE, RejectCode.SIZE_TOO_SMALL, RejectCode.RATIO_OFF}
+    assert codes == [known for known in RejectCode if known not in sizing_codes]
+
+
+@pytest.mark.parametrize(
+    ("of", "against", "expected"),
+    [
+        ({}, {"now": SLOT + timedelta(minutes=15)}, APPROVED),
+        ({}, {"now": SLOT + timedelta(minutes=15, seconds=1)}, RejectCode.DATA_STALE),
+        ({}, {"now": SLOT - timedelta(seconds=1)}, RejectCode.DATA_STALE),
+        ({"has_reading": False}, {}, RejectCode.DATA_STALE),
+        ({}, {"unpriced": ("CCC",)}, RejectCode.DATA_STALE),
+        ({}, {"market_close": None}, RejectCode.MARKET_CLOSED),
+        ({}, {"slot": CLOSE, "now": CLOSE}, RejectCode.MARKET_CLOSED),
+        ({}, {"market_close": SLOT + timedelta(minutes=61, seconds=1)}, APPROVED),
+        ({}, {"market_close": SLOT + timedelta(minutes=61)}, RejectCode.NO_TIME_LEFT),
+        ({}, {"holdings": tuple(holding(f"C{i}/D{i}", "1", "-1") for i in range(9))}, RejectCode.CORRELATION),
+        (
+            {"size": sized("12500", "-12500")},
+            {"holdings": (holding(notional_1="62500", notional_2="-62500"),)},
+            APPROVED,
+        ),
+        (
+            {"size": sized("12501", "-12500")},
+            {"holdings": (holding(notional_1="62500", notional_2="-62500"),)},
+            RejectCode.GROSS_EXPOSURE,
+        ),
+        ({}, {"holdings": (holding(notional_1="50000", notional_2="0"),)}, APPROVED),
+        ({}, {"holdings": (holding(notional_1="50001", notional_2="0"),)}, RejectCode.NET_EXPOSURE),
+        ({}, {"holdings": (holding(notional_1="-50001", notional_2="0"),)}, RejectCode.NET_EXPOSURE),
+        ({"size": sized("25000", "-25000")}, {}, APPROVED),
+        ({"size": sized("25000", "-25001")}, {}, RejectCode.SYMBOL_EXPOSURE),
+        ({}, {"orders_last_minute": 58}, APPROVED),
+        ({}, {"orders_last_minute": 59}, RejectCode.ORDERS_PER_MINUTE),
+        ({}, {"orders_last_minute": 57, "planned_orders": 2}, RejectCode.ORDERS_PER_MINUTE),
+        ({}, {"orders_today": 498}, APPROVED),
+        ({}, {"orders_today": 499}, RejectCode.ORDERS_PER_DAY),
+        ({}, {"equity": equity("97000.01")}, APPROVED),
+        ({}, {"equity": equity("97000")}, RejectCode.DAILY_LOSS),
+        ({}, {"equity": equity("95000.01", day_first="95000.01")}, APPROVED),
+        ({}, {"equity": equity("95000", day_first="95000")}, RejectCode.DRAWDOWN),
+        ({}, {"account": replace(account(), shorting_enabled=False)}, RejectCode.NOT_SHORTABLE),
+        ({}, {"account": account(buying_power="2060")}, APPROVED),
+        ({}, {"account": account(buying_power="2059.99")}, RejectCode.BUYING_POWER),
+        ({}, {"account": account(buying_power="2060"), "reserved": Decimal("0.01")}, RejectCode.BUYING_POWER),
+    ],
+)
+def test_limits_bite_at_their_boundary(of: dict[str, object], against: dict[str, object], expected: str) -> None:
+    assert code(replace(entry(), **of), book(**against)) == expected  # type: ignore[arg-type]
+
+
+def test_overnight_holding_lifts_the_last_hour() -> None:
+    late = book(market_close=SLOT + timedelta(minutes=10))
+
+    assert code(entry(), late, replace(LIMITS, overnight=True)) == APPROVED
+
+
+def test_only_the_leg_that_is_sold_must_be_easy_to_borrow() -> None:
+    hard = book(assets={"AAA": hard_to_borrow("AAA"), "BBB": asset("BBB")})
+
+    assert code(entry(), hard) == APPROVED
+    assert code(entry(action=SignalAction.ENTER_SHORT, z=2.2), hard) == RejectCode.NOT_SHORTABLE
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.85, APPROVED),
+        (-0.85, APPROVED),
+        (0.86, RejectCode.CORRELATION),
+        (-0.86, RejectCode.CORRELATION),
+        (nan, RejectCode.CORRELATION),
+    ],
+)
+def test_the_guard_looks_at_every_leg_held(value: float, expected: str) -> None:
+    related = correlations({("BBB", "CCC"): value})
+
+    assert code(entry(), book(holdings=(holding("CCC/DDD"),), correlations=related)) == expected
+
+
+def test_an_unknown_correlation_does_not_hide_behind_a_known_one() -> None:
+    related = correlations({("AAA", "CCC"): 0.2, ("BBB", "DDD"): nan})
+
+    verdict = judge(entry(), book(holdings=(holding("CCC/DDD"),), correlations=related), LIMITS)
+
+    assert verdict.code == RejectCode.CORRELATION
+    assert "can't be told" in verdict.reason
+
+
+def test_the_pairs_own_legs_may_move_together() -> None:
+    assert code(entry(), book(correlations=correlations({("AAA", "BBB"): 0.99}))) == APPROVED
+
+
+def test_a_symbol_of_another_pair_is_refused_on_either_side_unless_the_guard_is_off() -> None:
+    for legs in (("5000", "-5000"), ("-5000", "5000")):
+        shared = book(holdings=(holding("AAA/DDD", *legs),))
+        assert code(entry(), shared) == RejectCode.CORRELATION
+        assert code(entry(), shared, replace(LIMITS, max_correlation=1.0)) == APPROVED
+
+
+def test_an_approval_is_seen_by_the_next_entry_of_the_cycle() -> None:
+    related = correlations({("AAA", "CCC"): 0.9})
+    before = book(correlations=related)
+    after = before.with_approved(entry("AAA/BBB"))
+
+    assert code(entry("CCC/DDD"), before) == APPROVED
+    assert code(entry("CCC/DDD"), after) == RejectCode.CORRELATION
+    assert code(entry("EEE/FFF"), after) == APPROVED
+    assert (after.planned_orders, after.reserved) == (2, Decimal(2060))
+
+
+def test_a_verdict_says_when_to_ask_again() -> None:
+    tomorrow = judge(entry(), book(equity=equity("90000")), LIMITS).until
+
+    assert tomorrow is not None
+    assert tomorrow.isoformat() == "2026-11-19T00:00:00-05:00"
+
+
+def test_exits_pass_every_state_but_halted() -> None:
+    assert [may_exit(state) for state in RiskState] == [True, True, False]
