@@ -34,7 +34,7 @@ class FinishedTrade:
 
 @dataclass(frozen=True)
 class TradeResult:
-    """What a trade brought, in dollars; `return_on_gross` is P&L over the gross at entry, 0 where nothing was bought."""
+    """What a trade brought, in dollars; `return_on_gross` is P&L over the gross at entry, 0 where there was none."""
 
     pair_trade_id: UUID
     pair_id: str

@@ -1,0 +1,79 @@
+"""Bars, pairs and trades put into a real database, in bulk, without the services that usually write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+import numpy as np
+from sqlalchemy import Engine, insert, text
+
+from src.shared.domain.bars import HOURLY, Floats
+from src.shared.domain.ids import pair_trade_id
+from src.shared.domain.pairs import Direction, Pair, PairTradeState
+from src.shared.infra.database.tables import pair_registry, pair_trade
+
+_LOAD = UUID(int=1)
+_LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+_BARS = text("""
+    INSERT INTO market.market_data
+           (symbol, timeframe, bar_end, vendor, adjustment, bar_start, open, high, low, close, volume, load_run_id)
+    SELECT :symbol, :timeframe, b.bar_end, 'alpaca', 'split', b.bar_end - interval '1 hour',
+           b.close, b.close, b.close, b.close, 1000, :load_run_id
+      FROM unnest(CAST(:ends AS timestamptz[]), CAST(:closes AS float8[])) AS b(bar_end, close)
+        ON CONFLICT (symbol, timeframe, vendor, adjustment, bar_end) DO UPDATE SET close = excluded.close,
+           open = excluded.open, high = excluded.high, low = excluded.low
+""")
+
+
+def store_closes(engine: Engine, symbols: Sequence[str], ends: Sequence[datetime], closes: Floats) -> None:
+    """Store one bar for each close of shape (T, S); where it is NaN no bar is stored."""
+    with engine.begin() as connection:
+        connection.execute(text(_LOAD_RUN), {"id": _LOAD, "at": _LONG_AGO, "end": _LONG_AGO + timedelta(days=1)})
+        for symbol, column in zip(symbols, closes.T, strict=True):
+            there = np.flatnonzero(~np.isnan(column)).tolist()
+            bars = {"ends": [ends[i] for i in there], "closes": column[there].tolist()}
+            connection.execute(_BARS, {"symbol": symbol, "timeframe": HOURLY, "load_run_id": _LOAD, **bars})
+
+
+def store_pairs(engine: Engine, pairs: Sequence[Pair]) -> None:
+    """Register pairs as they are."""
+    fitted = {"correlation": 0.9, "fitted_from": _LONG_AGO, "fitted_to": _LONG_AGO, "updated_at": _LONG_AGO}
+    rows = [{"pair_id": pair.id, **asdict(pair), **fitted, "source": "test"} for pair in pairs]
+    with engine.begin() as connection:
+        connection.execute(insert(pair_registry), rows)
+
+
+def store_trade(
+    engine: Engine, pair: Pair, direction: Direction, slot: datetime, state: PairTradeState = PairTradeState.OPEN
+) -> UUID:
+    """Store a pair trade that was entered in `slot` and is in `state`."""
+    trade = pair_trade_id("twin", pair.id, slot)
+    row = {
+        "pair_trade_id": trade,
+        "pair_id": pair.id,
+        "symbol_1": pair.symbol_1,
+        "symbol_2": pair.symbol_2,
+        "beta": pair.beta,
+        "direction": direction.value,
+        "state": state.value,
+        "slot": slot,
+        "target_1": Decimal(10 * direction.sign),
+        "target_2": Decimal(-10 * direction.sign),
+        "version": 1,
+    }
+    with engine.begin() as connection:
+        connection.execute(insert(pair_trade), [row])
+    return trade
+
+
+_LOAD_RUN = """
+    INSERT INTO market.load_run
+           (load_run_id, vendor, timeframe, symbols, window_start, window_end, state, started_at)
+    VALUES (:id, 'alpaca', '1Hour', '{}', :at, :end, 'complete', :at)
+        ON CONFLICT DO NOTHING
+"""
