@@ -12,7 +12,7 @@ from src.shared.prefect.states import is_transient
 from src.shared.prefect.tasks.wiring import RETRY_DELAYS, services
 
 if TYPE_CHECKING:
-    from src.services.data_ingestion.use_cases import LoadResult
+    from src.services.data_ingestion.domain.loads import LoadResult
 
 
 @task(
