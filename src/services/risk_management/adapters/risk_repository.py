@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, DateTime, Row, and_, cast, exists, func, literal, select, text
+from sqlalchemy import Connection, Row, and_, cast, exists, func, literal, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from src.services.risk_management.domain.review import OpenTrade, SlotSignal
@@ -33,6 +33,7 @@ from src.shared.infra.database.tables import (
     risk_decision,
     risk_state,
 )
+from src.shared.infra.database.tables.base import Moment
 
 ClosesReader = Callable[[Connection, Sequence[str], Sequence[datetime]], CloseSeries]
 
@@ -129,11 +130,11 @@ class SqlRiskRepository:
     def equity_history(self, slot: datetime, now: Decimal, midnight: datetime) -> EquityHistory:
         """Read peak (since the last reset) and the day's first equity in one statement; `now` where there is none."""
         reset = (
-            select(func.max(cast(audit_log.c.numbers["peak_from"].astext, DateTime(timezone=True))))
+            select(func.max(cast(audit_log.c.numbers["peak_from"].astext, Moment)))
             .where(audit_log.c.what == PEAK_RESET)
             .scalar_subquery()
         )
-        since_reset = equity_point.c.slot >= func.coalesce(reset, literal("-infinity"))
+        since_reset = equity_point.c.slot >= func.coalesce(reset, cast(literal("-infinity"), Moment))
         peak = select(func.max(equity_point.c.equity)).where(equity_point.c.slot <= slot, since_reset)
         first = select(equity_point.c.equity).where(equity_point.c.slot.between(midnight, slot))
         row = self._connection.execute(
