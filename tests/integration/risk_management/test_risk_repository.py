@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,16 +12,17 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Engine, func, select
 
-from src.config.settings import DatabaseSettings
+from src.config.settings import load_settings
 from src.services.risk_management.adapters.risk_repository import SqlRiskRepository
+from src.services.risk_management.bootstrap import build
 from src.services.risk_management.domain.state import Standing
 from src.services.risk_management.use_cases import RiskManagement, SlotReview
-from src.shared.domain.bars import CloseSeries
 from src.shared.domain.pairs import Direction, PairMode, PairTradeState
 from src.shared.domain.risk import RiskState
 from src.shared.domain.signals import SignalAction, signal_id
+from src.shared.infra.database.closes import read_closes
 from src.shared.infra.database.engine import make_engine
 from src.shared.infra.database.tables import (
     audit_log,
@@ -35,36 +36,24 @@ from src.shared.infra.database.tables import (
     position,
     risk_decision,
 )
-from src.shared.infra.database.unit_of_work import SqlUnitOfWork
 from tests.conftest import TradingDatabase
-from tests.fakes.risk_store import FakeBrokerFacts
-from tests.unit.risk_management.examples import (
-    CALENDAR,
-    CLOSE,
-    LIMITS,
-    NOW,
-    RULES,
-    SLOT,
-    account,
-    unrelated_closes,
-)
+from tests.fakes.broker import FakeBroker
+from tests.fakes.stored_market import store_closes
+from tests.unit.risk_management.examples import CLOSE, NOW, SLOT, unrelated_closes
 
 
 @pytest.fixture
 def engine(trading_database: TradingDatabase) -> Iterator[Engine]:
-    made = make_engine(trading_database.app_url, DatabaseSettings())
+    made = make_engine(trading_database.app_url, load_settings().database)
     yield made
     made.dispose()
 
 
 @pytest.fixture
 def risk(engine: Engine) -> RiskManagement:
-    store = SqlUnitOfWork(engine, lambda connection: SqlRiskRepository(connection, _closes))
-    return RiskManagement(store, FakeBrokerFacts(account()), CALENDAR, LIMITS, RULES, 60)
-
-
-def _closes(connection: Connection, symbols: Sequence[str], ends: Sequence[datetime]) -> CloseSeries:
-    return unrelated_closes(tuple(symbols), len(ends))
+    series = unrelated_closes(tuple(["AAA", "BBB", "CCC", "DDD", "EEE", "FFF", "GGG", "HHH"]), 140)
+    store_closes(engine, series.symbols, series.ends, series.closes)
+    return build(load_settings(), engine, FakeBroker())
 
 
 def review(risk: RiskManagement) -> SlotReview:
@@ -218,7 +207,7 @@ def test_open_trades_carry_what_they_hold_or_will_hold(engine: Engine) -> None:
             )
 
     with engine.connect() as connection:
-        trades = SqlRiskRepository(connection, _closes).open_trades()
+        trades = SqlRiskRepository(connection, read_closes).open_trades()
 
     assert [(t.pair_id, t.quantity_1, t.quantity_2) for t in trades] == [
         ("AAA/BBB", Decimal(10), Decimal(-20)),
@@ -236,7 +225,7 @@ def test_orders_are_counted_by_the_minute_and_the_day(engine: Engine) -> None:
             connection.execute(order_intent.insert().values(_intent(opened, attempt, sent_at)))
 
     with engine.connect() as connection:
-        counted = SqlRiskRepository(connection, _closes).orders_since(NOW - timedelta(minutes=1), midnight)
+        counted = SqlRiskRepository(connection, read_closes).orders_since(NOW - timedelta(minutes=1), midnight)
 
     assert counted == (1, 3)
 
@@ -276,7 +265,7 @@ def test_a_drawdown_reduces_the_account_until_a_person_starts_a_new_peak(
     risk.set_state(RiskState.ACTIVE, "ann", "looked into it", NOW - timedelta(minutes=30))
 
     with engine.connect() as connection:
-        history = SqlRiskRepository(connection, _closes).equity_history(SLOT, Decimal(90_000), NOW)
+        history = SqlRiskRepository(connection, read_closes).equity_history(SLOT, Decimal(90_000), NOW)
     assert history.peak == Decimal(100_000)  # only the slot's own point is after the reset
     assert risk.standing() == Standing(RiskState.ACTIVE, "ann", "looked into it", 2, NOW - timedelta(minutes=30))
 
@@ -292,6 +281,6 @@ def test_the_days_first_equity_is_of_the_new_york_day(engine: Engine) -> None:
             connection.execute(_point(slot, equity))
 
     with engine.connect() as connection:
-        history = SqlRiskRepository(connection, _closes).equity_history(SLOT, Decimal(3), midnight)
+        history = SqlRiskRepository(connection, read_closes).equity_history(SLOT, Decimal(3), midnight)
 
     assert (history.day_first, history.peak) == (Decimal(2), Decimal(3))
