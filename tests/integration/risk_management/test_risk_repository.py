@@ -51,7 +51,7 @@ def engine(trading_database: TradingDatabase) -> Iterator[Engine]:
 
 @pytest.fixture
 def risk(engine: Engine) -> RiskManagement:
-    series = unrelated_closes(tuple(["AAA", "BBB", "CCC", "DDD", "EEE", "FFF", "GGG", "HHH"]), 140)
+    series = unrelated_closes(("AAA", "BBB", "CCC", "DDD", "EEE", "FFF", "GGG", "HHH"), 140)
     store_closes(engine, series.symbols, series.ends, series.closes)
     return build(load_settings(), engine, FakeBroker())
 

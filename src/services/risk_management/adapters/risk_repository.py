@@ -25,6 +25,7 @@ from src.shared.infra.database.tables import (
     audit_log,
     equity_point,
     order_intent,
+    outbox,
     pair_registry,
     pair_signal,
     pair_spread,
@@ -34,6 +35,8 @@ from src.shared.infra.database.tables import (
     risk_state,
 )
 from src.shared.infra.database.tables.base import Moment
+from src.shared.infra.database.unit_of_work import outbox_row
+from src.shared.messages.base import Event
 
 ClosesReader = Callable[[Connection, Sequence[str], Sequence[datetime]], CloseSeries]
 
@@ -88,6 +91,12 @@ class SqlRiskRepository:
         """Store decisions in one statement."""
         if decisions:
             self._connection.execute(insert(risk_decision), [_row(decision) for decision in decisions])
+
+    def tell(self, events: Sequence[Event]) -> None:
+        """Put events into the outbox in one statement; an event id that is there stays as it is."""
+        if events:
+            statement = insert(outbox).values([outbox_row(event) for event in events])
+            self._connection.execute(statement.on_conflict_do_nothing(index_elements=[outbox.c.event_id]))
 
     def standing(self) -> Standing:
         """Read the risk state; nobody having set one means active."""
