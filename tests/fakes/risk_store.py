@@ -27,6 +27,7 @@ class FakeRiskRepository:
     stored: list[RiskDecision] = field(default_factory=list)
     state: Standing = field(default_factory=Standing)
     notes: list[AuditNote] = field(default_factory=list)
+    told: list[Event] = field(default_factory=list)
     points: dict[datetime, Decimal] = field(default_factory=dict)
     trades: list[OpenTrade] = field(default_factory=list)
     results: dict[str, list[Decimal]] = field(default_factory=dict)
@@ -44,6 +45,9 @@ class FakeRiskRepository:
 
     def add_decisions(self, decisions: Sequence[RiskDecision]) -> None:
         self.stored.extend(decisions)
+
+    def tell(self, events: Sequence[Event]) -> None:
+        self.told.extend(events)
 
     def standing(self) -> Standing:
         return self.state
@@ -84,14 +88,12 @@ class FakeRiskWork:
 
     store: FakeRiskStore
     repo: FakeRiskRepository
-    events: list[Event] = field(default_factory=list)
 
     def record(self, event: Event) -> None:
-        self.events.append(event)
+        self.repo.tell([event])
 
     def commit(self) -> None:
         self.store.repo = self.repo
-        self.store.events.extend(self.events)
 
 
 @dataclass
@@ -99,7 +101,10 @@ class FakeRiskStore:
     """Implements `UnitOfWork[RiskRepository]`: what was not committed is gone."""
 
     repo: FakeRiskRepository
-    events: list[Event] = field(default_factory=list)
+
+    @property
+    def events(self) -> list[Event]:
+        return self.repo.told
 
     @contextmanager
     def __call__(self) -> Iterator[FakeRiskWork]:

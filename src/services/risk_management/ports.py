@@ -13,6 +13,7 @@ from src.services.risk_management.domain.state import EquityHistory, Standing
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.orders import AccountReport, AssetReport
 from src.shared.domain.risk import RiskDecision
+from src.shared.messages.base import Event
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,10 @@ class RiskRepository(Protocol):
 
     def add_decisions(self, decisions: Sequence[RiskDecision]) -> None:
         """Store decisions."""
+        ...
+
+    def tell(self, events: Sequence[Event]) -> None:
+        """Put events into the outbox at once; an event id that is there stays as it is."""
         ...
 
     def standing(self) -> Standing:

@@ -34,7 +34,7 @@ from src.shared.domain.risk import RiskDecision, RiskState
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.messages.base import Event
 from src.shared.messages.risk import RiskStateChanged, TradeApproved, TradeDenied
-from src.shared.ports.unit_of_work import UnitOfWork, Work
+from src.shared.ports.unit_of_work import UnitOfWork
 
 PEAK_RESET = "risk peak reset"
 """The audit line from which a new peak of equity counts; its numbers hold the moment as `peak_from`."""
@@ -100,10 +100,9 @@ class RiskManagement:
             Transient: the broker or the database gave no usable answer; exits may be stored, run it again.
         """
         moment = Moment(slot, now, market_open, market_close, reconciled)
-        entries, is_done = self._review_exits(moment)
+        decided, entries, is_done = self._review_exits(moment)
         if is_done:
-            with self.store() as work:
-                return SlotReview(slot, tuple(work.repo.decisions(slot)), already_done=True)
+            return SlotReview(slot, decided, already_done=True)
         account = self.broker.account()
         symbols = sorted({symbol for signal in entries for symbol in signal.symbols})
         assets = self.broker.assets(symbols, new_york_day(now)) if symbols else {}
@@ -128,57 +127,71 @@ class RiskManagement:
             work.repo.lock()
             standing = work.repo.standing()
             if standing.state is not after or (standing.who == RISK and after is not RiskState.ACTIVE):
-                standing = _change(work, standing, standing.changed(after, who, why, now), now)
+                standing = _change(work.repo, standing, standing.changed(after, who, why, now), now)
             if after is RiskState.ACTIVE:
                 work.repo.note(AuditNote(who, PEAK_RESET, "account", why, {"peak_from": now.isoformat()}))
             work.commit()
         return standing
 
-    def _review_exits(self, moment: Moment) -> tuple[list[SlotSignal], bool]:
+    def _review_exits(self, moment: Moment) -> tuple[tuple[RiskDecision, ...], list[SlotSignal], bool]:
         with self.store() as work:
             work.repo.lock()
-            pending = _undecided(work.repo, moment.slot)
+            decided = work.repo.decisions(moment.slot)
+            pending = _pending(work.repo, moment.slot, decided)
             exits = [signal for signal in pending if signal.action.is_exit]
             if exits:
-                _decide(work, decide_exits(exits, moment.slot, work.repo.standing()), moment.now)
+                _decide(work.repo, decide_exits(exits, moment.slot, work.repo.standing()), moment.now)
                 work.commit()
             entries = [signal for signal in pending if signal.action.is_entry]
             is_done = not pending and work.repo.has_equity(moment.slot)
-        return entries, is_done
+        return tuple(decided), entries, is_done
 
     def _review_entries(self, moment: Moment, report: AccountReport, assets: dict[str, AssetReport]) -> SlotReview:
         with self.store() as work:
             work.repo.lock()
             work.repo.record_equity(moment.slot, report)
             equity = work.repo.equity_history(moment.slot, report.equity, new_york_midnight(moment.now))
-            account = Account(report, assets, equity, self._assess(work, equity, moment.now))
-            entries = [signal for signal in _undecided(work.repo, moment.slot) if signal.action.is_entry]
-            if entries:
-                _decide(work, self._judge(work.repo, moment, entries, account), moment.now)
-            decisions = tuple(work.repo.decisions(moment.slot))
+            account = Account(report, assets, equity, self._assess(work.repo, equity, moment.now))
+            decided = work.repo.decisions(moment.slot)
+            pending = _pending(work.repo, moment.slot, decided)
+            if entries := [signal for signal in pending if signal.action.is_entry]:
+                decided += _decide(work.repo, self._judge(work.repo, moment, entries, account, decided), moment.now)
             work.commit()
-        return SlotReview(moment.slot, decisions, already_done=False)
+        decisions = sorted(decided, key=lambda decision: decision.pair_id)
+        return SlotReview(moment.slot, tuple(decisions), already_done=False)
 
     def _judge(
-        self, repo: RiskRepository, moment: Moment, entries: Sequence[SlotSignal], account: Account
+        self,
+        repo: RiskRepository,
+        moment: Moment,
+        entries: Sequence[SlotSignal],
+        account: Account,
+        decided: Sequence[RiskDecision],
     ) -> list[RiskDecision]:
         history = max(self.sizing.kelly_lookback_trades, self.sizing.kelly_min_trades)
         results = repo.closed_results(sorted(signal.pair_id for signal in entries), history)
-        book = self._book(repo, moment, entries, account)
+        book = self._book(repo, moment, entries, account, decided)
         return decide_entries(entries, book, self.limits, self.sizing, results)
 
-    def _assess(self, work: Work[RiskRepository], equity: EquityHistory, now: datetime) -> Standing:
-        before = work.repo.standing()
+    def _assess(self, repo: RiskRepository, equity: EquityHistory, now: datetime) -> Standing:
+        before = repo.standing()
         limits = self.limits
         after = assess(before, equity, limits.max_daily_loss_fraction, limits.max_drawdown_fraction, now)
         if after == before:
             return before
-        _change(work, before, after, now, equity.numbers)
+        _change(repo, before, after, now, equity.numbers)
         # Entries of this cycle are denied by the loss itself, whose code says more than that of the state.
         return before if before.state is RiskState.ACTIVE else after
 
-    def _book(self, repo: RiskRepository, moment: Moment, entries: Sequence[SlotSignal], account: Account) -> Book:
-        decided, trades = repo.decisions(moment.slot), repo.open_trades()
+    def _book(
+        self,
+        repo: RiskRepository,
+        moment: Moment,
+        entries: Sequence[SlotSignal],
+        account: Account,
+        decided: Sequence[RiskDecision],
+    ) -> Book:
+        trades = repo.open_trades()
         waiting = list(not_yet_open(decided, trades))
         held = [*trades, *waiting]
         ends = [end for _, end in self.calendar.last_spans(moment.slot, self.correlation_bars)]
@@ -208,15 +221,15 @@ class RiskManagement:
         )
 
 
-def _undecided(repo: RiskRepository, slot: datetime) -> list[SlotSignal]:
-    decided = {decision.signal_id for decision in repo.decisions(slot)}
-    return [signal for signal in repo.signals(slot) if signal.id not in decided]
+def _pending(repo: RiskRepository, slot: datetime, decided: Sequence[RiskDecision]) -> list[SlotSignal]:
+    done = {decision.signal_id for decision in decided}
+    return [signal for signal in repo.signals(slot) if signal.id not in done]
 
 
-def _decide(work: Work[RiskRepository], decisions: Sequence[RiskDecision], now: datetime) -> None:
-    work.repo.add_decisions(decisions)
-    for decision in decisions:
-        work.record(_said(decision, now))
+def _decide(repo: RiskRepository, decisions: list[RiskDecision], now: datetime) -> list[RiskDecision]:
+    repo.add_decisions(decisions)
+    repo.tell([_said(decision, now) for decision in decisions])
+    return decisions
 
 
 def _said(decision: RiskDecision, now: datetime) -> Event:
@@ -230,17 +243,17 @@ def _said(decision: RiskDecision, now: datetime) -> Event:
 
 
 def _change(
-    work: Work[RiskRepository],
+    repo: RiskRepository,
     before: Standing,
     after: Standing,
     now: datetime,
     numbers: dict[str, object] | None = None,
 ) -> Standing:
     steps: dict[str, object] = {"before": before.state.value, "after": after.state.value}
-    work.repo.save_standing(after, now)
-    work.repo.note(AuditNote(after.who, STATE_CHANGED, "account", after.why, {**steps, **(numbers or {})}))
-    event = RiskStateChanged.of("account", after.version, now, slot_key(now), who=after.who, why=after.why, **steps)
-    work.record(event)
+    repo.save_standing(after, now)
+    repo.note(AuditNote(after.who, STATE_CHANGED, "account", after.why, {**steps, **(numbers or {})}))
+    facts = {**steps, "who": after.who, "why": after.why}
+    repo.tell([RiskStateChanged.of("account", after.version, now, slot_key(now), **facts)])
     return after
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from math import inf, nan
 
 import pytest
 from hypothesis import given, settings
@@ -205,8 +207,14 @@ def test_a_held_symbol_without_a_price_stops_entries() -> None:
     assert "XXX, YYY" in decision.reason
 
 
-def test_no_stored_spread_means_no_entry() -> None:
-    assert codes(review(service(replace(signal(), price_1=None, price_2=None, z=None)))) == {"AAA/BBB": "DATA_STALE"}
+@pytest.mark.parametrize("unusable", [None, nan, inf])
+def test_without_a_usable_spread_there_is_no_entry_and_the_others_go_on(unusable: float | None) -> None:
+    broken = replace(signal(), price_1=unusable, price_2=unusable, z=unusable)
+
+    reviewed = review(service(broken, signal("CCC/DDD")))
+
+    assert codes(reviewed) == {"AAA/BBB": "DATA_STALE", "CCC/DDD": "APPROVED"}
+    json.dumps([dict(decision.numbers) for decision in reviewed.decisions], allow_nan=False)
 
 
 def test_a_drawdown_denies_by_its_own_code_and_reduces_the_account() -> None:

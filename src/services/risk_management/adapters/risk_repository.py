@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, DateTime, Row, and_, cast, exists, func, literal, select, text
+from sqlalchemy import Connection, Row, and_, cast, exists, func, literal, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from src.services.risk_management.domain.review import OpenTrade, SlotSignal
@@ -25,6 +25,7 @@ from src.shared.infra.database.tables import (
     audit_log,
     equity_point,
     order_intent,
+    outbox,
     pair_registry,
     pair_signal,
     pair_spread,
@@ -33,6 +34,9 @@ from src.shared.infra.database.tables import (
     risk_decision,
     risk_state,
 )
+from src.shared.infra.database.tables.base import Moment
+from src.shared.infra.database.unit_of_work import outbox_row
+from src.shared.messages.base import Event
 
 ClosesReader = Callable[[Connection, Sequence[str], Sequence[datetime]], CloseSeries]
 
@@ -88,6 +92,12 @@ class SqlRiskRepository:
         if decisions:
             self._connection.execute(insert(risk_decision), [_row(decision) for decision in decisions])
 
+    def tell(self, events: Sequence[Event]) -> None:
+        """Put events into the outbox in one statement; an event id that is there stays as it is."""
+        if events:
+            statement = insert(outbox).values([outbox_row(event) for event in events])
+            self._connection.execute(statement.on_conflict_do_nothing(index_elements=[outbox.c.event_id]))
+
     def standing(self) -> Standing:
         """Read the risk state; nobody having set one means active."""
         row = self._connection.execute(select(risk_state)).one_or_none()
@@ -129,11 +139,11 @@ class SqlRiskRepository:
     def equity_history(self, slot: datetime, now: Decimal, midnight: datetime) -> EquityHistory:
         """Read peak (since the last reset) and the day's first equity in one statement; `now` where there is none."""
         reset = (
-            select(func.max(cast(audit_log.c.numbers["peak_from"].astext, DateTime(timezone=True))))
+            select(func.max(cast(audit_log.c.numbers["peak_from"].astext, Moment)))
             .where(audit_log.c.what == PEAK_RESET)
             .scalar_subquery()
         )
-        since_reset = equity_point.c.slot >= func.coalesce(reset, literal("-infinity"))
+        since_reset = equity_point.c.slot >= func.coalesce(reset, cast(literal("-infinity"), Moment))
         peak = select(func.max(equity_point.c.equity)).where(equity_point.c.slot <= slot, since_reset)
         first = select(equity_point.c.equity).where(equity_point.c.slot.between(midnight, slot))
         row = self._connection.execute(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from math import nan
+from math import isfinite, nan
 from uuid import UUID
 
 from src.services.risk_management.domain.book import Book, Entry, Holding
@@ -42,6 +42,11 @@ class SlotSignal:
     def symbols(self) -> tuple[str, str]:
         """Return both legs' symbols."""
         return self.symbol_1, self.symbol_2
+
+    @property
+    def strength(self) -> float:
+        """Return |z|, 0 where it is not known."""
+        return abs(self.z) if self.z is not None and isfinite(self.z) else 0.0
 
     @property
     def mode(self) -> PairMode:
@@ -110,7 +115,7 @@ def decide_entries(
     `results` holds the booked P&L of each pair's closed trades in dollars, oldest first.
     """
     decisions = []
-    for signal in sorted(signals, key=lambda each: (-abs(each.z or 0.0), each.pair_id)):
+    for signal in sorted(signals, key=lambda each: (-each.strength, each.pair_id)):
         entry = _sized_entry(signal, book.account.equity, rules, results.get(signal.pair_id, ()))
         verdict = judge(entry, book, limits)
         decisions.append(_decision(signal, book.slot, verdict, entry))
@@ -120,7 +125,8 @@ def decide_entries(
 
 
 def _sized_entry(signal: SlotSignal, equity: Decimal, rules: SizingRules, results: Sequence[Decimal]) -> Entry:
-    has_reading = None not in (signal.price_1, signal.price_2, signal.z)
+    readings = signal.price_1, signal.price_2, signal.z
+    has_reading = all(reading is not None and isfinite(reading) for reading in readings)
     size = size_pair(
         signal.action.direction,
         nan if signal.price_1 is None else signal.price_1,
@@ -137,7 +143,7 @@ def _sized_entry(signal: SlotSignal, equity: Decimal, rules: SizingRules, result
         signal.symbol_2,
         signal.action,
         signal.mode,
-        signal.z or 0.0,
+        signal.z if signal.z is not None and has_reading else 0.0,
         has_reading,
         size,
     )
