@@ -157,7 +157,7 @@ def _mark(connection: Connection, event_ids: Sequence[UUID]) -> None:
 
 
 def _await_notification(connection: Connection, timeout: float) -> None:
-    driver = connection.connection.driver_connection
+    driver: object = connection.connection.dbapi_connection
     if not isinstance(driver, psycopg.Connection):
         raise TypeError("the relay listens through psycopg: use a postgresql+psycopg URL")
     try:
