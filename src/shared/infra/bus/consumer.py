@@ -30,7 +30,7 @@ from sqlalchemy.exc import DBAPIError
 from src.shared.domain.errors import InputInvalid, TradewindsError, Transient, Unreachable
 from src.shared.domain.ids import derived_id
 from src.shared.infra.bus.backoff import Backoff
-from src.shared.infra.bus.outbox import envelope_of, positioned
+from src.shared.infra.bus.outbox import RELAY_NAME, envelope_of, positioned
 from src.shared.infra.database.engine import translated_errors
 from src.shared.infra.database.tables import alert, consumed_event, consumer_position, outbox
 from src.shared.messages.envelope import Envelope
@@ -62,6 +62,8 @@ class Consumer:
         batch: int = 500,
         remember: timedelta = timedelta(days=7),
     ) -> None:
+        if name == RELAY_NAME:
+            raise ValueError(f"the name {name!r} is taken: the relay keeps its position under it")
         self._name = name
         self._engine = engine
         self._handler = handler

@@ -12,6 +12,9 @@ from src.shared.messages.envelope import Envelope
 NOTIFY_CHANNEL = "tradewinds_outbox"
 """PostgreSQL notifies here when a transaction that recorded events commits (a trigger of the first migration)."""
 
+RELAY_NAME = "relay"
+"""Under this name `ops.consumer_position` holds the last position given."""
+
 
 def positioned() -> Select[Any]:
     """Select envelopes of the events that have a position, in order."""

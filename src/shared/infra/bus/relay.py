@@ -25,14 +25,13 @@ from sqlalchemy.dialects.postgresql import insert
 
 from src.shared.domain.errors import Transient, Unreachable
 from src.shared.infra.bus.backoff import Backoff
-from src.shared.infra.bus.outbox import NOTIFY_CHANNEL, envelope_of, positioned
+from src.shared.infra.bus.outbox import NOTIFY_CHANNEL, RELAY_NAME, envelope_of, positioned
 from src.shared.infra.database.engine import translated_errors
 from src.shared.infra.database.locks import lock_key
 from src.shared.infra.database.tables import consumer_position, outbox
 from src.shared.ports.event_bus import EventBus
 
 _KEY = lock_key("outbox-relay")
-_NAME = "relay"
 
 
 class OutboxRelay:
@@ -134,16 +133,16 @@ def _give_positions(connection: Connection, limit: int) -> None:
 
 def _locked_position(connection: Connection) -> int:
     """The last position given, kept apart from the outbox: clearing out old events must not start it anew."""
-    first = insert(consumer_position).values(consumer=_NAME, position=0, updated_at=func.now())
+    first = insert(consumer_position).values(consumer=RELAY_NAME, position=0, updated_at=func.now())
     connection.execute(first.on_conflict_do_nothing())
-    mine = select(consumer_position.c.position).where(consumer_position.c.consumer == _NAME)
+    mine = select(consumer_position.c.position).where(consumer_position.c.consumer == RELAY_NAME)
     return int(connection.execute(mine.with_for_update()).scalar_one())
 
 
 def _position_is(position: int) -> Any:
     return (
         update(consumer_position)
-        .where(consumer_position.c.consumer == _NAME)
+        .where(consumer_position.c.consumer == RELAY_NAME)
         .values(position=position, updated_at=func.now())
     )
 
@@ -157,7 +156,7 @@ def _mark(connection: Connection, event_ids: Sequence[UUID]) -> None:
 
 
 def _await_notification(connection: Connection, timeout: float) -> None:
-    driver = connection.connection.driver_connection
+    driver: object = connection.connection.dbapi_connection
     if not isinstance(driver, psycopg.Connection):
         raise TypeError("the relay listens through psycopg: use a postgresql+psycopg URL")
     try:

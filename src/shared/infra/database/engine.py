@@ -10,16 +10,21 @@ from sqlalchemy import Engine, create_engine
 
 from src.config.settings import DatabaseSettings
 from src.shared.domain.errors import TradewindsError, Transient, Unreachable
+from src.shared.infra.database.urls import normalised_url
 
 # Class 40: the server rolled the transaction back so that it can be repeated. 57P0x, 53xxx: it is going away or full.
 _REPEATABLE_SQLSTATES = ("40", "57P0", "53", "08", "55P03")
 
 
 def make_engine(url: str, settings: DatabaseSettings) -> Engine:
-    """Make an engine; nothing connects until it is used. Every statement is bounded in time."""
+    """Make an engine; nothing connects until it is used. Every statement is bounded in time.
+
+    Raises:
+        SettingsInvalid: it is not a PostgreSQL URL.
+    """
     milliseconds = int(settings.statement_timeout_seconds * 1000)
     return create_engine(
-        url,
+        normalised_url(url),
         pool_size=settings.pool_size,
         max_overflow=settings.pool_size,
         pool_pre_ping=True,

@@ -6,7 +6,6 @@ from alembic import context
 from sqlalchemy import Connection, create_engine, func, pool, select, text
 
 from src.config.settings import load_settings
-from src.shared.domain.errors import SettingsInvalid
 from src.shared.infra.database.grants import grant_app_role
 from src.shared.infra.database.locks import lock_key
 from src.shared.infra.database.tables import METADATA, SCHEMAS
@@ -37,12 +36,11 @@ def _is_ours(name: str | None, kind: str, parents: object) -> bool:
 
 
 def _own_url() -> str:
-    """Return the URL from the command line (`alembic -x url=…`) or from the settings."""
+    """Return the URL from the command line (`alembic -x url=…`), else that of the trading database's owner."""
+    from src.shared.infra.embedded.stack import trading_database_url
+
     given = context.get_x_argument(as_dictionary=True).get("url")
-    configured = load_settings().database.url
-    if given is None and configured is None:
-        raise SettingsInvalid("Name the database to migrate: `alembic -x url=postgresql://…` by its owner.")
-    return given or (configured.get_secret_value() if configured else "")
+    return given or trading_database_url(load_settings(), "owner")
 
 
 def _run() -> None:
