@@ -24,13 +24,16 @@ Variables = Mapping[str, str | None]
 
 @dataclass(frozen=True)
 class Child:
-    """One process: when it is wanted, how it is started, when it is ready, how long it may take to stop."""
+    """One process: when it is wanted, how it is started, when it is ready, how long it may take to stop.
+
+    One that nothing can be asked of (``is_ready`` is None) is ready when it has lived for a moment.
+    """
 
     name: str
     title: str
     command: Callable[[Settings], list[str]]
     is_wanted: Callable[[Settings], bool] = lambda _: True
-    is_ready: Callable[[Settings], bool] = lambda _: True
+    is_ready: Callable[[Settings], bool] | None = None
     environment: Callable[[Settings], Variables] = field(default=lambda _: {})
     port: Callable[[Settings], tuple[int, str] | None] = lambda _: None
     url: Callable[[Settings], str] = lambda _: ""

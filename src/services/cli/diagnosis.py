@@ -92,10 +92,10 @@ def _look(name: str, look: Callable[[Settings], str], mend: str, settings: Setti
     try:
         return Finding(name, "ok", look(settings))
     except UserError as error:
-        return Finding(name, "wrong", str(error), mend)
+        return Finding(name, "wrong", str(error))  # it says itself how to mend it
     except Exception as error:
         text = " ".join(str(error).split()) or type(error).__name__
-        return Finding(name, "wrong", text[:300], mend)
+        return Finding(name, "wrong", f"{text[:300].rstrip('.')}.", mend)
 
 
 def _environment(settings: Settings) -> str:

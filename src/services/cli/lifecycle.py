@@ -32,6 +32,7 @@ _RESTARTS_WITHIN_SECONDS = 600.0
 _FOREGROUND_STOP_SECONDS = 180.0
 _STRAY_SECONDS = 5.0
 _HASTY_SECONDS = 3.0
+_SETTLED_SECONDS = 2.0
 
 
 class AlreadyUp(UserError):
@@ -166,10 +167,16 @@ class Suite:
     def _run(self, child: Child) -> None:
         self._supervisor.start(child.spec(self._settings))
         self._supervisor.wait_ready(
-            child.name,
-            lambda: child.is_ready(self._settings),
-            self._settings.stack.start_timeout_seconds,
+            child.name, lambda: self._is_ready(child), self._settings.stack.start_timeout_seconds
         )
+
+    def _is_ready(self, child: Child) -> bool:
+        process = self._supervisor.process(child.name)
+        if process is None:
+            return False
+        if child.is_ready is None:
+            return time.time() - process.create_time() > _SETTLED_SECONDS
+        return child.is_ready(self._settings)
 
     def _check_ports(self) -> None:
         for child in wanted(self._settings):

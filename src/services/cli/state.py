@@ -102,7 +102,7 @@ def _child_row(child: Child, settings: Settings, watcher: Supervisor) -> Row:
     process = watcher.process(child.name)
     port = child.port(settings)
     shown = package_version("prefect" if child.name.startswith("prefect") else "tradewinds")
-    ready = process is not None and child.is_ready(settings)
+    ready = process is not None and (child.is_ready is None or child.is_ready(settings))
     return _row(child.title, process.pid if process else None, port[0] if port else None, shown, ready=ready)
 
 

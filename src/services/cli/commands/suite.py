@@ -91,14 +91,22 @@ def status(
 def _stay(suite: Suite, console: Console) -> None:
     console.print("Ctrl-C stops everything.")
     try:
-        suite.watch(lambda text: console.print(f"[yellow]![/] {text}"))
+        suite.watch(lambda text: console.print(f"[yellow]![/] {text}", soft_wrap=True))
     except KeyboardInterrupt as interrupt:
-        suite.stop()
-        # a terminal's Ctrl-C carries no arguments; our own handler for SIGTERM says so
+        _stop(suite, console)
+        # our handler of SIGTERM gives the interrupt an argument, a terminal's Ctrl-C has none
         raise typer.Exit(0 if interrupt.args else _INTERRUPTED) from None
     except BaseException:
-        suite.stop()
+        _stop(suite, console)
         raise
+
+
+def _stop(suite: Suite, console: Console) -> None:
+    try:
+        suite.stop()
+    except KeyboardInterrupt:
+        console.print("[yellow]![/] not waiting for flow runs any longer")
+        suite.stop(drain=False)
 
 
 def _interrupt(*_: object) -> None:

@@ -32,6 +32,7 @@ from psycopg import sql
 
 from src.shared.domain.errors import Unreachable
 from src.shared.infra.embedded.files import StateFolderUnusable, locked, make_folder, write_atomically
+from src.shared.infra.embedded.processes import wait_ended
 
 Driver = Literal["psycopg", "asyncpg", "libpq"]
 StopMode = Literal["smart", "fast", "immediate"]
@@ -326,14 +327,23 @@ def _programs(user: str | None) -> Path:
         return installed
     # a name of its own per installation: two checkouts may hold different versions
     stamp = f"{installed}:{(installed / 'bin' / 'postgres').stat().st_mtime_ns}"
-    copy = _shared(f"programs-{hashlib.sha256(stamp.encode()).hexdigest()[:8]}", None) / "pginstall"
+    name = f"programs-{hashlib.sha256(stamp.encode()).hexdigest()[:8]}"
+    copy = _SHARED_FOLDER / name
     if not copy.exists():
-        unfinished = Path(tempfile.mkdtemp(dir=copy.parent)) / "pginstall"
-        shutil.copytree(installed, unfinished, symlinks=True)
-        with contextlib.suppress(OSError):  # another process was faster
-            unfinished.rename(copy)
-        shutil.rmtree(unfinished.parent)
-    return copy
+        _copy_programs(installed.parent, copy)
+    return copy / installed.parent.name / installed.name
+
+
+def _copy_programs(package: Path, target: Path) -> None:
+    unfinished = Path(tempfile.mkdtemp(dir=_shared("unfinished", None)))
+    unfinished.chmod(0o755)
+    # the programs look for the libraries of the wheel beside the package
+    for part in (package, package.with_name(f"{package.name}.libs")):
+        if part.exists():
+            shutil.copytree(part, unfinished / part.name, symlinks=True)
+    with contextlib.suppress(OSError):  # another process was faster
+        unfinished.rename(target)
+    shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _shared(name: str, user: str | None) -> Path:
@@ -452,8 +462,8 @@ def _forget_stale_locks(location: _Location) -> None:
 
 
 def _wait_gone(pid: int, timeout: float) -> None:
-    with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
-        psutil.Process(pid).wait(timeout)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        wait_ended([psutil.Process(pid)], timeout)
 
 
 def _make_role(connection: psycopg.Connection, role: str) -> None:

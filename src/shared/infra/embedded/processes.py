@@ -113,11 +113,8 @@ class Supervisor:
         for process in strays:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.terminate()
-        _, stubborn = psutil.wait_procs(strays, timeout=timeout)
-        for process in stubborn:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(stubborn, timeout=_KILL_WAIT_SECONDS)
+        wait_ended(strays, timeout)
+        _kill([process for process in strays if not has_ended(process)])
         return len(strays)
 
     def is_running(self, name: str) -> bool:
@@ -162,6 +159,28 @@ class Supervisor:
         return f"{lines[-1][:300] if lines else 'it said nothing'} (see {log})"
 
 
+def has_ended(process: psutil.Process) -> bool:
+    """Say whether the process is gone or a zombie; a zombie child of ours is reaped."""
+    try:
+        if not process.is_running() or process.status() != psutil.STATUS_ZOMBIE:
+            return not process.is_running()
+    except psutil.NoSuchProcess:
+        return True
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(process.pid, os.WNOHANG)
+    return True
+
+
+def wait_ended(processes: Sequence[psutil.Process], timeout: float) -> None:
+    """Wait until all have ended, or ``timeout`` seconds have gone by.
+
+    Unlike psutil's own wait, a zombie counts as ended: whoever has to reap it may be slow about it.
+    """
+    end = time.monotonic() + timeout
+    while not all(has_ended(process) for process in processes) and time.monotonic() < end:
+        time.sleep(_POLL_SECONDS)
+
+
 def _spawn(spec: ProcessSpec, log: Path, run_folder: str) -> int:
     environment = {**os.environ, **{k: v for k, v in spec.environment.items() if v is not None}}
     environment[_MARK] = run_folder
@@ -189,34 +208,28 @@ def _live_process(record: ProcessRecord) -> psutil.Process | None:
         process = psutil.Process(record.pid)
         if abs(process.create_time() - record.created) > _SAME_START_SECONDS:
             return None
-        if process.status() == psutil.STATUS_ZOMBIE:
-            _reap(record.pid)
-            return None
     except psutil.NoSuchProcess:
         return None
-    return process
-
-
-def _reap(pid: int) -> None:
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
+    return None if has_ended(process) else process
 
 
 def _ask_to_end(process: psutil.Process, timeout: float) -> None:
-    with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+    with contextlib.suppress(psutil.NoSuchProcess):
         process.terminate()
-        process.wait(timeout)
+    wait_ended([process], timeout)
 
 
 def _end_group(record: ProcessRecord, leader_was_ours: bool) -> bool:
     members = list(_group(record, leader_was_ours))
-    if not members:
-        return False
-    for member in members:
+    _kill(members)
+    return bool(members)
+
+
+def _kill(processes: Sequence[psutil.Process]) -> None:
+    for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
-            member.kill()
-    psutil.wait_procs(members, timeout=_KILL_WAIT_SECONDS)
-    return True
+            process.kill()
+    wait_ended(processes, _KILL_WAIT_SECONDS)
 
 
 def _group(record: ProcessRecord, leader_was_ours: bool) -> Iterator[psutil.Process]:

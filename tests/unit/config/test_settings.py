@@ -1,0 +1,80 @@
+"""Where a setting's value comes from, and what a bad one says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from src.config.settings import SettingOrigin, describe, load_settings
+from src.shared.domain.errors import SettingsInvalid
+
+
+@pytest.fixture
+def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "settings.env"
+    path.write_text("")
+    monkeypatch.setenv("TRADEWINDS_ENV_FILE", str(path))
+    return path
+
+
+def test_the_environment_comes_before_the_file_and_the_file_before_the_default(
+    env_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env_file.write_text("TRADEWINDS_REDIS_PORT=7001\nTRADEWINDS_TWIN_PORT=7002\n")
+    monkeypatch.setenv("TRADEWINDS_REDIS_PORT", "8001")
+
+    settings = load_settings()
+
+    assert (settings.stack.redis_port, settings.stack.twin_port, settings.stack.prefect_port) == (
+        8001,
+        7002,
+        4200,
+    )
+    assert _origin("TRADEWINDS_REDIS_PORT").source == "environment"
+    assert _origin("TRADEWINDS_TWIN_PORT").source == "env file"
+    assert _origin("TRADEWINDS_PREFECT_PORT").source == "default"
+
+
+def test_secrets_are_not_shown(env_file: Path) -> None:
+    env_file.write_text("TRADEWINDS_ALPACA_API_KEY=PKcanary\nTRADEWINDS_ALPACA_SECRET_KEY=canary\n")
+
+    shown = list(describe(load_settings()))
+
+    assert "canary" not in str(shown)
+    assert _origin("TRADEWINDS_ALPACA_SECRET_KEY") == SettingOrigin(
+        "TRADEWINDS_ALPACA_SECRET_KEY", "set (hidden)", "env file", "Alpaca secret key."
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("TRADEWINDS_REDIS_PORT", "99999"),
+        ("TRADEWINDS_RISK_MAX_DRAWDOWN_FRACTION", "nan"),
+        ("TRADEWINDS_STRATEGY_ENTRY_Z", "-2"),
+        ("TRADEWINDS_ALPACA_ENVIRONMENT", "prod"),
+        ("TRADEWINDS_TWIN_EQUITY_DOLLARS", "lots"),
+        ("TRADEWINDS_LOG_LEVEL", "LOUD"),
+    ],
+)
+def test_a_bad_value_is_one_line_that_names_its_variable(
+    env_file: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(SettingsInvalid, match=f"^{variable}: ") as caught:
+        load_settings()
+
+    assert "\n" not in str(caught.value)
+
+
+def test_one_key_without_the_other_is_refused(env_file: Path) -> None:
+    env_file.write_text("TRADEWINDS_ALPACA_API_KEY=PKonly\n")
+
+    with pytest.raises(SettingsInvalid, match="both"):
+        load_settings()
+
+
+def _origin(variable: str) -> SettingOrigin:
+    return next(origin for origin in describe(load_settings()) if origin.variable == variable)
