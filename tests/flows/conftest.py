@@ -27,6 +27,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from src.config.settings import Settings, load_settings
 from src.shared.prefect.config import SOURCE_ROOT, prefect_settings
+from src.shared.prefect.work_pools import ensure_work_pools
 
 T = TypeVar("T")
 SCRIPTS = SOURCE_ROOT / "scripts" / "prefect"
@@ -40,7 +41,7 @@ QUICK = {
 }
 
 
-async def eventually(what: Callable[[], Awaitable[T | None]], seconds: float = 30.0) -> T:
+async def eventually(what: Callable[[], Awaitable[T | None]], seconds: float = 60.0) -> T:
     """Ask until the answer is true, or fail."""
     deadline = time.monotonic() + seconds
     while not (answer := await what()):
@@ -150,6 +151,8 @@ def started(command: list[str], environment: dict[str, str], log: Path) -> Itera
 
 async def deployed(name: str, seconds: float = 0.1, pool: str = POOL, **more: Any) -> UUID:
     """Deploy the sleeper of the tests under `name`."""
+    async with get_client() as client:
+        await ensure_work_pools(client)
     flow: Flow[..., Any] = await Flow.afrom_source(str(SOURCE_ROOT), "tests/flows/behaviours_flow.py:sleeper")
     identity: UUID = await flow.adeploy(
         name=name,
@@ -164,7 +167,7 @@ async def deployed(name: str, seconds: float = 0.1, pool: str = POOL, **more: An
     return identity
 
 
-async def in_state(client: PrefectClient, run: UUID, *names: str, seconds: float = 30.0) -> FlowRun:
+async def in_state(client: PrefectClient, run: UUID, *names: str, seconds: float = 60.0) -> FlowRun:
     """Wait until the run is in one of the named states."""
 
     async def look() -> FlowRun | None:

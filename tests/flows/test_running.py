@@ -13,7 +13,6 @@ from prefect.states import Cancelling
 from src.config.settings import Settings
 from src.shared.prefect.deployments import adeploy
 from src.shared.prefect.table import read_table
-from src.shared.prefect.work_pools import ensure_work_pools
 from tests.flows.conftest import deployed, eventually, in_state, log_of, started
 
 Worker = subprocess.Popen[bytes]
@@ -51,7 +50,6 @@ async def test_the_health_flow_runs_through_its_services_main_and_says_what_is_a
 
 
 async def test_loguru_lines_reach_the_runs_log_with_their_levels(worker: Worker, client: PrefectClient) -> None:
-    await ensure_work_pools(client)
     run = await client.create_flow_run_from_deployment(await deployed("speaks"))
     await in_state(client, run.id, "Completed")
 
@@ -62,7 +60,9 @@ async def test_loguru_lines_reach_the_runs_log_with_their_levels(worker: Worker,
     assert await eventually(lines) == [(20, "asleep with %s and {braces}"), (20, "awake")]
 
 
-async def test_a_run_whose_process_is_killed_is_crashed(worker: Worker, client: PrefectClient) -> None:
+async def test_a_run_whose_process_is_killed_is_crashed_and_the_worker_says_so(
+    worker: Worker, client: PrefectClient, home: Path
+) -> None:
     run = await client.create_flow_run_from_deployment(await deployed("killed", 60))
     running = await in_state(client, run.id, "Running")
     assert running.infrastructure_pid is not None
@@ -71,6 +71,7 @@ async def test_a_run_whose_process_is_killed_is_crashed(worker: Worker, client: 
     crashed = await in_state(client, run.id, "Crashed")
 
     assert "-9" in str(crashed.state and crashed.state.message)
+    assert await eventually(lambda: says(home / "worker.log", f"test-sleeper ({crashed.name}) crashed:"))
 
 
 async def test_a_process_that_can_not_boot_leaves_no_run_submitting(worker: Worker, client: PrefectClient) -> None:
@@ -92,7 +93,9 @@ async def test_a_command_that_does_not_exist_leaves_no_run_submitting(worker: Wo
     await in_state(client, run.id, "Crashed")
 
 
-async def test_a_run_that_a_person_cancels_is_cancelled(worker: Worker, client: PrefectClient) -> None:
+async def test_a_run_that_a_person_cancels_is_cancelled_and_its_process_gone(
+    worker: Worker, client: PrefectClient, home: Path
+) -> None:
     run = await client.create_flow_run_from_deployment(await deployed("cancelled", 60))
     running = await in_state(client, run.id, "Running")
     await client.set_flow_run_state(run.id, Cancelling())
@@ -103,13 +106,13 @@ async def test_a_run_that_a_person_cancels_is_cancelled(worker: Worker, client: 
         return not Path(f"/proc/{running.infrastructure_pid}").exists()
 
     assert await eventually(gone)
+    assert await eventually(lambda: says(home / "worker.log", f"({running.name}) was cancelled:"))
 
 
 async def test_a_worker_asked_to_stop_lets_its_run_complete_and_takes_no_other(
     client: PrefectClient, environment: dict[str, str], home: Path
 ) -> None:
-    await ensure_work_pools(client)
-    slow = await deployed("slow", 4, pool="analytics-pool")
+    slow = await deployed("slow", 3, pool="analytics-pool")
     command = ["start_prefect_worker.py", "--pool", "analytics-pool", "--pool", "execution-pool"]
     with started(command, environment, home / "drained.log") as own:
         run = await client.create_flow_run_from_deployment(slow)
@@ -130,7 +133,6 @@ async def test_a_worker_asked_to_stop_lets_its_run_complete_and_takes_no_other(
 async def test_a_second_signal_ends_the_run_and_it_is_reported(
     client: PrefectClient, environment: dict[str, str], home: Path
 ) -> None:
-    await ensure_work_pools(client)
     slow = await deployed("endless", 600, pool="strategy-engine-pool")
     command = ["start_prefect_worker.py", "--pool", "strategy-engine-pool"]
     with started(command, environment, home / "stopped.log") as own:
