@@ -70,6 +70,7 @@ def store_trade(
         connection.execute(insert(pair_trade), [row])
     return trade
 
+
 _LOAD_RUN = """
     INSERT INTO market.load_run
            (load_run_id, vendor, timeframe, symbols, window_start, window_end, state, started_at)
