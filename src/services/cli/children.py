@@ -112,8 +112,12 @@ def _twin_command(settings: Settings) -> list[str]:
         "--port": str(settings.stack.twin_port),
         "--store": str(settings.home / "twin"),
         "--seed": str(settings.twin.seed),
-        "--clock": "wall",
+        "--clock": settings.twin.clock,
+        "--equity": str(settings.twin.equity_dollars),
+        "--requests-per-minute": str(settings.twin.requests_per_minute),
     }
+    if settings.twin.bars is not None:
+        options["--bars"] = str(settings.twin.bars)
     return ["-m", "src.services.twin.main", "serve", *(word for pair in options.items() for word in pair)]
 
 

@@ -38,7 +38,7 @@ def up(
 
     console = Console(stderr=True, highlight=False)
     settings = load_settings()
-    suite = Suite(settings, _shown_on(console))
+    suite = Suite(settings, shown_on(console))
     signal.signal(signal.SIGTERM, _interrupt)
     with suite.claimed():
         suite.start()
@@ -62,7 +62,7 @@ def down(
     if not settings.home.exists():
         console.print(f"Nothing runs in {settings.home}.")
         return
-    suite = Suite(settings, _shown_on(console))
+    suite = Suite(settings, shown_on(console))
     suite.end_foreground()
     with stack_lock(settings):
         suite.stop(drain=not now)
@@ -105,7 +105,9 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt("SIGTERM")
 
 
-def _shown_on(console: Console) -> Step:
+def shown_on(console: Console) -> Step:
+    """Return a wrapper that shows each piece of work on a console while it lasts and once it is done."""
+
     @contextmanager
     def step(text: str) -> Iterator[None]:
         with console.status(f"{text} …"):

@@ -23,6 +23,8 @@ _FOLDER = Path(__file__).parent / "migrations"
 def upgrade(owner_url: str, revision: str = "head") -> None:
     """Bring the schema to a revision, in one transaction: all of it or nothing. At that revision: no change.
 
+    Several processes may upgrade at once, the later ones wait; within a process Alembic allows one at a time.
+
     Args:
         owner_url: who may create schemas; the objects will belong to this role.
         revision: as Alembic writes it.

@@ -66,10 +66,18 @@ class Supervisor:
         make_folder(self._log_folder)
         log = self._log_folder / f"{spec.name}.log"
         _turn_over(log)
-        pid = _spawn(spec, log)
-        record = ProcessRecord(spec.name, pid, psutil.Process(pid).create_time(), list(spec.command), str(log))
-        write_atomically(self._record_path(spec.name), json.dumps(asdict(record)))
-        return record
+        pid = _spawn(spec, log, str(self._run_folder))
+        return self._write(spec.name, pid, list(spec.command), str(log))
+
+    def enlist_this_process(self, name: str) -> None:
+        """Record the calling process, so that others can find and stop it."""
+        make_folder(self._run_folder)
+        process = psutil.Process()
+        self._write(name, process.pid, process.cmdline(), "")
+
+    def forget(self, name: str) -> None:
+        """Remove the record."""
+        self._record_path(name).unlink(missing_ok=True)
 
     def wait_ready(self, name: str, check: Callable[[], bool], timeout: float) -> None:
         """Poll ``check`` until it holds.

@@ -11,15 +11,16 @@ from src.config.settings import Settings, load_settings
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from src.services.analytics.bootstrap import Analytics
-    from src.services.data_ingestion.bootstrap import DataIngestion
+    from src.services.analytics.adapters.sql_activity import SqlActivity
+    from src.services.analytics.use_cases import Analytics
+    from src.services.data_ingestion.use_cases import DataIngestion
     from src.services.execution.bootstrap import ExecutionService
-    from src.services.risk_management.bootstrap import RiskManagement
-    from src.services.strategy_engine.bootstrap import StrategyEngine
+    from src.services.risk_management.use_cases import RiskManagement
+    from src.services.strategy_engine.use_cases import StrategyEngine
     from src.shared.infra.alpaca.client import AlpacaClient
 
 # Reads may be repeated at once: a slot is short.
-RETRY_DELAYS = [1, 3, 10]
+RETRY_DELAYS: list[float] = [1, 3, 10]
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,11 @@ class Services:
     def broker(self) -> AlpacaClient:
         """The process's client of the broker, after a look that keys, URL and database belong together."""
         from src.shared.infra.alpaca.factory import make_alpaca_client
-        from src.shared.infra.environment import check
+        from src.shared.infra.environment import check_recorded, check_settings
 
-        check(self.settings, self.engine)
+        check_settings(self.settings)
+        with self.engine.begin() as connection:
+            check_recorded(connection, self.settings.environment)
         return make_alpaca_client(self.settings)
 
     @cached_property
@@ -82,6 +85,13 @@ class Services:
         from src.services.analytics.bootstrap import build
 
         return build(self.settings, self.engine)
+
+    @cached_property
+    def activity(self) -> SqlActivity:
+        """What the system did, counted."""
+        from src.services.analytics.adapters.sql_activity import SqlActivity
+
+        return SqlActivity(self.engine)
 
 
 @cache

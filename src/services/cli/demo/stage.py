@@ -1,0 +1,116 @@
+"""The stage of a demo: a stack of its own, beside whatever else runs here, fed by the twin alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import httpx
+
+from src.config.settings import Settings, load_settings
+from src.services.cli.demo.plan import Market, Request, market_of
+from src.services.cli.lifecycle import Suite
+from src.shared.domain.errors import InputInvalid, Terminal, UserError
+from src.shared.infra.embedded.ports import free_port, is_free
+from src.shared.infra.embedded.stack import stack_lock
+
+# Whatever a person has set for real trading must not reach a demo: keys, databases, other servers.
+_FOREIGN = ("TRADEWINDS_ALPACA_", "TRADEWINDS_DATABASE_", "TRADEWINDS_REDIS_URL", "TRADEWINDS_PREFECT_", "PREFECT_")
+_ADMIN_SECONDS = 30.0
+
+
+def demo_environment(home: Path, request: Request, base: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a demo: only the twin, ports that are free, nobody's schedule running beside it."""
+    variables = {name: value for name, value in base.items() if not name.startswith(_FOREIGN)}
+    chosen = {
+        "TRADEWINDS_HOME": str(home),
+        "TRADEWINDS_ENV_FILE": os.devnull,
+        "TRADEWINDS_ALPACA_ENVIRONMENT": "twin",
+        "TRADEWINDS_ALPACA_REQUESTS_PER_MINUTE": "10000",
+        "TRADEWINDS_TWIN_REQUESTS_PER_MINUTE": "0",
+        "TRADEWINDS_TWIN_CLOCK": "2024-01-02T00:00:00Z",
+        "TRADEWINDS_PREFECT_SCHEDULES_ACTIVE": "false",
+        "TRADEWINDS_PREFECT_WORKER_QUERY_SECONDS": "0.5",
+        # A symbol that does not trade in the replayed hour is not waited for by the wall clock.
+        "TRADEWINDS_EXECUTION_LEG_DEADLINE_SECONDS": "3",
+        "TRADEWINDS_EXECUTION_POLL_SECONDS": "0.02",
+    }
+    if request.data is not None:
+        chosen["TRADEWINDS_TWIN_BARS"] = str(request.data.resolve())
+    return variables | chosen
+
+
+def choose_ports(settings: Settings) -> dict[str, str]:
+    """Keep the usual ports where they are free, and take others where they are not."""
+    usual = {
+        "TRADEWINDS_PREFECT_PORT": settings.stack.prefect_port,
+        "TRADEWINDS_TWIN_PORT": settings.stack.twin_port,
+        "TRADEWINDS_REDIS_PORT": settings.stack.redis_port,
+    }
+    return {name: str(port if is_free(port) else free_port()) for name, port in usual.items()}
+
+
+@dataclass(frozen=True)
+class Twin:
+    """The twin's steering wheel."""
+
+    url: str
+
+    def market(self, data: Path | None) -> Market:
+        """Ask what the twin's market offers."""
+        return market_of(self._answer("GET", "/admin/market"), data)
+
+    def begin_at(self, moment: datetime) -> None:
+        """Let a fresh market's clock stand at `moment`, wherever it stood before."""
+        self._answer("POST", "/admin/clock", {"now": moment.isoformat(), "reset": True})
+
+    def move_to(self, moment: datetime) -> None:
+        """Let the market's clock go on to `moment`; everything due before happens first."""
+        self._answer("POST", "/admin/clock", {"now": moment.isoformat()})
+
+    def _answer(self, method: str, path: str, body: object = None) -> dict[str, object]:
+        response = httpx.request(method, f"{self.url}{path}", json=body, timeout=_ADMIN_SECONDS)
+        if response.is_error:
+            raise Terminal(f"the twin refused {path}: {response.text}")
+        answer: dict[str, object] = response.json()
+        return answer
+
+
+def prepare(home: Path, request: Request) -> Settings:
+    """Clear the demo's folder and point this process and its children at it.
+
+    Raises:
+        UserError: a demo is running in that folder, or it can't be written.
+        InputInvalid: the data file does not exist.
+    """
+    if request.data is not None and not request.data.is_file():
+        raise InputInvalid(f"there is no file {request.data}; DATA names a parquet or csv file of bars.")
+    variables = demo_environment(home, request, os.environ)
+    os.environ.clear()
+    os.environ.update(variables)
+    os.environ.update(choose_ports(load_settings()))
+    settings = load_settings()
+    _clear(settings)
+    return settings
+
+
+def _clear(settings: Settings) -> None:
+    """Stop what an interrupted demo may have left and remove its state."""
+    if not settings.home.exists():
+        return
+    with stack_lock(settings):
+        Suite(settings, _silent).stop(drain=False)
+    try:
+        shutil.rmtree(settings.home)
+    except OSError as error:
+        raise UserError(f"{settings.home} can't be cleared: {error.strerror}.") from None
+
+
+@contextmanager
+def _silent(text: str) -> Iterator[None]:  # noqa: ARG001
+    yield

@@ -1,0 +1,185 @@
+"""Bars, loads and symbols in PostgreSQL. Rows go and come as arrays: one statement whatever their number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import count
+from uuid import UUID
+
+from sqlalchemy import Connection, delete, func, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from src.services.data_ingestion.domain.hours import Span
+from src.services.data_ingestion.domain.loads import (
+    ADJUSTMENT,
+    VENDOR,
+    LoadRequest,
+    LoadResult,
+    LoadState,
+    StoredClose,
+)
+from src.shared.domain.bars import HOURLY, Bar
+from src.shared.domain.orders import AssetReport
+from src.shared.infra.database.tables import load_run, market_data, symbol
+
+_SERIES = {"timeframe": HOURLY, "vendor": VENDOR, "adjustment": ADJUSTMENT}
+
+_MISSING = text("""
+    SELECT wanted.symbol, array_agg(wanted.position ORDER BY wanted.position)
+    FROM (
+        SELECT s.symbol, e.bar_end, e.position
+        FROM unnest(CAST(:symbols AS text[])) AS s (symbol)
+        CROSS JOIN unnest(CAST(:ends AS timestamptz[])) WITH ORDINALITY AS e (bar_end, position)
+    ) AS wanted
+    LEFT JOIN market.market_data AS bar
+        ON bar.symbol = wanted.symbol AND bar.bar_end = wanted.bar_end
+        AND bar.timeframe = :timeframe AND bar.vendor = :vendor AND bar.adjustment = :adjustment
+    WHERE bar.symbol IS NULL
+    GROUP BY wanted.symbol
+""")
+
+_ASKED = text("""
+    SELECT DISTINCT s.symbol, run.window_start, run.window_end
+    FROM market.load_run AS run
+    JOIN unnest(CAST(:symbols AS text[])) AS s (symbol) ON s.symbol = ANY (run.symbols)
+    WHERE run.vendor = :vendor AND run.timeframe = :timeframe AND run.state IN ('complete', 'partial')
+        AND run.window_end > :since
+""")
+
+_CLOSES_BEFORE = text("""
+    SELECT wanted.symbol, last.bar_start, last.bar_end, last.close
+    FROM unnest(CAST(:symbols AS text[]), CAST(:firsts AS timestamptz[])) AS wanted (symbol, first)
+    CROSS JOIN LATERAL (
+        SELECT bar_start, bar_end, close
+        FROM market.market_data AS bar
+        WHERE bar.symbol = wanted.symbol AND bar.bar_end <= wanted.first AND bar.bar_start >= :since
+            AND bar.timeframe = :timeframe AND bar.vendor = :vendor AND bar.adjustment = :adjustment
+        ORDER BY bar_end DESC LIMIT 3
+    ) AS last
+    ORDER BY wanted.symbol, last.bar_end
+""")
+
+_STORE = text("""
+    INSERT INTO market.market_data AS stored
+        (symbol, timeframe, bar_end, vendor, adjustment, bar_start, open, high, low, close, volume, load_run_id)
+    SELECT symbol, :timeframe, bar_end, :vendor, :adjustment, bar_start, open, high, low, close, volume, :load_run_id
+    FROM unnest(
+        CAST(:symbols AS text[]), CAST(:ends AS timestamptz[]), CAST(:starts AS timestamptz[]),
+        CAST(:opens AS float8[]), CAST(:highs AS float8[]), CAST(:lows AS float8[]), CAST(:closes AS float8[]),
+        CAST(:volumes AS float8[])
+    ) AS new (symbol, bar_end, bar_start, open, high, low, close, volume)
+    ON CONFLICT (symbol, timeframe, vendor, adjustment, bar_end) DO UPDATE SET
+        bar_start = excluded.bar_start, open = excluded.open, high = excluded.high, low = excluded.low,
+        close = excluded.close, volume = excluded.volume, load_run_id = excluded.load_run_id,
+        recorded_at = clock_timestamp()
+""")
+
+
+class SqlMarketRepository:
+    """`MarketRepository` on an open transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def begin_load(self, request: LoadRequest) -> UUID:
+        """Write a load's row in state running, under the first of its ids that is free."""
+        for attempt in count(1):
+            run_id = request.run_id(attempt)
+            row = {
+                "load_run_id": run_id,
+                "vendor": VENDOR,
+                "timeframe": HOURLY,
+                "symbols": list(request.symbols),
+                "window_start": request.spans[0][0],
+                "window_end": request.slot,
+                "state": "running",
+                "started_at": func.clock_timestamp(),
+            }
+            statement = insert(load_run).values(row).on_conflict_do_nothing().returning(load_run.c.load_run_id)
+            if self._connection.execute(statement).first() is not None:
+                return run_id
+        raise AssertionError("attempts never end")
+
+    def finish_load(self, result: LoadResult, state: LoadState) -> None:
+        """Write how a load went into its row."""
+        self._connection.execute(
+            update(load_run)
+            .where(load_run.c.load_run_id == result.load_run_id)
+            .values(
+                state=state,
+                rows_written=result.rows_written,
+                rows_rejected=result.rows_rejected,
+                rows_missing=result.rows_missing,
+                problems=list(result.problems),
+                finished_at=func.clock_timestamp(),
+            )
+        )
+
+    def missing(self, request: LoadRequest) -> dict[str, list[Span]]:
+        """List per symbol the spans without a bar, in order."""
+        ends = [end for _, end in request.spans]
+        rows = self._connection.execute(_MISSING, {**_SERIES, "symbols": list(request.symbols), "ends": ends})
+        return {name: [request.spans[position - 1] for position in positions] for name, positions in rows}
+
+    def asked_before(self, symbols: Sequence[str], since: datetime) -> dict[str, list[Span]]:
+        """List per symbol the windows that finished loads have covered."""
+        rows = self._connection.execute(
+            _ASKED, {"vendor": VENDOR, "timeframe": HOURLY, "symbols": list(symbols), "since": since}
+        )
+        found: dict[str, list[Span]] = {}
+        for name, start, end in rows:
+            found.setdefault(name, []).append((start, end))
+        return found
+
+    def closes_before(self, firsts: Mapping[str, datetime], since: datetime) -> dict[str, list[StoredClose]]:
+        """Read per symbol the last three closes before a moment, oldest first."""
+        asked = {**_SERIES, "symbols": list(firsts), "firsts": list(firsts.values()), "since": since}
+        found: dict[str, list[StoredClose]] = {}
+        for name, start, end, close in self._connection.execute(_CLOSES_BEFORE, asked):
+            found.setdefault(name, []).append(StoredClose(start, end, close))
+        return found
+
+    def store(self, bars: Sequence[Bar], load_run_id: UUID) -> None:
+        """Write bars in one statement."""
+        if not bars:
+            return
+        columns = {
+            "symbols": [bar.symbol for bar in bars],
+            "ends": [bar.end for bar in bars],
+            "starts": [bar.start for bar in bars],
+            "opens": [bar.open for bar in bars],
+            "highs": [bar.high for bar in bars],
+            "lows": [bar.low for bar in bars],
+            "closes": [bar.close for bar in bars],
+            "volumes": [bar.volume for bar in bars],
+        }
+        self._connection.execute(_STORE, {**_SERIES, **columns, "load_run_id": load_run_id})
+
+    def forget(self, symbols: Sequence[str]) -> None:
+        """Remove all bars of symbols whose price basis has changed."""
+        if not symbols:
+            return
+        series = [market_data.c[name] == value for name, value in _SERIES.items()]
+        self._connection.execute(delete(market_data).where(market_data.c.symbol.in_(symbols), *series))
+
+    def store_symbols(self, assets: Iterable[AssetReport], as_of: datetime) -> int:
+        """Write what the broker says of symbols; return how many."""
+        rows = [
+            {
+                "symbol": asset.symbol,
+                "name": asset.name,
+                "exchange": asset.exchange[:16],
+                "tradable": asset.tradable,
+                "shortable": asset.shortable,
+                "easy_to_borrow": asset.easy_to_borrow,
+                "updated_at": as_of,
+            }
+            for asset in assets
+        ]
+        if not rows:
+            return 0
+        new = insert(symbol)
+        changed = {column.name: new.excluded[column.name] for column in symbol.c if not column.primary_key}
+        self._connection.execute(new.values(rows).on_conflict_do_update(index_elements=["symbol"], set_=changed))
+        return len(rows)

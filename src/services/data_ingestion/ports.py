@@ -1,0 +1,52 @@
+"""What data ingestion needs from its database, in its own words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from src.services.data_ingestion.domain.hours import Span
+from src.services.data_ingestion.domain.loads import LoadRequest, LoadResult, LoadState, StoredClose
+from src.shared.domain.bars import Bar
+from src.shared.domain.orders import AssetReport
+
+
+class MarketRepository(Protocol):
+    """Bars, loads and symbols, inside one transaction."""
+
+    def begin_load(self, request: LoadRequest) -> UUID:
+        """Write a load's row in state running, under the first of its ids that is free."""
+        ...
+
+    def finish_load(self, result: LoadResult, state: LoadState) -> None:
+        """Write how a load went into its row."""
+        ...
+
+    def missing(self, request: LoadRequest) -> dict[str, list[Span]]:
+        """List per symbol the spans without a bar, in order; symbols that lack nothing are absent."""
+        ...
+
+    def asked_before(self, symbols: Sequence[str], since: datetime) -> dict[str, list[Span]]:
+        """List per symbol the windows that ended after `since` and that finished loads have covered."""
+        ...
+
+    def closes_before(self, firsts: Mapping[str, datetime], since: datetime) -> dict[str, list[StoredClose]]:
+        """Read per symbol the last three closes of bars after `since` that end at or before the given moment.
+
+        They come oldest first; a symbol without any is absent.
+        """
+        ...
+
+    def store(self, bars: Sequence[Bar], load_run_id: UUID) -> None:
+        """Write bars in one statement; one that is there is replaced."""
+        ...
+
+    def forget(self, symbols: Sequence[str]) -> None:
+        """Remove all bars of symbols whose price basis has changed."""
+        ...
+
+    def store_symbols(self, assets: Iterable[AssetReport], as_of: datetime) -> int:
+        """Write what the broker says of symbols; return how many."""
+        ...

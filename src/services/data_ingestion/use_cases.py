@@ -1,0 +1,171 @@
+"""The verbs of data ingestion: bring in bars, bring in what the broker says of symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from src.services.data_ingestion.domain.hours import VENDOR_TIMEFRAME, Hours, Span, to_hours
+from src.services.data_ingestion.domain.loads import (
+    ADJUSTMENT,
+    VENDOR,
+    LoadPlan,
+    LoadRequest,
+    LoadResult,
+    OpenLoad,
+    StoredClose,
+    is_rebased,
+    summarise,
+)
+from src.services.data_ingestion.domain.plan import REASKED_BARS, Ask, asks, wanted_spans
+from src.services.data_ingestion.domain.quality import Verdict, judge
+from src.services.data_ingestion.ports import MarketRepository
+from src.shared.domain.errors import InputInvalid
+from src.shared.domain.ids import parse_symbol, slot_key
+from src.shared.domain.sessions import TradingCalendar
+from src.shared.domain.vendor_data import VendorBar
+from src.shared.messages.market_data import MarketDataStored
+from src.shared.ports.broker import AccountSource, MarketClockSource
+from src.shared.ports.market_data import MarketDataSource
+from src.shared.ports.unit_of_work import UnitOfWork
+
+SPIKE_RATIO = 10.0
+LEAST_KEPT = 0.9
+"""A history on a new price basis replaces the old one if it has at least this part of its bars."""
+
+
+@dataclass(frozen=True)
+class DataIngestion:
+    """Data ingestion with its ports plugged in."""
+
+    work: UnitOfWork[MarketRepository]
+    prices: MarketDataSource
+    clock: MarketClockSource
+    account: AccountSource
+    calendar: TradingCalendar
+    spike_ratio: float = SPIKE_RATIO
+
+    def fetch_bars(self, symbols: Sequence[str], slot: datetime, history_bars: int = 500) -> LoadResult:
+        """Bring the hourly bars of `symbols` up to `slot` into the table, asking only for what is missing.
+
+        Safe to repeat: a bar is stored once, each call is a load of its own in `market.load_run`.
+
+        Raises:
+            InputInvalid: a symbol or the slot is wrong; nothing was written.
+            Transient: the vendor gave no usable answer; the load is recorded as failed, what had come is kept.
+            Refused: the vendor said no; likewise.
+        """
+        request = self._request(symbols, slot, history_bars)
+        load = OpenLoad(request, self._begin(request))
+        try:
+            self._gather(load)
+        except Exception as error:
+            self._finish(load, failure=f"{type(error).__name__}: {error}")
+            raise
+        return self._finish(load)
+
+    def refresh_symbols(self, symbols: Sequence[str]) -> int:
+        """Write what the broker says of `symbols` (tradable, shortable, easy to borrow); return how many it knows."""
+        assets = self.account.assets(symbols)
+        now = self.clock.clock().now
+        with self.work() as work:
+            count = work.repo.store_symbols(assets.values(), now)
+            work.commit()
+        return count
+
+    def _request(self, symbols: Sequence[str], slot: datetime, history_bars: int) -> LoadRequest:
+        names = tuple(sorted({parse_symbol(symbol) for symbol in symbols}))
+        spans = tuple(self.calendar.last_spans(slot, history_bars))
+        if not names or history_bars < 1:
+            raise InputInvalid("name at least one symbol and one bar to fetch.")
+        if not spans or spans[-1][1] != slot:
+            raise InputInvalid(f"{slot_key(slot)} is not a slot: no hourly bar of the exchange ends then.")
+        return LoadRequest(names, spans)
+
+    def _begin(self, request: LoadRequest) -> LoadPlan:
+        recent_from = request.spans[-REASKED_BARS:][0][0]
+        with self.work() as work:
+            run_id = work.repo.begin_load(request)
+            missing = work.repo.missing(request)
+            old = [symbol for symbol, spans in missing.items() if spans[0][0] < recent_from]
+            asked = work.repo.asked_before(old, request.spans[0][0]) if old else {}
+            wanted = wanted_spans(missing, asked, recent_from)
+            before = work.repo.closes_before(_first_wanted(wanted), request.spans[0][0])
+            work.commit()
+        overlap = {symbol: closes[-1].start for symbol, closes in before.items()}
+        return LoadPlan(run_id, missing, asks(wanted, overlap), before)
+
+    def _gather(self, load: OpenLoad) -> None:
+        if not load.plan.asks:
+            return
+        now = self.clock.clock().now
+        if load.request.slot > now:
+            slot = slot_key(load.request.slot)
+            raise InputInvalid(f"slot {slot} has not ended yet: it is {slot_key(now)} by the broker's clock.")
+        for ask in load.plan.asks:
+            answer = self._rows(ask)
+            for symbol in ask.symbols:
+                self._take_in(symbol, answer[symbol], load, now)
+
+    def _take_in(self, symbol: str, rows: Sequence[VendorBar], load: OpenLoad, now: datetime) -> None:
+        hours = to_hours(symbol, rows, load.request.spans)
+        before = load.plan.closes_before.get(symbol, [])
+        if is_rebased(hours.bars, before):
+            self._take_anew(symbol, load, now)
+            return
+        missing = {end for _, end in load.plan.missing[symbol]}
+        verdict = self._judged(hours, load.request, before, now)
+        load.harvest.bars += [bar for bar in verdict.accepted if bar.end in missing]
+        load.harvest.rejected += [item for item in verdict.rejected if item.end in missing]
+
+    def _take_anew(self, symbol: str, load: OpenLoad, now: datetime) -> None:
+        request, harvest = load.request, load.harvest
+        rows = self._rows(Ask((symbol,), request.spans[0][0], request.slot))[symbol]
+        verdict = self._judged(to_hours(symbol, rows, request.spans), request, [], now)
+        stored = len(request.spans) - len(load.plan.missing[symbol])
+        if len(verdict.accepted) < LEAST_KEPT * stored:
+            harvest.problems.append(f"{symbol}: its price basis changed, but the new history is too short to be used")
+            return
+        harvest.problems.append(f"{symbol}: its price basis changed, its history was replaced")
+        harvest.rebased.append(symbol)
+        harvest.bars += verdict.accepted
+        harvest.rejected += verdict.rejected
+
+    def _rows(self, ask: Ask) -> dict[str, list[VendorBar]]:
+        return self.prices.bars(ask.symbols, ask.start, ask.end, VENDOR_TIMEFRAME, ADJUSTMENT)
+
+    def _judged(self, hours: Hours, request: LoadRequest, before: Sequence[StoredClose], now: datetime) -> Verdict:
+        first = hours.bars[0].end if hours.bars else request.slot
+        closes = [stored.close for stored in before if stored.end < first]
+        verdict = judge(hours.bars, request.spans, closes, now, self.spike_ratio)
+        return Verdict(verdict.accepted, hours.rejected + verdict.rejected)
+
+    def _finish(self, load: OpenLoad, failure: str | None = None) -> LoadResult:
+        result = summarise(load.plan, load.harvest, failure)
+        with self.work() as work:
+            work.repo.forget(load.harvest.rebased)
+            work.repo.store(load.harvest.bars, result.load_run_id)
+            work.repo.finish_load(result, "failed" if failure else result.state)
+            if load.harvest.bars:
+                work.record(_stored(load.request, result))
+            work.commit()
+        return result
+
+
+def _first_wanted(wanted: Mapping[str, Sequence[Span]]) -> dict[str, datetime]:
+    return {symbol: spans[0][0] for symbol, spans in wanted.items()}
+
+
+def _stored(request: LoadRequest, result: LoadResult) -> MarketDataStored:
+    return MarketDataStored.of(
+        result.load_run_id,
+        1,
+        request.slot,
+        slot_key(request.slot),
+        vendor=VENDOR,
+        symbols=request.symbols,
+        rows=result.rows_written,
+        rejected=result.rows_rejected,
+        complete=result.complete,
+    )

@@ -1,0 +1,280 @@
+"""Bars from a vendor into real PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine, text
+
+from src.config.settings import DatabaseSettings
+from src.services.data_ingestion.adapters.repository import SqlMarketRepository
+from src.services.data_ingestion.domain.plan import REASKED_BARS
+from src.services.data_ingestion.use_cases import DataIngestion
+from src.shared.domain.errors import InputInvalid, Transient
+from src.shared.domain.orders import AssetReport
+from src.shared.domain.sessions import TradingCalendar
+from src.shared.infra.database.closes import read_closes
+from src.shared.infra.database.engine import make_engine
+from src.shared.infra.database.unit_of_work import SqlUnitOfWork
+from tests.conftest import TradingDatabase
+from tests.fakes.vendor import HALF, FakeVendor
+
+CALENDAR = TradingCalendar()
+# The Monday after daylight saving began; the window reaches back over it.
+SLOT = datetime(2026, 3, 9, 15, 30, tzinfo=UTC)
+NEXT_SLOT = SLOT + timedelta(hours=1)
+HOUR = timedelta(hours=1)
+BARS = 30
+
+
+@pytest.fixture
+def engine(trading_database: TradingDatabase) -> Iterator[Engine]:
+    made = make_engine(trading_database.app_url, DatabaseSettings())
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def vendor() -> FakeVendor:
+    made = FakeVendor(now=SLOT + timedelta(seconds=5))
+    made.fill(["QQQ", "SPY"], SLOT - timedelta(days=20), SLOT + timedelta(days=4), CALENDAR)
+    return made
+
+
+@pytest.fixture
+def ingestion(engine: Engine, vendor: FakeVendor) -> DataIngestion:
+    return DataIngestion(SqlUnitOfWork(engine, SqlMarketRepository), vendor, vendor, vendor, CALENDAR)
+
+
+def select(engine: Engine, sql: str, **values: Any) -> list[tuple[Any, ...]]:
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(text(sql), values)]
+
+
+def runs(engine: Engine) -> list[tuple[Any, ...]]:
+    return select(
+        engine, "SELECT state, rows_written, rows_rejected, rows_missing FROM market.load_run ORDER BY started_at"
+    )
+
+
+def ends(count: int = BARS, slot: datetime = SLOT) -> list[datetime]:
+    return [end for _, end in CALENDAR.last_spans(slot, count)]
+
+
+def test_a_first_load_stores_the_whole_window_aligned_with_the_session(
+    ingestion: DataIngestion, engine: Engine, vendor: FakeVendor
+) -> None:
+    result = ingestion.fetch_bars(["SPY", "QQQ"], SLOT, BARS)
+
+    assert (result.rows_written, result.rows_rejected, result.rows_missing) == (2 * BARS, 0, 0)
+    assert result.complete
+    assert runs(engine) == [("complete", 2 * BARS, 0, 0)]
+    stored = select(engine, "SELECT bar_end FROM market.market_data WHERE symbol = 'SPY' ORDER BY bar_end")
+    assert [row[0] for row in stored] == ends()
+    assert select(engine, "SELECT DISTINCT timeframe, vendor, adjustment FROM market.market_data") == [
+        ("1Hour", "alpaca", "split")
+    ]
+    last = select(
+        engine, "SELECT close, volume FROM market.market_data WHERE symbol='SPY' ORDER BY bar_end DESC LIMIT 1"
+    )
+    assert last == [(vendor.rows["SPY", SLOT - HALF].close, 2000.0)]
+
+
+def test_a_load_and_its_event_are_one_transaction(ingestion: DataIngestion, engine: Engine) -> None:
+    result = ingestion.fetch_bars(["SPY"], SLOT, BARS)
+
+    ((channel, correlation, payload),) = select(engine, "SELECT channel, correlation_id, payload FROM ops.outbox")
+    assert channel == "tradewinds.market_data.MarketDataStored"
+    assert correlation == "2026-03-09T15:30Z"
+    assert payload["aggregate_id"] == str(result.load_run_id)
+    assert (payload["rows"], payload["complete"]) == (BARS, True)
+
+
+def test_a_complete_slot_asks_the_vendor_for_nothing_and_is_seen_as_a_second_load(
+    ingestion: DataIngestion, engine: Engine, vendor: FakeVendor
+) -> None:
+    first = ingestion.fetch_bars(["SPY", "QQQ"], SLOT, BARS)
+    vendor.asked.clear()
+
+    second = ingestion.fetch_bars(["QQQ", "SPY"], SLOT, BARS)
+
+    assert vendor.asked == []
+    assert second.complete
+    assert second.rows_written == 0
+    assert second.load_run_id != first.load_run_id
+    assert len(runs(engine)) == 2
+    assert len(select(engine, "SELECT 1 FROM ops.outbox")) == 1
+
+
+def test_the_next_slot_takes_one_request_for_all_symbols_and_only_the_new_hour(
+    ingestion: DataIngestion, vendor: FakeVendor
+) -> None:
+    ingestion.fetch_bars(["SPY", "QQQ"], SLOT, BARS)
+    vendor.asked.clear()
+    vendor.now = NEXT_SLOT
+
+    result = ingestion.fetch_bars(["SPY", "QQQ"], NEXT_SLOT, BARS)
+
+    # The stored hour before is asked for again, so that a changed price basis shows.
+    assert vendor.asked == [(("QQQ", "SPY"), SLOT - HOUR, NEXT_SLOT)]
+    assert result.rows_written == 2
+    assert result.complete
+
+
+def test_bad_bars_are_rejected_with_a_reason_and_the_rest_is_stored(
+    ingestion: DataIngestion, engine: Engine, vendor: FakeVendor
+) -> None:
+    vendor.spoil("SPY", SLOT - HALF, close=float("nan"))
+    vendor.spoil("SPY", SLOT - HOUR - HALF, high=5000.0)
+
+    result = ingestion.fetch_bars(["SPY", "QQQ"], SLOT, BARS)
+
+    assert (result.rows_written, result.rows_rejected, result.rows_missing) == (2 * BARS - 2, 2, 0)
+    assert not result.complete
+    assert runs(engine) == [("partial", 2 * BARS - 2, 2, 0)]
+    assert any("SPY 2026-03-09 15:30Z: a number is missing or not finite" in line for line in result.problems)
+    assert any("SPY 2026-03-09 14:30Z: spike" in line for line in result.problems)
+
+
+def test_an_hour_that_lacks_a_half_is_not_stored_and_comes_in_later(
+    ingestion: DataIngestion, vendor: FakeVendor, engine: Engine
+) -> None:
+    late = vendor.rows["SPY", SLOT - HALF]
+    vendor.lose("SPY", SLOT - HALF)
+    first = ingestion.fetch_bars(["SPY"], SLOT, BARS)
+    vendor.rows["SPY", SLOT - HALF] = late
+
+    second = ingestion.fetch_bars(["SPY"], SLOT, BARS)
+
+    assert (first.rows_written, first.complete) == (BARS - 1, False)
+    assert (second.rows_written, second.complete) == (1, True)
+
+
+def test_a_recent_gap_is_asked_for_again_but_an_old_one_is_not(ingestion: DataIngestion, vendor: FakeVendor) -> None:
+    old = ends()[3]
+    vendor.lose("SPY", old - HALF)
+    ingestion.fetch_bars(["SPY"], SLOT, BARS)
+    vendor.asked.clear()
+
+    again = ingestion.fetch_bars(["SPY"], SLOT, BARS)
+    assert vendor.asked == []
+    assert not again.complete
+    longer = ingestion.fetch_bars(["SPY"], SLOT, BARS + 5)
+
+    assert (longer.rows_written, len(vendor.asked)) == (5, 1)
+    assert longer.rows_rejected == 0
+
+
+def test_a_gap_becomes_old_after_two_days_of_session_time(ingestion: DataIngestion, vendor: FakeVendor) -> None:
+    vendor.lose("SPY", SLOT - HALF)
+    ingestion.fetch_bars(["SPY"], SLOT, BARS)
+    later = CALENDAR.slots_between(SLOT, SLOT + timedelta(days=10))
+    asked_for_the_gap = []
+    for slot in later[1 : REASKED_BARS + 3]:
+        vendor.now, vendor.asked = slot, []
+        ingestion.fetch_bars(["SPY"], slot, BARS)
+        asked_for_the_gap.append(vendor.asked[0][1] < SLOT)
+
+    assert asked_for_the_gap == [True] * (REASKED_BARS - 1) + [False] * 3
+
+
+def test_a_failed_load_is_recorded_keeps_what_had_come_and_goes_on_from_there(
+    ingestion: DataIngestion, engine: Engine, vendor: FakeVendor
+) -> None:
+    ingestion.fetch_bars(["QQQ"], SLOT - HOUR, BARS)
+    vendor.asked.clear()
+    vendor.failure, vendor.failing_from = Transient("no answer"), 2
+
+    with pytest.raises(Transient):
+        ingestion.fetch_bars(["SPY", "QQQ"], SLOT, BARS)
+    vendor.failure = None
+    result = ingestion.fetch_bars(["SPY", "QQQ"], SLOT, BARS)
+
+    states = [run[0] for run in runs(engine)]
+    assert states == ["complete", "failed", "complete"]
+    assert result.complete
+    (problems,) = select(engine, "SELECT problems FROM market.load_run WHERE state = 'failed'")
+    assert problems[0][0] == "Transient: no answer"
+
+
+def test_a_split_replaces_the_history_instead_of_mixing_two_price_bases(
+    ingestion: DataIngestion, engine: Engine, vendor: FakeVendor
+) -> None:
+    ingestion.fetch_bars(["SPY", "QQQ"], SLOT, BARS)
+    vendor.split("SPY", 4.0)
+    vendor.now = NEXT_SLOT
+
+    result = ingestion.fetch_bars(["SPY", "QQQ"], NEXT_SLOT, BARS)
+
+    with engine.connect() as connection:
+        closes = read_closes(connection, ["SPY"], ends(slot=NEXT_SLOT)).column("SPY")
+    assert np.nanmax(closes) < 30
+    assert not np.isnan(closes).any()
+    assert any("price basis changed" in line for line in result.problems)
+    assert result.rows_written == BARS + 1
+
+
+def test_a_new_history_that_is_too_short_does_not_replace_the_old(
+    ingestion: DataIngestion, engine: Engine, vendor: FakeVendor
+) -> None:
+    ingestion.fetch_bars(["SPY"], SLOT, BARS)
+    vendor.split("SPY", 4.0)
+    for symbol, start in list(vendor.rows):
+        if start < SLOT - HOUR:
+            vendor.lose(symbol, start)
+    vendor.now = NEXT_SLOT
+
+    result = ingestion.fetch_bars(["SPY"], NEXT_SLOT, BARS)
+
+    assert not result.complete
+    assert select(engine, "SELECT count(*), min(close) > 90 FROM market.market_data") == [(BARS, True)]
+
+
+@pytest.mark.parametrize("slot", [SLOT - timedelta(minutes=30), SLOT + timedelta(days=5, hours=-10)])
+def test_what_is_not_a_slot_is_refused(ingestion: DataIngestion, engine: Engine, slot: datetime) -> None:
+    with pytest.raises(InputInvalid):
+        ingestion.fetch_bars(["SPY"], slot, BARS)
+
+    assert runs(engine) == []
+
+
+def test_a_slot_that_has_not_ended_by_the_brokers_clock_is_refused(ingestion: DataIngestion, engine: Engine) -> None:
+    with pytest.raises(InputInvalid, match="has not ended"):
+        ingestion.fetch_bars(["SPY"], NEXT_SLOT, BARS)
+
+    assert select(engine, "SELECT count(*) FROM market.market_data") == [(0,)]
+
+
+def test_symbols_are_refreshed_from_the_brokers_assets(
+    ingestion: DataIngestion, engine: Engine, vendor: FakeVendor
+) -> None:
+    vendor.known["SPY"] = AssetReport("SPY", "SPDR", "ARCA", True, True, True)
+    ingestion.refresh_symbols(["SPY", "NOPE"])
+    vendor.known["SPY"] = AssetReport("SPY", "SPDR", "ARCA", True, False, False)
+
+    assert ingestion.refresh_symbols(["SPY", "NOPE"]) == 1
+
+    rows = select(engine, "SELECT symbol, name, exchange, tradable, shortable, easy_to_borrow FROM market.symbol")
+    assert rows == [("SPY", "SPDR", "ARCA", True, False, False)]
+
+
+def test_closes_come_back_on_the_grid_with_nan_where_there_is_no_bar(
+    ingestion: DataIngestion, engine: Engine, vendor: FakeVendor
+) -> None:
+    grid = ends()
+    vendor.lose("QQQ", grid[-1] - HALF)
+    ingestion.fetch_bars(["SPY", "QQQ"], SLOT, BARS)
+
+    with engine.connect() as connection:
+        series = read_closes(connection, ["XLK", "SPY", "QQQ"], grid)
+
+    assert series.closes.shape == (BARS, 3)
+    assert np.isnan(series.column("XLK")).all()
+    assert series.column("SPY")[-1] == vendor.rows["SPY", SLOT - HALF].close
+    assert np.isnan(series.column("QQQ")[-1])
+    assert not np.isnan(series.column("QQQ")[:-1]).any()
+    assert series.ends == tuple(grid)
