@@ -28,7 +28,7 @@ WINDOW = 20
 CALM = 0.01 * np.cos(np.pi * np.arange(40))
 
 # The last spread of a window of 20 whose other spreads swing by ±0.01, and the z that it has.
-AT_Z = {"-3.4": -0.0445, "-2.5": -0.0275, "0": 0.0005, "+2.5": 0.0275, "+3.4": 0.0445}
+AT_Z = {"-3.7": -0.08, "-2.5": -0.0325, "0": 0.0005, "+2.5": 0.0325}
 
 
 def closes_with(last: float) -> Floats:
@@ -169,7 +169,7 @@ def test_an_open_trade_is_managed_whatever_the_mode_of_its_pair(
 ) -> None:
     pair = make_pair(window=WINDOW, mode=mode)
     store_pairs(engine, [pair])
-    put(engine, pair, "-3.4")
+    put(engine, pair, "-3.7")
     store_trade(engine, pair, Direction.LONG_SPREAD, CALENDAR.last_spans(SLOT, 4)[0][1])
 
     found = evaluate(strategy, after=timedelta(hours=4))
@@ -204,7 +204,7 @@ def test_a_trade_expires_after_its_bars_of_session_time(strategy: StrategyEngine
 def test_a_stop_is_followed_by_a_cool_down(strategy: StrategyEngine, engine: Engine) -> None:
     pair = make_pair(window=WINDOW, half_life=1.5)
     store_pairs(engine, [pair])
-    put(engine, pair, "-3.4")
+    put(engine, pair, "-3.7")
     trade = store_trade(engine, pair, Direction.LONG_SPREAD, SLOT - timedelta(days=1))
     assert only(evaluate(strategy)).action is SignalAction.STOP
     with engine.begin() as connection:

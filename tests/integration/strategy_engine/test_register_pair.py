@@ -69,14 +69,14 @@ def test_registering_the_same_again_changes_nothing(strategy: StrategyEngine, en
 def test_a_new_fit_is_a_new_version_and_only_a_new_mode_is_an_event(strategy: StrategyEngine, engine: Engine) -> None:
     put(engine, *reverting(1))
     register(strategy)
-    put(engine, *reverting(2))
+    put(engine, *reverting(3))
 
     assert register(strategy).version == 2
     assert len(rows(engine, "ops.outbox")) == 1
     assert register(strategy, mode=PairMode.OBSERVE).version == 3
     assert [event["payload"]["after"] for event in rows(engine, "ops.outbox")] == ["active", "observe"]
     assert len(rows(engine, "ops.audit_log")) == 3
-    assert rows(engine, "strategy.pair_registry")[0]["beta"] == fit_pair(*reverting(2)).beta
+    assert rows(engine, "strategy.pair_registry")[0]["beta"] == fit_pair(*reverting(3)).beta
 
 
 def test_a_fit_that_may_not_be_traded_is_only_observed(strategy: StrategyEngine, engine: Engine) -> None:
@@ -138,7 +138,7 @@ def test_a_pair_with_a_trade_under_way_keeps_its_parameters(strategy: StrategyEn
     put(engine, *reverting(1))
     pair = register(strategy).pair
     store_trade(engine, pair, Direction.LONG_SPREAD, ENDS[-2], PairTradeState.CLOSING)
-    put(engine, *reverting(2))
+    put(engine, *reverting(3))
 
     with pytest.raises(InputInvalid, match="trade under way"):
         register(strategy)
