@@ -139,6 +139,7 @@ class RiskSettings(_Component):
     max_net_fraction: PositiveFloat = Field(0.5, description="Absolute net exposure as a fraction of equity.")
     max_symbol_fraction: PositiveFloat = Field(0.25, description="Gross in one symbol as a fraction of equity.")
     max_correlation: Fraction = Field(0.85, description="Correlation guard against legs held or just approved.")
+    correlation_bars: int = Field(140, ge=22, le=5000, description="Hourly bars a correlation is measured on.")
     max_orders_per_minute: int = Field(60, ge=1, description="Orders sent in one minute.")
     max_orders_per_day: int = Field(500, ge=1, description="Orders sent in one New York day.")
     max_daily_loss_fraction: Fraction = Field(

@@ -4,8 +4,8 @@
         TradingClient("key", "secret", url_override=twin.url)
         twin.admin.move_clock("2025-03-03T16:30:05Z")
 
-Keywords are those of `TwinConfig`; without `store` it lives in a temporary folder. The rate limit is lifted unless asked
-for.
+Keywords are those of `TwinConfig`; without `store` it lives in a temporary folder. The rate limit is lifted unless
+asked for.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ START_SECONDS = 30
 class TwinAdmin:
     """The admin API, one method per verb; answers are parsed JSON."""
 
-    url: str
+    client: httpx.Client
 
     def get(self, what: str) -> Any:
         """GET /admin/<what>."""
-        return _json(httpx.get(f"{self.url}/admin/{what}", timeout=10))
+        return _json(self.client.get(f"/admin/{what}"))
 
     def post(self, what: str, **body: Any) -> Any:
         """POST /admin/<what> with a JSON body."""
-        return _json(httpx.post(f"{self.url}/admin/{what}", json=body, timeout=30))
+        return _json(self.client.post(f"/admin/{what}", json=body))
 
     def move_clock(self, now: str, *, rate: float = 0.0, reset: bool = False) -> Any:
         """Set the market's time."""
@@ -84,7 +84,8 @@ def running_twin(**config: Any) -> Iterator[TwinHandle]:
             _wait_until_started(server, thread)
             url = f"http://{HOST}:{listener.getsockname()[1]}"
             try:
-                yield TwinHandle(url, TwinAdmin(url))
+                with httpx.Client(base_url=url, timeout=30) as client:
+                    yield TwinHandle(url, TwinAdmin(client))
             finally:
                 server.should_exit = True
                 thread.join(START_SECONDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -151,7 +151,8 @@ def _lifespan(twin: Twin, store: Store) -> Callable[[FastAPI], AbstractAsyncCont
             yield
         finally:
             pulse.cancel()
-            await asyncio.gather(pulse, return_exceptions=True)
+            with suppress(asyncio.CancelledError):
+                await pulse
             store.close()
 
     return lifespan
@@ -170,7 +171,7 @@ async def _refused(_: Request, exc: Exception) -> Response:
     return Json(exc.body(), status_code=exc.status)
 
 
-async def _not_served(request: Request, exc: Exception) -> Response:
+async def _not_served(_: Request, exc: Exception) -> Response:
     if not isinstance(exc, HTTPException):
         raise exc
     if exc.status_code == 404:

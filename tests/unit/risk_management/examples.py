@@ -11,15 +11,19 @@ import numpy as np
 from src.services.risk_management.domain.book import Book, Entry, Holding
 from src.services.risk_management.domain.correlations import Correlations
 from src.services.risk_management.domain.limits import RiskLimits
+from src.services.risk_management.domain.review import SlotSignal
 from src.services.risk_management.domain.sizing import Size, SizingRules
 from src.services.risk_management.domain.state import EquityHistory, Standing
+from src.shared.domain.bars import CloseSeries, Floats
 from src.shared.domain.orders import AccountReport, AssetReport
 from src.shared.domain.pairs import PairMode
 from src.shared.domain.risk import RiskState
+from src.shared.domain.sessions import TradingCalendar
 from src.shared.domain.signals import SignalAction, signal_id
 
 SLOT = datetime(2026, 11, 18, 17, 30, tzinfo=UTC)
 NOW = SLOT + timedelta(minutes=1)
+CALENDAR = TradingCalendar(first="2026-01-02", last="2026-12-31")
 CLOSE = datetime(2026, 11, 18, 21, 0, tzinfo=UTC)
 
 RULES = SizingRules(
@@ -114,3 +118,31 @@ def book(**changes: object) -> Book:
 def standing(state: RiskState, who: str = "ann", why: str = "test") -> Standing:
     """Make a state set an hour ago."""
     return Standing(state, who, why, 1, NOW - timedelta(hours=1))
+
+
+def signal(
+    pair: str = "AAA/BBB",
+    action: SignalAction = SignalAction.ENTER_LONG,
+    z: float = -2.2,
+    mode: PairMode = PairMode.ACTIVE,
+) -> SlotSignal:
+    """Make a stored signal of a pair with prices 50 and 25 and beta 1."""
+    first, second = pair.split("/")
+    return SlotSignal(signal_id(pair, SLOT), pair, first, second, 1.0, action, mode, mode, 50.0, 25.0, z)
+
+
+def unrelated_closes(symbols: tuple[str, ...], bars: int = 60) -> CloseSeries:
+    """Make closes up to SLOT that move independently; a symbol always gets the same ones."""
+    ends = tuple(end for _, end in CALENDAR.last_spans(SLOT, bars))
+    columns = [_walk(symbol, bars) for symbol in symbols]
+    return CloseSeries(symbols, ends, np.column_stack(columns) if columns else np.empty((bars, 0)))
+
+
+def _walk(symbol: str, bars: int) -> Floats:
+    draws = np.random.default_rng(list(symbol.encode())).normal(0, 0.01, bars)
+    return np.asarray(50 * np.exp(np.cumsum(draws)))
+
+
+def closed_trades(wins: int, losses: int) -> list[Decimal]:
+    """Make booked results of $100 either way."""
+    return [Decimal(100)] * wins + [Decimal(-100)] * losses

@@ -42,11 +42,21 @@ class Stream:
         return router
 
     async def _serve(self, socket: WebSocket) -> None:
-        if not await self._authorized(socket):
+        refusal = _refusal(await _message(socket))
+        if refusal is None and self._queue is not None:
+            refusal = "connection limit exceeded"
+        if refusal is not None:
+            await _send(socket, "authorization", _authorization(refusal))
             await socket.close(1008)
             return
-        queue: asyncio.Queue[list[Event]] = asyncio.Queue()
-        self._queue = queue
+        self._queue = asyncio.Queue()  # taken before the next await: two newcomers can't both have it
+        try:
+            await _send(socket, "authorization", _authorization(None))
+            await self._converse(socket, self._queue)
+        finally:
+            self._queue = None
+
+    async def _converse(self, socket: WebSocket, queue: asyncio.Queue[list[Event]]) -> None:
         listening = asyncio.Event()
         sender = asyncio.create_task(_send_updates(socket, queue, listening))
         try:
@@ -55,20 +65,6 @@ class Stream:
         finally:
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
-            self._queue = None
-
-    async def _authorized(self, socket: WebSocket) -> bool:
-        message = await _message(socket)
-        data = message.get("data") if message.get("action") == "authenticate" else message
-        data = data if isinstance(data, dict) else {}
-        key = str(data.get("key_id") or data.get("key") or "")
-        secret = str(data.get("secret_key") or data.get("secret") or "")
-        good = message.get("action") in ("authenticate", "auth") and refused_keys(key, secret) is None
-        reason = None if good else "access key verification failed"
-        if good and self._queue is not None:
-            good, reason = False, "connection limit exceeded"
-        await _send(socket, "authorization", _authorization(good, reason))
-        return good
 
     async def _answer(self, socket: WebSocket, message: dict[str, Any], listening: asyncio.Event) -> None:
         if message.get("action") != "listen":
@@ -83,9 +79,20 @@ class Stream:
             listening.clear()
 
 
-def _authorization(good: bool, reason: str | None) -> dict[str, Any]:
-    data = {"status": "authorized" if good else "unauthorized", "action": "authenticate"}
-    return data | ({"message": reason} if reason else {})
+def _refusal(message: dict[str, Any]) -> str | None:
+    data = message.get("data") if message.get("action") == "authenticate" else message
+    data = data if isinstance(data, dict) else {}
+    key = str(data.get("key_id") or data.get("key") or "")
+    secret = str(data.get("secret_key") or data.get("secret") or "")
+    if message.get("action") not in ("authenticate", "auth") or refused_keys(key, secret):
+        return "access key verification failed"
+    return None
+
+
+def _authorization(refusal: str | None) -> dict[str, Any]:
+    if refusal is None:
+        return {"status": "authorized", "action": "authenticate"}
+    return {"status": "unauthorized", "action": "authenticate", "message": refusal}
 
 
 async def _send_updates(socket: WebSocket, queue: asyncio.Queue[list[Event]], listening: asyncio.Event) -> None:

@@ -1,8 +1,8 @@
 """Bars from outside put on the half-hour grid: finer ones are added up, session-aligned hours are split.
 
-An hour is split so that its first half knows nothing of its second: the first half stands still at the hour's open, the
-second holds the hour's high, low and close. Adding the two up gives the hour back exactly. Hours on the clock (10:00 New
-York) and days can't be split without telling the future, and are refused.
+An hour is split so that its first half knows nothing of its second: the first half stands still at the hour's
+open, the second holds the hour's high, low and close. Adding the two up gives the hour back exactly. Hours on the
+clock (10:00 New York) and days can't be split without telling the future, and are refused.
 """
 
 from __future__ import annotations

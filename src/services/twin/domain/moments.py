@@ -36,7 +36,9 @@ def parse_moment(text: str) -> int:
     Raises:
         ValueError: the text is neither.
     """
-    moment = datetime.fromisoformat(text.strip().replace(" ", "+"))
+    # A client that leaves the + of +00:00 bare in a query has it decoded to a space.
+    day, rest = text.strip()[:10], text.strip()[10:]
+    moment = datetime.fromisoformat(day + rest[:1].replace(" ", "T") + rest[1:].replace(" ", "+"))
     return to_micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 

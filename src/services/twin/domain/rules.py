@@ -19,7 +19,7 @@ TIMES_IN_FORCE = ("day", "gtc")
 
 @dataclass(frozen=True, slots=True)
 class SymbolRules:
-    """What a test may change about one symbol. `no_fill`: orders rest for ever; `reject_async`: refuse after a 200."""
+    """What a test may change about one symbol: `no_fill` lets orders rest, `reject_async` refuses after a 200."""
 
     shortable: bool = True
     easy_to_borrow: bool = True

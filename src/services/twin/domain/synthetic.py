@@ -1,12 +1,12 @@
 """A seeded market: cointegrated pairs, decoys, fat tails, a U-shaped day and a few gaps.
 
 Same seed, same prices, for ever: the numbers come from the raw bit stream of PCG64 (whose output numpy guarantees)
-through a closed formula for Student-t with four degrees of freedom, and each weekday owns its block of numbers, so that
-neither a new numpy nor a changed holiday moves any other day's prices.
+through a closed formula for Student-t with four degrees of freedom, and each weekday owns its block of numbers, so
+that neither a new numpy nor a changed holiday moves any other day's prices.
 
 Log price of the second leg is a slow mean-reverting walk (half-life of many months, so that prices stay in range);
-the first leg is α + β · second + spread. The spread of a cointegrated pair is an AR(1). A decoy adds a level that walks
-away: all the time, or in stretches between calm ones.
+the first leg is a constant, plus beta times the second, plus the spread. A cointegrated pair's spread is an AR(1).
+A decoy adds a level that walks away: all the time, or in stretches between calm ones.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The venue: accepts, matches, expires. Pure: the time comes in, changes come out.
 
-An order sent while a session is open is matched at the open of its symbol's bar in progress; later bars match at their
-own open, and a resting limit or stop also at its price once a whole bar has touched it. Nothing depends on the order
-in which requests arrive: chance is drawn from (seed, client_order_id) alone.
+An order sent while a session is open is matched at the open of its symbol's bar in progress; later bars match at
+their own open, and a resting limit or stop also at its price once a whole bar has touched it. Nothing depends on the
+order in which requests arrive: chance is drawn from (seed, client_order_id) alone.
 """
 
 from __future__ import annotations
@@ -292,12 +292,13 @@ class Venue:
         """Move the venue's time forward and do everything that falls due on the way, in order."""
         if to <= self.now:
             return
-        for slot in self.sessions.slots_touching(self.now, to):
+        since = self.now
+        for slot in self.sessions.slots_touching(since, to):
             start, end = self.sessions.slot_span(slot)
-            if self.now < start <= to:
+            if since < start:
                 self.now = start
                 self._slot_starts(slot)
-            if self.now < end <= to:
+            if end <= to:
                 self.now = end
                 self._slot_ends(slot)
         self.now = to

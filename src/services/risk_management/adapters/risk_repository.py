@@ -1,0 +1,263 @@
+"""The repository of risk management on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, DateTime, Row, and_, cast, exists, func, literal, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from src.services.risk_management.domain.review import OpenTrade, SlotSignal
+from src.services.risk_management.domain.state import EquityHistory, Standing
+from src.services.risk_management.ports import AuditNote
+from src.services.risk_management.use_cases import PEAK_RESET
+from src.shared.domain.bars import CloseSeries
+from src.shared.domain.orders import AccountReport
+from src.shared.domain.pairs import FINISHED_TRADES, PairMode, PairTradeState
+from src.shared.domain.risk import RiskDecision, RiskState
+from src.shared.domain.signals import SignalAction
+from src.shared.infra.database.locks import lock_key
+from src.shared.infra.database.tables import (
+    audit_log,
+    equity_point,
+    order_intent,
+    pair_registry,
+    pair_signal,
+    pair_spread,
+    pair_trade,
+    position,
+    risk_decision,
+    risk_state,
+)
+
+ClosesReader = Callable[[Connection, Sequence[str], Sequence[datetime]], CloseSeries]
+
+_ASKING = [action.value for action in SignalAction if action.is_entry or action.is_exit]
+_FINISHED = [state.value for state in FINISHED_TRADES]
+_LOCK = lock_key("risk")
+
+
+class SqlRiskRepository:
+    """Implements `RiskRepository` on one connection. `read_closes` reads the closes of finished hourly bars."""
+
+    def __init__(self, connection: Connection, read_closes: ClosesReader) -> None:
+        self._connection = connection
+        self._read_closes = read_closes
+
+    def lock(self) -> None:
+        """Take the advisory lock that all reviews share, until the transaction ends."""
+        self._connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+
+    def signals(self, slot: datetime) -> list[SlotSignal]:
+        """Read the slot's signals that ask for an entry or an exit, with the spread they were read from."""
+        spread_of_signal = and_(pair_spread.c.pair_id == pair_signal.c.pair_id, pair_spread.c.slot == slot)
+        rows = self._connection.execute(
+            select(
+                pair_signal.c.signal_id,
+                pair_registry.c.pair_id,
+                pair_registry.c.symbol_1,
+                pair_registry.c.symbol_2,
+                pair_registry.c.beta,
+                pair_signal.c.action,
+                pair_signal.c.pair_mode,
+                pair_registry.c.mode,
+                pair_spread.c.price_1,
+                pair_spread.c.price_2,
+                pair_spread.c.z,
+            )
+            .join_from(pair_signal, pair_registry, pair_registry.c.pair_id == pair_signal.c.pair_id)
+            .outerjoin(pair_spread, spread_of_signal)
+            .where(pair_signal.c.slot == slot, pair_signal.c.action.in_(_ASKING))
+            .order_by(pair_signal.c.pair_id)
+        )
+        return [_signal(row) for row in rows]
+
+    def decisions(self, slot: datetime) -> list[RiskDecision]:
+        """Read the slot's decisions as they were stored, by pair id."""
+        rows = self._connection.execute(
+            select(risk_decision).where(risk_decision.c.slot == slot).order_by(risk_decision.c.pair_id)
+        )
+        return [_decision(row) for row in rows]
+
+    def add_decisions(self, decisions: Sequence[RiskDecision]) -> None:
+        """Store decisions in one statement."""
+        if decisions:
+            self._connection.execute(insert(risk_decision), [_row(decision) for decision in decisions])
+
+    def standing(self) -> Standing:
+        """Read the risk state; nobody having set one means active."""
+        row = self._connection.execute(select(risk_state)).one_or_none()
+        if row is None:
+            return Standing()
+        return Standing(RiskState(row.state), row.who, row.why, row.version, row.since)
+
+    def save_standing(self, standing: Standing, since: datetime) -> None:
+        """Replace the risk state by one in force since this moment."""
+        values = {
+            "state": standing.state.value,
+            "who": standing.who,
+            "why": standing.why,
+            "version": standing.version,
+            "since": since,
+        }
+        statement = insert(risk_state).values(id=1, **values)
+        self._connection.execute(statement.on_conflict_do_update(index_elements=[risk_state.c.id], set_=values))
+
+    def note(self, note: AuditNote) -> None:
+        """Add a line to the audit log."""
+        self._connection.execute(
+            audit_log.insert().values(
+                who=note.who, what=note.what, subject=note.subject, why=note.why, numbers=note.numbers
+            )
+        )
+
+    def has_equity(self, slot: datetime) -> bool:
+        """Say whether the slot's equity is stored."""
+        return bool(self._connection.execute(select(exists().where(equity_point.c.slot == slot))).scalar_one())
+
+    def record_equity(self, slot: datetime, account: AccountReport) -> None:
+        """Store the slot's equity; the first word on a slot stays."""
+        statement = insert(equity_point).values(
+            slot=slot, equity=account.equity, cash=account.cash, buying_power=account.buying_power
+        )
+        self._connection.execute(statement.on_conflict_do_nothing(index_elements=[equity_point.c.slot]))
+
+    def equity_history(self, slot: datetime, now: Decimal, midnight: datetime) -> EquityHistory:
+        """Read peak (since the last reset) and the day's first equity in one statement; `now` where there is none."""
+        reset = (
+            select(func.max(cast(audit_log.c.numbers["peak_from"].astext, DateTime(timezone=True))))
+            .where(audit_log.c.what == PEAK_RESET)
+            .scalar_subquery()
+        )
+        since_reset = equity_point.c.slot >= func.coalesce(reset, literal("-infinity"))
+        peak = select(func.max(equity_point.c.equity)).where(equity_point.c.slot <= slot, since_reset)
+        first = select(equity_point.c.equity).where(equity_point.c.slot.between(midnight, slot))
+        row = self._connection.execute(
+            select(
+                func.greatest(peak.scalar_subquery(), now).label("peak"),
+                func.coalesce(first.order_by(equity_point.c.slot).limit(1).scalar_subquery(), now).label("first"),
+            )
+        ).one()
+        return EquityHistory(now, row.peak, row.first)
+
+    def open_trades(self) -> list[OpenTrade]:
+        """Read all pair trades that are not finished, with what they hold, by pair id."""
+        held_1, held_2 = position.alias("held_1"), position.alias("held_2")
+        of_trade = pair_trade.c.pair_trade_id
+        rows = self._connection.execute(
+            select(pair_trade, held_1.c.quantity.label("held_1"), held_2.c.quantity.label("held_2"))
+            .outerjoin(held_1, and_(held_1.c.pair_trade_id == of_trade, held_1.c.symbol == pair_trade.c.symbol_1))
+            .outerjoin(held_2, and_(held_2.c.pair_trade_id == of_trade, held_2.c.symbol == pair_trade.c.symbol_2))
+            .where(pair_trade.c.state.not_in(_FINISHED))
+            .order_by(pair_trade.c.pair_id)
+        )
+        return [_open_trade(row) for row in rows]
+
+    def closed_results(self, pair_ids: Sequence[str], count: int) -> dict[str, list[Decimal]]:
+        """Read the booked P&L of each pair's last `count` closed trades in dollars, oldest first."""
+        newest_first = pair_trade.c.closed_slot.desc(), pair_trade.c.slot.desc()
+        ranked = (
+            select(
+                pair_trade.c.pair_id,
+                pair_trade.c.realized_pnl,
+                func.row_number().over(partition_by=pair_trade.c.pair_id, order_by=newest_first).label("age"),
+            )
+            .where(
+                pair_trade.c.pair_id.in_(pair_ids),
+                pair_trade.c.state == PairTradeState.CLOSED.value,
+                pair_trade.c.realized_pnl.is_not(None),
+            )
+            .subquery()
+        )
+        results: dict[str, list[Decimal]] = defaultdict(list)
+        rows = self._connection.execute(select(ranked).where(ranked.c.age <= count).order_by(ranked.c.age.desc()))
+        for row in rows:
+            results[row.pair_id].append(row.realized_pnl)
+        return dict(results)
+
+    def orders_since(self, minute_ago: datetime, midnight: datetime) -> tuple[int, int]:
+        """Count the orders sent since each of two moments."""
+        sent = order_intent.c.sent_at
+        row = self._connection.execute(
+            select(func.count().filter(sent > minute_ago).label("minute"), func.count().label("day")).where(
+                sent >= min(midnight, minute_ago)
+            )
+        ).one()
+        return row.minute, row.day
+
+    def closes(self, symbols: Sequence[str], ends: Sequence[datetime]) -> CloseSeries:
+        """Read the closes of finished hourly bars on the grid of `ends`, NaN where there is none."""
+        return self._read_closes(self._connection, symbols, ends)
+
+
+def _signal(row: Row[Any]) -> SlotSignal:
+    return SlotSignal(
+        row.signal_id,
+        row.pair_id,
+        row.symbol_1,
+        row.symbol_2,
+        row.beta,
+        SignalAction(row.action),
+        PairMode(row.pair_mode),
+        PairMode(row.mode),
+        row.price_1,
+        row.price_2,
+        row.z,
+    )
+
+
+def _decision(row: Row[Any]) -> RiskDecision:
+    return RiskDecision(
+        row.pair_id,
+        row.slot,
+        row.signal_id,
+        SignalAction(row.action),
+        row.approved,
+        row.code,
+        row.reason,
+        row.quantity_1,
+        row.quantity_2,
+        row.numbers,
+    )
+
+
+def _row(decision: RiskDecision) -> dict[str, object]:
+    return {
+        "decision_id": decision.id,
+        "signal_id": decision.signal_id,
+        "pair_id": decision.pair_id,
+        "slot": decision.slot,
+        "action": decision.action.value,
+        "approved": decision.approved,
+        "code": decision.code,
+        "reason": decision.reason,
+        "quantity_1": decision.quantity_1,
+        "quantity_2": decision.quantity_2,
+        "numbers": dict(decision.numbers),
+    }
+
+
+def _open_trade(row: Row[Any]) -> OpenTrade:
+    state = PairTradeState(row.state)
+    held = row.held_1, row.held_2
+    quantities = [_expected(state, *leg) for leg in zip(held, (row.target_1, row.target_2), strict=True)]
+    return OpenTrade(
+        row.pair_id,
+        row.slot,
+        row.symbol_1,
+        row.symbol_2,
+        quantities[0],
+        quantities[1],
+        state is PairTradeState.ORPHANED,
+    )
+
+
+def _expected(state: PairTradeState, held: Decimal | None, target: Decimal) -> Decimal:
+    # A trade that is opening will hold its target; without a row of what is held, the target is the safe guess.
+    if held is None:
+        return target
+    return max(held, target, key=abs) if state is PairTradeState.OPENING else held

@@ -1,0 +1,164 @@
+"""The review of a slot: exits first and always, entries in a fixed order, each seeing what was approved before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from math import nan
+from uuid import UUID
+
+from src.services.risk_management.domain.book import Book, Entry, Holding
+from src.services.risk_management.domain.codes import RejectCode
+from src.services.risk_management.domain.limits import RiskLimits, Verdict, judge, may_exit
+from src.services.risk_management.domain.sizing import SizingRules, bet_fraction, size_pair
+from src.services.risk_management.domain.state import Standing
+from src.shared.domain.ids import parse_pair_id
+from src.shared.domain.pairs import PairMode
+from src.shared.domain.risk import APPROVED, RiskDecision
+from src.shared.domain.signals import SignalAction
+
+ZERO = Decimal(0)
+
+
+@dataclass(frozen=True)
+class SlotSignal:
+    """A stored signal that asks for an entry or an exit. Prices and z are None when no spread is stored."""
+
+    id: UUID
+    pair_id: str
+    symbol_1: str
+    symbol_2: str
+    beta: float
+    action: SignalAction
+    mode_then: PairMode
+    mode_now: PairMode
+    price_1: float | None
+    price_2: float | None
+    z: float | None
+
+    @property
+    def symbols(self) -> tuple[str, str]:
+        """Return both legs' symbols."""
+        return self.symbol_1, self.symbol_2
+
+    @property
+    def mode(self) -> PairMode:
+        """Return the mode that counts: active only if the pair was active at the signal and still is."""
+        return self.mode_now if self.mode_then is PairMode.ACTIVE else self.mode_then
+
+
+@dataclass(frozen=True)
+class OpenTrade:
+    """A pair trade that is not finished, with the signed shares it holds or, while it opens, is to hold."""
+
+    pair_id: str
+    slot: datetime
+    symbol_1: str
+    symbol_2: str
+    quantity_1: Decimal
+    quantity_2: Decimal
+    is_orphaned: bool = False
+
+    @property
+    def symbols(self) -> tuple[str, str]:
+        """Return both legs' symbols."""
+        return self.symbol_1, self.symbol_2
+
+    def holding(self, prices: Mapping[str, float]) -> Holding:
+        """Value it at these closes; a symbol without one counts nothing and must be reported as unpriced."""
+        first, second = (Decimal(str(prices.get(symbol, 0.0))) for symbol in self.symbols)
+        return Holding(
+            self.pair_id,
+            self.symbol_1,
+            self.symbol_2,
+            self.quantity_1 * first,
+            self.quantity_2 * second,
+            self.is_orphaned,
+        )
+
+
+def not_yet_open(decisions: Iterable[RiskDecision], trades: Sequence[OpenTrade]) -> Iterator[OpenTrade]:
+    """Yield the entries approved for a slot whose trade has not begun, as the trades they are to become."""
+    begun = {(trade.pair_id, trade.slot) for trade in trades}
+    for decision in decisions:
+        if decision.approved and decision.action.is_entry and (decision.pair_id, decision.slot) not in begun:
+            symbols = parse_pair_id(decision.pair_id)
+            yield OpenTrade(decision.pair_id, decision.slot, *symbols, decision.quantity_1, decision.quantity_2)
+
+
+def decide_exits(signals: Iterable[SlotSignal], slot: datetime, standing: Standing) -> list[RiskDecision]:
+    """Approve every exit with zero quantities, unless the kill switch stops everything."""
+    reason = "Exits are always allowed; what the trade holds is closed."
+    verdict = Verdict(True, APPROVED, reason, {"state": standing.state.value})
+    if not may_exit(standing.state):
+        reason = f"Everything is halted by {standing.who}: {standing.why}."
+        verdict = Verdict(False, RejectCode.RISK_STATE, reason, {"state": standing.state.value})
+    return [_decision(signal, slot, verdict) for signal in sorted(signals, key=lambda each: each.pair_id)]
+
+
+def decide_entries(
+    signals: Iterable[SlotSignal],
+    book: Book,
+    limits: RiskLimits,
+    rules: SizingRules,
+    results: Mapping[str, Sequence[Decimal]],
+) -> list[RiskDecision]:
+    """Decide entries by falling |z|, then pair id; an approval counts against those after it.
+
+    `results` holds the booked P&L of each pair's closed trades in dollars, oldest first.
+    """
+    decisions = []
+    for signal in sorted(signals, key=lambda each: (-abs(each.z or 0.0), each.pair_id)):
+        entry = _sized_entry(signal, book.account.equity, rules, results.get(signal.pair_id, ()))
+        verdict = judge(entry, book, limits)
+        decisions.append(_decision(signal, book.slot, verdict, entry))
+        if verdict.allowed:
+            book = book.with_approved(entry)
+    return decisions
+
+
+def _sized_entry(signal: SlotSignal, equity: Decimal, rules: SizingRules, results: Sequence[Decimal]) -> Entry:
+    has_reading = None not in (signal.price_1, signal.price_2, signal.z)
+    size = size_pair(
+        signal.action.direction,
+        nan if signal.price_1 is None else signal.price_1,
+        nan if signal.price_2 is None else signal.price_2,
+        signal.beta,
+        equity=equity,
+        fraction=bet_fraction(results, rules),
+        rules=rules,
+    )
+    return Entry(
+        signal.id,
+        signal.pair_id,
+        signal.symbol_1,
+        signal.symbol_2,
+        signal.action,
+        signal.mode,
+        signal.z or 0.0,
+        has_reading,
+        size,
+    )
+
+
+def _decision(signal: SlotSignal, slot: datetime, verdict: Verdict, entry: Entry | None = None) -> RiskDecision:
+    numbers = dict(verdict.numbers)
+    if entry is not None:
+        numbers["z"] = entry.z
+    if verdict.until is not None:
+        numbers["until"] = verdict.until.isoformat()
+    bought = entry.size if entry is not None and verdict.allowed else None
+    return RiskDecision(
+        signal.pair_id,
+        slot,
+        signal.id,
+        signal.action,
+        verdict.allowed,
+        str(verdict.code),
+        verdict.reason,
+        bought.quantity_1 if bought else ZERO,
+        bought.quantity_2 if bought else ZERO,
+        numbers,
+    )

@@ -1,0 +1,102 @@
+"""What risk management needs from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Protocol
+
+from src.services.risk_management.domain.review import OpenTrade, SlotSignal
+from src.services.risk_management.domain.state import EquityHistory, Standing
+from src.shared.domain.bars import CloseSeries
+from src.shared.domain.orders import AccountReport, AssetReport
+from src.shared.domain.risk import RiskDecision
+
+
+@dataclass(frozen=True)
+class AuditNote:
+    """One line of the audit log."""
+
+    who: str
+    what: str
+    subject: str
+    why: str
+    numbers: dict[str, object]
+
+
+class BrokerFacts(Protocol):
+    """What the broker knows about the account and about symbols."""
+
+    def account(self) -> AccountReport:
+        """Read the account.
+
+        Raises:
+            Transient: no usable answer; reading again is harmless.
+        """
+        ...
+
+    def assets(self, symbols: Sequence[str], day: date) -> dict[str, AssetReport]:
+        """Read what may be traded, as of this New York day; an unknown symbol is absent. Raises as `account`."""
+        ...
+
+
+class RiskRepository(Protocol):
+    """Decisions and what they are made from, within one transaction."""
+
+    def lock(self) -> None:
+        """Wait until no other review or change of state is under way, and keep others out until the end."""
+        ...
+
+    def signals(self, slot: datetime) -> list[SlotSignal]:
+        """Read the slot's signals that ask for an entry or an exit."""
+        ...
+
+    def decisions(self, slot: datetime) -> list[RiskDecision]:
+        """Read the slot's decisions as they were stored, by pair id."""
+        ...
+
+    def add_decisions(self, decisions: Sequence[RiskDecision]) -> None:
+        """Store decisions."""
+        ...
+
+    def standing(self) -> Standing:
+        """Read the risk state."""
+        ...
+
+    def save_standing(self, standing: Standing, since: datetime) -> None:
+        """Replace the risk state by one in force since this moment."""
+        ...
+
+    def note(self, note: AuditNote) -> None:
+        """Add a line to the audit log."""
+        ...
+
+    def has_equity(self, slot: datetime) -> bool:
+        """Say whether the slot's equity is stored."""
+        ...
+
+    def record_equity(self, slot: datetime, account: AccountReport) -> None:
+        """Store the slot's equity; the first word on a slot stays."""
+        ...
+
+    def equity_history(self, slot: datetime, now: Decimal, midnight: datetime) -> EquityHistory:
+        """Read peak (since the last reset) and the first equity since `midnight`, both up to `slot`."""
+        ...
+
+    def open_trades(self) -> list[OpenTrade]:
+        """Read all pair trades that are not finished, by pair id."""
+        ...
+
+    def closed_results(self, pair_ids: Sequence[str], count: int) -> dict[str, list[Decimal]]:
+        """Read the booked P&L of each pair's last `count` closed trades in dollars, oldest first."""
+        ...
+
+    def orders_since(self, minute_ago: datetime, midnight: datetime) -> tuple[int, int]:
+        """Count the orders sent since each of two moments."""
+        ...
+
+    def closes(self, symbols: Sequence[str], ends: Sequence[datetime]) -> CloseSeries:
+        """Read the closes of finished hourly bars on the grid of `ends`, NaN where there is none."""
+        ...

@@ -1,0 +1,259 @@
+"""The verbs of risk management: review a slot, tell and set the risk state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from src.services.risk_management.domain.book import ORDERS_PER_TRADE, PRICE_COLLAR, Book
+from src.services.risk_management.domain.correlations import closes_at, correlate, last_closes
+from src.services.risk_management.domain.limits import RiskLimits
+from src.services.risk_management.domain.review import (
+    OpenTrade,
+    SlotSignal,
+    decide_entries,
+    decide_exits,
+    not_yet_open,
+)
+from src.services.risk_management.domain.sizing import SizingRules
+from src.services.risk_management.domain.state import (
+    RISK,
+    EquityHistory,
+    Standing,
+    assess,
+    new_york_day,
+    new_york_midnight,
+)
+from src.services.risk_management.ports import AuditNote, BrokerFacts, RiskRepository
+from src.shared.domain.errors import InputInvalid
+from src.shared.domain.ids import slot_key
+from src.shared.domain.orders import AccountReport, AssetReport
+from src.shared.domain.risk import RiskDecision, RiskState
+from src.shared.domain.sessions import TradingCalendar
+from src.shared.messages.base import Event
+from src.shared.messages.risk import RiskStateChanged, TradeApproved, TradeDenied
+from src.shared.ports.unit_of_work import UnitOfWork, Work
+
+PEAK_RESET = "risk peak reset"
+"""The audit line from which a new peak of equity counts; its numbers hold the moment as `peak_from`."""
+
+STATE_CHANGED = "risk state changed"
+
+
+@dataclass(frozen=True)
+class SlotReview:
+    """The decisions of a slot as they are stored, by pair id; `already_done` when nothing was left to decide."""
+
+    slot: datetime
+    decisions: tuple[RiskDecision, ...]
+    already_done: bool
+
+    @property
+    def approved(self) -> tuple[RiskDecision, ...]:
+        """The decisions that execution is to act on."""
+        return tuple(decision for decision in self.decisions if decision.approved)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a review is made, as the broker's clock and the reconcile gate tell it."""
+
+    slot: datetime
+    now: datetime
+    market_open: bool
+    market_close: datetime | None
+    reconciled: bool
+
+
+@dataclass(frozen=True)
+class Account:
+    """The account as it stands at a review: the broker's word, its equity over time and its risk state."""
+
+    report: AccountReport
+    assets: dict[str, AssetReport]
+    equity: EquityHistory
+    standing: Standing
+
+
+@dataclass(frozen=True)
+class RiskManagement:
+    """Decides about signals. It is the only writer of risk decisions, the risk state and equity points."""
+
+    store: UnitOfWork[RiskRepository]
+    broker: BrokerFacts
+    calendar: TradingCalendar
+    limits: RiskLimits
+    sizing: SizingRules
+    correlation_bars: int
+
+    def review_slot(
+        self, slot: datetime, now: datetime, market_open: bool, market_close: datetime | None, reconciled: bool
+    ) -> SlotReview:
+        """Decide about every entry and exit signal of the slot that has no decision yet, and store it, once.
+
+        Exits are decided and committed before the broker is asked anything. A second run, also at the same time,
+        returns the stored decisions unchanged.
+
+        Raises:
+            Transient: the broker or the database gave no usable answer; exits may be stored, run it again.
+        """
+        moment = Moment(slot, now, market_open, market_close, reconciled)
+        entries, is_done = self._review_exits(moment)
+        if is_done:
+            with self.store() as work:
+                return SlotReview(slot, tuple(work.repo.decisions(slot)), already_done=True)
+        account = self.broker.account()
+        symbols = sorted({symbol for signal in entries for symbol in signal.symbols})
+        assets = self.broker.assets(symbols, new_york_day(now)) if symbols else {}
+        return self._review_entries(moment, account, assets)
+
+    def standing(self) -> Standing:
+        """Read the account's risk state."""
+        with self.store() as work:
+            return work.repo.standing()
+
+    def set_state(self, after: RiskState, who: str, why: str, now: datetime) -> Standing:
+        """Set the risk state by a person's word: reducing stops entries, halted stops exits too, active ends both.
+
+        Active also starts a new peak of equity from `now`; said while active, that is all it does, so it is the way
+        to tell of a deposit or a withdrawal. Setting again what a person has set changes nothing.
+
+        Raises:
+            InputInvalid: nobody or no reason is named.
+        """
+        _check_person(who, why)
+        with self.store() as work:
+            work.repo.lock()
+            standing = work.repo.standing()
+            if standing.state is not after or (standing.who == RISK and after is not RiskState.ACTIVE):
+                standing = _change(work, standing, standing.changed(after, who, why, now), now)
+            if after is RiskState.ACTIVE:
+                work.repo.note(AuditNote(who, PEAK_RESET, "account", why, {"peak_from": now.isoformat()}))
+            work.commit()
+        return standing
+
+    def _review_exits(self, moment: Moment) -> tuple[list[SlotSignal], bool]:
+        with self.store() as work:
+            work.repo.lock()
+            pending = _undecided(work.repo, moment.slot)
+            exits = [signal for signal in pending if signal.action.is_exit]
+            if exits:
+                _decide(work, decide_exits(exits, moment.slot, work.repo.standing()), moment.now)
+                work.commit()
+            entries = [signal for signal in pending if signal.action.is_entry]
+            is_done = not pending and work.repo.has_equity(moment.slot)
+        return entries, is_done
+
+    def _review_entries(self, moment: Moment, report: AccountReport, assets: dict[str, AssetReport]) -> SlotReview:
+        with self.store() as work:
+            work.repo.lock()
+            work.repo.record_equity(moment.slot, report)
+            equity = work.repo.equity_history(moment.slot, report.equity, new_york_midnight(moment.now))
+            account = Account(report, assets, equity, self._assess(work, equity, moment.now))
+            entries = [signal for signal in _undecided(work.repo, moment.slot) if signal.action.is_entry]
+            if entries:
+                _decide(work, self._judge(work.repo, moment, entries, account), moment.now)
+            decisions = tuple(work.repo.decisions(moment.slot))
+            work.commit()
+        return SlotReview(moment.slot, decisions, already_done=False)
+
+    def _judge(
+        self, repo: RiskRepository, moment: Moment, entries: Sequence[SlotSignal], account: Account
+    ) -> list[RiskDecision]:
+        history = max(self.sizing.kelly_lookback_trades, self.sizing.kelly_min_trades)
+        results = repo.closed_results(sorted(signal.pair_id for signal in entries), history)
+        book = self._book(repo, moment, entries, account)
+        return decide_entries(entries, book, self.limits, self.sizing, results)
+
+    def _assess(self, work: Work[RiskRepository], equity: EquityHistory, now: datetime) -> Standing:
+        before = work.repo.standing()
+        limits = self.limits
+        after = assess(before, equity, limits.max_daily_loss_fraction, limits.max_drawdown_fraction, now)
+        if after == before:
+            return before
+        _change(work, before, after, now, equity.numbers)
+        # Entries of this cycle are denied by the loss itself, whose code says more than that of the state.
+        return before if before.state is RiskState.ACTIVE else after
+
+    def _book(self, repo: RiskRepository, moment: Moment, entries: Sequence[SlotSignal], account: Account) -> Book:
+        decided, trades = repo.decisions(moment.slot), repo.open_trades()
+        waiting = list(not_yet_open(decided, trades))
+        held = [*trades, *waiting]
+        ends = [end for _, end in self.calendar.last_spans(moment.slot, self.correlation_bars)]
+        legs = [*(entry.symbols for entry in entries), *(trade.symbols for trade in held)]
+        series = repo.closes(sorted({symbol for pair in legs for symbol in pair}), ends)
+        prices = last_closes(series)
+        last_minute, today = repo.orders_since(moment.now - timedelta(minutes=1), new_york_midnight(moment.now))
+        exits = sum(1 for decision in decided if decision.approved and decision.action.is_exit)
+        return Book(
+            slot=moment.slot,
+            now=moment.now,
+            market_open=moment.market_open,
+            market_close=moment.market_close,
+            reconciled=moment.reconciled,
+            standing=account.standing,
+            account=account.report,
+            assets=account.assets,
+            holdings=tuple(trade.holding(prices) for trade in held),
+            unpriced=_unpriced(held, prices),
+            fresh=closes_at(series, -1) if ends and ends[-1] == moment.slot else frozenset(),
+            equity=account.equity,
+            orders_last_minute=last_minute,
+            orders_today=today,
+            planned_orders=ORDERS_PER_TRADE * (exits + len(waiting)),
+            reserved=PRICE_COLLAR * sum((_gross(trade, prices) for trade in waiting), Decimal(0)),
+            correlations=correlate(series),
+        )
+
+
+def _undecided(repo: RiskRepository, slot: datetime) -> list[SlotSignal]:
+    decided = {decision.signal_id for decision in repo.decisions(slot)}
+    return [signal for signal in repo.signals(slot) if signal.id not in decided]
+
+
+def _decide(work: Work[RiskRepository], decisions: Sequence[RiskDecision], now: datetime) -> None:
+    work.repo.add_decisions(decisions)
+    for decision in decisions:
+        work.record(_said(decision, now))
+
+
+def _said(decision: RiskDecision, now: datetime) -> Event:
+    slot, pair, action = slot_key(decision.slot), decision.pair_id, decision.action.value
+    if decision.approved:
+        quantities = {"quantity_1": decision.quantity_1, "quantity_2": decision.quantity_2}
+        return TradeApproved.of(decision.id, 1, now, slot, pair_id=pair, action=action, **quantities)
+    return TradeDenied.of(
+        decision.id, 1, now, slot, pair_id=pair, action=action, code=decision.code, reason=decision.reason
+    )
+
+
+def _change(
+    work: Work[RiskRepository],
+    before: Standing,
+    after: Standing,
+    now: datetime,
+    numbers: dict[str, object] | None = None,
+) -> Standing:
+    steps: dict[str, object] = {"before": before.state.value, "after": after.state.value}
+    work.repo.save_standing(after, now)
+    work.repo.note(AuditNote(after.who, STATE_CHANGED, "account", after.why, {**steps, **(numbers or {})}))
+    event = RiskStateChanged.of("account", after.version, now, slot_key(now), who=after.who, why=after.why, **steps)
+    work.record(event)
+    return after
+
+
+def _check_person(who: str, why: str) -> None:
+    if not who.strip() or not why.strip():
+        raise InputInvalid("Say who changes the risk state and why; both are kept in the audit log.")
+    if who == RISK:
+        raise InputInvalid(f"{RISK!r} is the service itself; give the name of a person.")
+
+
+def _unpriced(trades: Sequence[OpenTrade], prices: dict[str, float]) -> tuple[str, ...]:
+    return tuple(sorted({symbol for trade in trades for symbol in trade.symbols if symbol not in prices}))
+
+
+def _gross(trade: OpenTrade, prices: dict[str, float]) -> Decimal:
+    return sum((abs(dollars) for _, dollars in trade.holding(prices).legs), Decimal(0))

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from src.services.twin.main import app
+
+KEYS = {"APCA-API-KEY-ID": "key", "APCA-API-SECRET-KEY": "secret"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start(port: int, store: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "src.services.twin.main", "serve", "--port", str(port)]
+    process = subprocess.Popen(
+        [*command, "--store", str(store), "--clock", "2025-03-03T15:30:05Z"], stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            httpx.get(f"http://127.0.0.1:{port}/health")
+        except httpx.TransportError:
+            time.sleep(0.05)
+        else:
+            return process
+    process.kill()
+    raise AssertionError("the twin did not answer")
+
+
+def test_an_order_answered_before_a_kill_is_there_after_it(tmp_path: Path) -> None:
+    port = free_port()
+    body = {"symbol": "KELV", "qty": 5, "side": "buy", "type": "market", "time_in_force": "day"}
+    process = start(port, tmp_path)
+    try:
+        answer = httpx.post(f"http://127.0.0.1:{port}/v2/orders", json=body, headers=KEYS).json()
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    process = start(port, tmp_path)
+    try:
+        found = httpx.get(f"http://127.0.0.1:{port}/v2/orders/{answer['id']}", headers=KEYS).json()
+    finally:
+        process.terminate()
+        process.wait()
+
+    assert (found["status"], found["filled_qty"]) == ("filled", "5")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--bars", "nothing.parquet"], "no such file"),
+        (["--clock", "tomorrow"], "--clock"),
+        (["--clock", "1970-01-01"], "outside the calendar"),
+    ],
+)
+def test_a_mistake_is_one_line_and_a_failure(tmp_path: Path, arguments: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, ["serve", "--store", str(tmp_path), "--port", str(free_port()), *arguments])
+
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_port_in_use_is_one_line_and_a_failure(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        result = CliRunner().invoke(app, ["serve", "--store", str(tmp_path), "--port", str(other.getsockname()[1])])
+
+    assert result.exit_code == 2
+    assert "choose another with --port" in result.stderr
+
+
+def test_a_store_of_another_market_or_unusable_is_refused(tmp_path: Path) -> None:
+    from src.services.twin.adapters.store import Store
+
+    store = Store(tmp_path / "other")
+    store.note(market="synthetic-1-99")
+    store.close()
+    (tmp_path / "file").write_text("not a folder")
+
+    for folder, said in ((tmp_path / "other", "synthetic-1-99"), (tmp_path / "file", "can't be used")):
+        arguments = ["serve", "--store", str(folder), "--port", str(free_port())]
+        result = CliRunner().invoke(app, arguments)
+        assert (result.exit_code, said in result.stderr) == (2, True)
+
+
+def test_the_help_loads_nothing_heavy() -> None:
+    heavy = "{'pandas', 'numpy', 'fastapi', 'uvicorn'}"
+    code = f"import sys; import src.services.twin.main; print(sorted({heavy} & set(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+
+    assert out.stdout.strip() == "[]"
