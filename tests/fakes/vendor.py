@@ -41,9 +41,11 @@ class FakeVendor:
         """Have one half hour around a close."""
         self.rows[symbol, start] = VendorBar(symbol, start, close, close + 0.5, close - 0.5, close, 1000.0)
 
-    def spoil(self, symbol: str, start: datetime, **changes: float) -> None:
-        """Change fields of a half hour."""
-        self.rows[symbol, start] = replace(self.rows[symbol, start], **changes)
+    def spoil(self, symbol: str, start: datetime, *, high: float | None = None, close: float | None = None) -> None:
+        """Change the high or the close of a half hour."""
+        row = self.rows[symbol, start]
+        new_high, new_close = (row.high if high is None else high), (row.close if close is None else close)
+        self.rows[symbol, start] = replace(row, high=new_high, close=new_close)
 
     def lose(self, symbol: str, start: datetime) -> None:
         """Have a half hour no longer."""
@@ -53,8 +55,13 @@ class FakeVendor:
         """Adjust the whole history of a symbol for a split."""
         for key, row in list(self.rows.items()):
             if key[0] == symbol:
-                prices = {name: getattr(row, name) / ratio for name in ("open", "high", "low", "close")}
-                self.rows[key] = replace(row, **prices)
+                self.rows[key] = replace(
+                    row,
+                    open=row.open / ratio,
+                    high=row.high / ratio,
+                    low=row.low / ratio,
+                    close=row.close / ratio,
+                )
 
     def bars(
         self,

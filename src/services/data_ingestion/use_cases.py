@@ -105,11 +105,11 @@ class DataIngestion:
             raise InputInvalid(f"slot {slot} has not ended yet: it is {slot_key(now)} by the broker's clock.")
         for ask in load.plan.asks:
             answer = self._rows(ask)
+            spans = [span for span in load.request.spans if ask.start <= span[0] and span[1] <= ask.end]
             for symbol in ask.symbols:
-                self._take_in(symbol, answer[symbol], load, now)
+                self._take_in(to_hours(symbol, answer[symbol], spans), symbol, load, now)
 
-    def _take_in(self, symbol: str, rows: Sequence[VendorBar], load: OpenLoad, now: datetime) -> None:
-        hours = to_hours(symbol, rows, load.request.spans)
+    def _take_in(self, hours: Hours, symbol: str, load: OpenLoad, now: datetime) -> None:
         before = load.plan.closes_before.get(symbol, [])
         if is_rebased(hours.bars, before):
             self._take_anew(symbol, load, now)

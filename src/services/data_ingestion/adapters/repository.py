@@ -7,6 +7,7 @@ from datetime import datetime
 from itertools import count
 from uuid import UUID
 
+import numpy as np
 from sqlalchemy import Connection, delete, func, text, update
 from sqlalchemy.dialects.postgresql import insert
 
@@ -21,22 +22,17 @@ from src.services.data_ingestion.domain.loads import (
 )
 from src.shared.domain.bars import HOURLY, Bar
 from src.shared.domain.orders import AssetReport
+from src.shared.infra.database.moments import server_microseconds
 from src.shared.infra.database.tables import load_run, market_data, symbol
 
 _SERIES = {"timeframe": HOURLY, "vendor": VENDOR, "adjustment": ADJUSTMENT}
 
-_MISSING = text("""
-    SELECT wanted.symbol, array_agg(wanted.position ORDER BY wanted.position)
-    FROM (
-        SELECT s.symbol, e.bar_end, e.position
-        FROM unnest(CAST(:symbols AS text[])) AS s (symbol)
-        CROSS JOIN unnest(CAST(:ends AS timestamptz[])) WITH ORDINALITY AS e (bar_end, position)
-    ) AS wanted
-    LEFT JOIN market.market_data AS bar
-        ON bar.symbol = wanted.symbol AND bar.bar_end = wanted.bar_end
-        AND bar.timeframe = :timeframe AND bar.vendor = :vendor AND bar.adjustment = :adjustment
-    WHERE bar.symbol IS NULL
-    GROUP BY wanted.symbol
+_STORED_ENDS = text("""
+    SELECT symbol, string_agg(timestamptz_send(bar_end), '') AS ends
+    FROM market.market_data
+    WHERE symbol = ANY (CAST(:symbols AS text[])) AND bar_end BETWEEN :first AND :last
+        AND timeframe = :timeframe AND vendor = :vendor AND adjustment = :adjustment
+    GROUP BY symbol
 """)
 
 _ASKED = text("""
@@ -118,9 +114,14 @@ class SqlMarketRepository:
 
     def missing(self, request: LoadRequest) -> dict[str, list[Span]]:
         """List per symbol the spans without a bar, in order."""
-        ends = [end for _, end in request.spans]
-        rows = self._connection.execute(_MISSING, {**_SERIES, "symbols": list(request.symbols), "ends": ends})
-        return {name: [request.spans[position - 1] for position in positions] for name, positions in rows}
+        grid = server_microseconds([end for _, end in request.spans])
+        asked = {**_SERIES, "symbols": list(request.symbols), "first": request.spans[0][1], "last": request.slot}
+        packed = {str(row.symbol): bytes(row.ends) for row in self._connection.execute(_STORED_ENDS, asked)}
+        found = {
+            name: np.flatnonzero(~np.isin(grid, np.frombuffer(packed.get(name, b""), dtype=">i8")))
+            for name in request.symbols
+        }
+        return {name: [request.spans[i] for i in places] for name, places in found.items() if len(places)}
 
     def asked_before(self, symbols: Sequence[str], since: datetime) -> dict[str, list[Span]]:
         """List per symbol the windows that finished loads have covered."""

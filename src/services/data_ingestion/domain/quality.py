@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
-from statistics import median
 
 from src.shared.domain.bars import Bar
 
@@ -46,8 +45,8 @@ def judge(
     """Judge the bars of one symbol.
 
     `spans` are the (start, end) a bar may have, `closes_before` the good closes that precede the first bar, oldest
-    first, `now` the broker's time. A price more than `spike_ratio` times away from the median of up to three closes
-    on either side is a spike.
+    first, `now` the broker's time. A bar whose high or low is more than `spike_ratio` times away from most of up to
+    three closes on either side is a spike; of two bars alone that disagree neither is believed.
     """
     allowed = set(spans)
     rejected: list[Rejection] = []
@@ -95,7 +94,7 @@ def _spikes(bars: Sequence[Bar], closes_before: Sequence[float], ratio: float) -
     found = set()
     for i, bar in enumerate(bars, start=len(before)):
         around = closes[max(0, i - NEIGHBOURS) : i] + closes[i + 1 : i + 1 + NEIGHBOURS]
-        usual = median(around) if around else bar.close
-        if bar.high > usual * ratio or bar.low < usual / ratio:
+        far = sum(1 for close in around if bar.high > close * ratio or bar.low < close / ratio)
+        if far > len(around) / 2:
             found.add(bar)
     return found

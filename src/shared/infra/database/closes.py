@@ -9,21 +9,20 @@ import numpy as np
 from sqlalchemy import Connection, text
 
 from src.shared.domain.bars import HOURLY, CloseSeries, Floats
+from src.shared.infra.database.moments import server_microseconds
 
 VENDOR = "alpaca"
 ADJUSTMENT = "split"
 
-_ROW = np.dtype([("slot", ">i4"), ("close", ">f8")])
+_ROW = np.dtype([("end", ">i8"), ("close", ">f8")])
 
-# Per symbol one run of bytes: position of the slot, close, position, close, … in the server's binary form.
+# Per symbol one run of bytes: end, close, end, close, … in the server's binary form.
 _CLOSES = text("""
-    SELECT bar.symbol, string_agg(int4send(CAST(slot.position AS int4)) || float8send(bar.close), '')
-    FROM market.market_data AS bar
-    JOIN unnest(CAST(:ends AS timestamptz[])) WITH ORDINALITY AS slot (bar_end, position)
-        ON slot.bar_end = bar.bar_end
-    WHERE bar.symbol = ANY (CAST(:symbols AS text[])) AND bar.bar_end BETWEEN :first AND :last
-        AND bar.timeframe = :timeframe AND bar.vendor = :vendor AND bar.adjustment = :adjustment
-    GROUP BY bar.symbol
+    SELECT symbol, string_agg(timestamptz_send(bar_end) || float8send(close), '')
+    FROM market.market_data
+    WHERE symbol = ANY (CAST(:symbols AS text[])) AND bar_end BETWEEN :first AND :last
+        AND timeframe = :timeframe AND vendor = :vendor AND adjustment = :adjustment
+    GROUP BY symbol
 """)
 
 
@@ -36,16 +35,18 @@ def read_closes(connection: Connection, symbols: Sequence[str], ends: Sequence[d
 
 
 def _fill(connection: Connection, symbols: Sequence[str], ends: Sequence[datetime], closes: Floats) -> None:
+    grid = server_microseconds(ends)
     columns = {symbol: column for column, symbol in enumerate(symbols)}
     asked = {
         "symbols": list(columns),
-        "ends": list(ends),
-        "first": min(ends),
-        "last": max(ends),
+        "first": ends[0],
+        "last": ends[-1],
         "timeframe": HOURLY,
         "vendor": VENDOR,
         "adjustment": ADJUSTMENT,
     }
     for symbol, packed in connection.execute(_CLOSES, asked):
         rows = np.frombuffer(packed, dtype=_ROW)
-        closes[rows["slot"] - 1, columns[symbol]] = rows["close"]
+        slots = np.searchsorted(grid, rows["end"])
+        on_grid = grid[slots] == rows["end"]
+        closes[slots[on_grid], columns[symbol]] = rows["close"][on_grid]
