@@ -91,9 +91,7 @@ def test_an_unknown_parameter_gets_the_nearest_name() -> None:
         check_parameters({"lookback": 3}, schema)
 
 
-def test_a_mistyped_variable_is_noticed_wherever_it_stands(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mistyped_variable_is_noticed_wherever_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_text("TRADEWINDS_STRATGY_ENTRY_Z=3\nTRADEWINDS_REDIS_PORT=7001\n")
     monkeypatch.setenv("TRADEWINDS_ENV_FILE", str(tmp_path / ".env"))
     monkeypatch.setenv("TRADEWINDS_REDISPORT", "7002")

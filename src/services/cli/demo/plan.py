@@ -15,7 +15,7 @@ from src.shared.domain.sessions import Session, TradingCalendar
 Runner = Literal["worker", "inline"]
 
 # The synthetic market of the default seed trades briskly from here on.
-SYNTHETIC_START = date(2025, 3, 3)
+SYNTHETIC_START = date(2025, 10, 20)
 SYNTHETIC_FIT_BARS = 500
 DEFAULT_SESSIONS = 2
 MIN_FIT_BARS = 60

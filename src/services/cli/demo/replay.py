@@ -61,7 +61,7 @@ def fit_pairs(services: Services, plan: Plan) -> list[FittedPair]:
 def replay(
     settings: Settings, twin: Twin, plan: Plan, runner: Runner, watch: Callable[[SlotRun], None]
 ) -> list[SlotRun]:
-    """Run the trading flow once for every slot, in order, and tell `watch` of each.
+    """Run the trading flow once for every slot, in order, and tell `watch` of each; stop at one that fails.
 
     Raises:
         Terminal: a run did not end in time; later slots were not begun.
@@ -132,6 +132,8 @@ async def _replay(
                 SlotRun(slot, state.name, state.is_completed(), time.monotonic() - began, state.message or "")
             )
             watch(done[-1])
+            if not done[-1].completed:
+                break
     return done
 
 

@@ -41,7 +41,9 @@ class Summary:
         """Say what keeps this demo from being a success."""
         found = [f"{i.name} is broken: {'; '.join(i.breaches)}" for i in self.invariants if not i.holds]
         found += [
-            f"the run of {run.slot:%Y-%m-%d %H:%M} UTC ended {run.state}" for run in self.runs if not run.completed
+            f"the run of {run.slot:%Y-%m-%d %H:%M} UTC ended {run.state}: {run.message}"
+            for run in self.runs
+            if not run.completed
         ]
         if not self.traded and not self.own_data:
             found.append("no pair trade was opened and closed")
