@@ -31,6 +31,8 @@ from src.shared.prefect.work_pools import POOLS, ensure_work_pools
 
 CUT_SHORT = 1
 _KILL_AFTER_SECONDS = 10.0
+# The client doubles its pause at each retry; a poll that waited so long would find the server back minutes late.
+_POLL_SECONDS = 10.0
 
 
 class DrainingWorker(ProcessWorker):
@@ -52,7 +54,7 @@ class DrainingWorker(ProcessWorker):
         """Take what is due, unless draining."""
         if self.draining:
             return []
-        return await _or_wait(super().get_and_submit_flow_runs) or []
+        return await _or_wait(super().get_and_submit_flow_runs, _POLL_SECONDS) or []
 
     async def sync_with_backend(self) -> None:
         """Send a heartbeat and read the pool."""
@@ -165,11 +167,12 @@ async def _signals() -> AsyncIterator[_Signals]:
             loop.remove_signal_handler(number)
 
 
-async def _or_wait(call: Callable[[], Awaitable[Any]]) -> Any:
+async def _or_wait(call: Callable[[], Awaitable[Any]], seconds: float | None = None) -> Any:
     # Prefect's loop gives up after some failures in a row, and its end would kill the runs under way.
     try:
-        return await call()
-    except (httpx.TransportError, httpx.HTTPStatusError) as error:
+        async with asyncio.timeout(seconds):
+            return await call()
+    except (TimeoutError, httpx.TransportError, httpx.HTTPStatusError) as error:
         if isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500:
             raise
         logger.warning("The Prefect server does not answer ({}); trying again.", type(error).__name__)
