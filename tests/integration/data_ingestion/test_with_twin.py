@@ -22,9 +22,9 @@ def test_bars_of_the_twin_reach_the_table_and_come_back_as_a_grid(
         monkeypatch.setenv("TRADEWINDS_ENV_FILE", f"{tmp_path}/none")
         monkeypatch.setenv("TRADEWINDS_ALPACA_BASE_URL", twin.url)
         monkeypatch.setenv("TRADEWINDS_ALPACA_DATA_URL", twin.url)
-        monkeypatch.setenv("TRADEWINDS_DATABASE_URL", trading_database.app_url)
         settings = load_settings()
-        ingestion = build(settings)
+        engine = make_engine(trading_database.app_url, settings.database)
+        ingestion = build(settings, engine)
         slot = TradingCalendar().last_slot(ingestion.clock.clock().now)
 
         result = ingestion.fetch_bars(["KELV", "KYLO"], slot, 100)
@@ -32,7 +32,6 @@ def test_bars_of_the_twin_reach_the_table_and_come_back_as_a_grid(
 
     assert (result.rows_written, result.problems) == (200, ())
     assert known == 2
-    engine = make_engine(trading_database.app_url, settings.database)
     ends = [end for _, end in TradingCalendar().last_spans(slot, 100)]
     with engine.connect() as connection:
         series = read_closes(connection, ["KELV", "KYLO"], ends)
