@@ -52,9 +52,18 @@ def store_trade(
     engine: Engine, pair: Pair, direction: Direction, slot: datetime, state: PairTradeState = PairTradeState.OPEN
 ) -> UUID:
     """Store a pair trade that was entered in `slot` and is in `state`."""
-    trade = pair_trade_id("twin", pair.id, slot)
-    row = {
-        "pair_trade_id": trade,
+    row = trade_row(pair, direction, slot, state)
+    with engine.begin() as connection:
+        connection.execute(insert(pair_trade).values(**row))
+    return pair_trade_id("twin", pair.id, slot)
+
+
+def trade_row(
+    pair: Pair, direction: Direction, slot: datetime, state: PairTradeState = PairTradeState.OPEN
+) -> dict[str, object]:
+    """Lay out the row of a pair trade of ten shares a leg."""
+    return {
+        "pair_trade_id": pair_trade_id("twin", pair.id, slot),
         "pair_id": pair.id,
         "symbol_1": pair.symbol_1,
         "symbol_2": pair.symbol_2,
@@ -66,9 +75,6 @@ def store_trade(
         "target_2": Decimal(-10 * direction.sign),
         "version": 1,
     }
-    with engine.begin() as connection:
-        connection.execute(insert(pair_trade), [row])
-    return trade
 
 
 _LOAD_RUN = """

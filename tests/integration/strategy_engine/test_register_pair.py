@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, insert, select, text
+from sqlalchemy.exc import OperationalError
 
 from src.services.strategy_engine.domain.fit import fit_pair
 from src.services.strategy_engine.domain.reasons import FitReason
@@ -14,8 +15,8 @@ from src.shared.domain.bars import Floats
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.pairs import Direction, PairMode, PairTradeState
 from src.shared.domain.sessions import TradingCalendar
-from src.shared.infra.database.tables import METADATA
-from tests.fakes.stored_market import store_closes, store_trade
+from src.shared.infra.database.tables import METADATA, pair_trade
+from tests.fakes.stored_market import store_closes, store_trade, trade_row
 from tests.unit.strategy_engine.test_fit import reverting
 
 UNTIL = datetime(2026, 3, 10, 20, 0, tzinfo=UTC)
@@ -144,3 +145,14 @@ def test_a_pair_with_a_trade_under_way_keeps_its_parameters(strategy: StrategyEn
         register(strategy)
 
     assert rows(engine, "strategy.pair_registry")[0]["beta"] == pair.beta
+
+
+def test_no_trade_of_a_pair_begins_while_its_parameters_change(strategy: StrategyEngine, engine: Engine) -> None:
+    put(engine, *reverting(1))
+    pair = register(strategy).pair
+
+    with strategy.store() as work:
+        work.repo.registered(pair.id)
+        with pytest.raises(OperationalError, match="lock timeout"), engine.connect() as other:
+            other.execute(text("SET lock_timeout = '100ms'"))
+            other.execute(insert(pair_trade).values(**trade_row(pair, Direction.LONG_SPREAD, ENDS[-2])))

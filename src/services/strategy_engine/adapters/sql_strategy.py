@@ -23,8 +23,6 @@ from src.shared.messages.base import Event
 _WATCHED_MODES = [PairMode.OBSERVE.value, PairMode.ACTIVE.value, PairMode.CLOSING.value]
 _FINISHED = [state.value for state in sorted(FINISHED_TRADES)]
 
-# Four bars a day at the least (a half day), and two weeks for holidays: a stop further back than one half-life in
-# calendar time is over anyway, so the signals need not be searched there.
 _WATCHED = text("""
     SELECT r.symbol_1, r.symbol_2, r.alpha, r.beta, r.half_life_bars, r.z_window_bars, r.time_stop_bars, r.mode,
            t.direction, t.state, t.slot AS trade_slot, stop.slot AS stop_slot
@@ -33,7 +31,6 @@ _WATCHED = text("""
       LEFT JOIN LATERAL (
             SELECT max(s.slot) AS slot FROM strategy.pair_signal s
              WHERE s.pair_id = r.pair_id AND s.action = 'stop' AND s.slot < :slot
-               AND s.slot > :slot - make_interval(days => (r.half_life_bars / 4)::int + 14)
            ) stop ON true
      WHERE r.mode = ANY(:modes) OR t.pair_trade_id IS NOT NULL
      ORDER BY r.pair_id

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Column,
     Double,
     ForeignKey,
+    Index,
     Integer,
     PrimaryKeyConstraint,
     String,
@@ -97,3 +98,8 @@ pair_signal = Table(
     one_of("action", SignalAction),
     schema="strategy",
 )
+
+Index("ix_pair_signal_slot", pair_signal.c.slot)
+
+# A pair's last stop is asked for in every slot.
+Index("ix_pair_signal_stop", pair_signal.c.pair_id, pair_signal.c.slot, postgresql_where="action = 'stop'")

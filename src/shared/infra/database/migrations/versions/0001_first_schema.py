@@ -230,6 +230,15 @@ def _create_strategy() -> None:
         sa.UniqueConstraint("pair_id", "slot", name=op.f("uq_pair_signal_pair_id_slot")),
         schema="strategy",
     )
+    op.create_index("ix_pair_signal_slot", "pair_signal", ["slot"], unique=False, schema="strategy")
+    op.create_index(
+        "ix_pair_signal_stop",
+        "pair_signal",
+        ["pair_id", "slot"],
+        unique=False,
+        schema="strategy",
+        postgresql_where="action = 'stop'",
+    )
     op.create_table(
         "pair_spread",
         sa.Column("pair_id", sa.String(length=21), nullable=False),
