@@ -106,7 +106,7 @@ class EmbeddedPostgres:
         """
         make_folder(self._folder, 0o711 if _is_root() else 0o700)
         with locked(self._folder / "start.lock", wait=True, held=""):
-            if self.is_running():
+            if self._waited_for_running():
                 return
             location = self._settle()
             self._initialise(location)
@@ -206,6 +206,20 @@ class EmbeddedPostgres:
             return psycopg.connect(self.url(database, role, "libpq"), autocommit=True, connect_timeout=10)
         except psycopg.OperationalError as error:
             raise Unreachable(f"PostgreSQL in {self._folder} refused: {_one_line(str(error))}") from error
+
+    def _waited_for_running(self) -> bool:
+        # just killed, it may still be listed for a moment; while it recovers it takes no connections
+        end = time.monotonic() + self._timeout
+        while self.is_running():
+            try:
+                self.connect().close()
+            except Unreachable:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(_RETRY_SECONDS)
+            else:
+                return True
+        return False
 
     def _recorded(self) -> _Location | None:
         try:

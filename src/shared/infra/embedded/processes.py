@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from src.shared.domain.errors import Unreachable
-from src.shared.infra.embedded.files import make_folder, write_atomically
+from src.shared.infra.embedded.files import StateFolderUnusable, make_folder, write_atomically
 
 _POLL_SECONDS = 0.05
 _KILL_WAIT_SECONDS = 10.0
@@ -130,8 +130,12 @@ class Supervisor:
         """What was written when the process was started, whether or not it still runs."""
         try:
             return ProcessRecord(**json.loads(self._record_path(name).read_text()))
-        except (FileNotFoundError, ValueError, TypeError):
+        except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
             return None
+        except PermissionError:
+            raise StateFolderUnusable(
+                f"{self._run_folder} belongs to another user: run as that user, or set TRADEWINDS_HOME."
+            ) from None
 
     def names(self) -> list[str]:
         """Names of all recorded processes."""

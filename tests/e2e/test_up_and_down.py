@@ -1,0 +1,139 @@
+"""`tradewinds up`, looked at, used, broken and taken down, as a person would at a prompt."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.conftest import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A shell with the settings of one state folder."""
+
+    home: Path
+    variables: dict[str, str]
+
+    def run(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*words),
+            env={**self.variables, **more},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "src.services.cli.main", *words]
+
+    def pids(self) -> dict[str, int | None]:
+        rows: list[dict[str, Any]] = json.loads(self.run("status", "--json").stdout)["rows"]
+        return {row["name"]: row["pid"] for row in rows}
+
+
+@pytest.fixture
+def prompt() -> Iterator[Prompt]:
+    root = Path(tempfile.mkdtemp(prefix="tradewinds-e2e-"))
+    root.chmod(0o711)
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("TRADEWINDS_", "PREFECT_"))
+    }
+    ports = {f"TRADEWINDS_{name}_PORT": str(free_port()) for name in ("REDIS", "PREFECT", "TWIN")}
+    home = root / "home"
+    made = Prompt(home, {**kept, **ports, "TRADEWINDS_HOME": str(home), "TRADEWINDS_ENV_FILE": "/dev/null"})
+    yield made
+    made.run("down", "--now")
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def test_up_detached_serves_until_down_and_down_leaves_nothing(prompt: Prompt) -> None:
+    up = prompt.run("up", "--detach")
+    assert up.returncode == 0, up.stderr
+    assert f"http://127.0.0.1:{prompt.variables['TRADEWINDS_PREFECT_PORT']}" in up.stdout
+    pids = prompt.pids()
+    assert None not in pids.values()
+
+    again = prompt.run("up", "--detach")
+    assert again.returncode == 2
+    assert "already runs" in again.stderr
+    doctor = prompt.run("doctor", "--json")
+    assert doctor.returncode == 0, doctor.stdout
+
+    assert prompt.run("down", "--now").returncode == 0
+    assert prompt.run("status").returncode == 1
+    assert not any(_lives(pid) for pid in pids.values() if pid)
+    assert prompt.run("down").returncode == 0
+
+
+@pytest.mark.chaos
+def test_a_foreground_up_that_was_killed_is_taken_over_by_the_next_one(prompt: Prompt) -> None:
+    first = _foreground(prompt)
+    before = prompt.pids()
+    first.send_signal(signal.SIGKILL)
+    first.wait(30)
+
+    second = _foreground(prompt)
+
+    assert prompt.pids() == before
+    second.send_signal(signal.SIGINT)
+    assert second.wait(240) == 130
+    assert not any(_lives(pid) for pid in before.values() if pid)
+
+
+@pytest.mark.chaos
+def test_a_process_that_dies_is_started_again_and_down_ends_the_foreground(prompt: Prompt) -> None:
+    foreground = _foreground(prompt)
+    killed = prompt.pids()["Twin of the vendors"]
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+
+    _eventually(lambda: prompt.pids()["Twin of the vendors"] not in (None, killed))
+
+    assert prompt.run("down").returncode == 0
+    assert foreground.wait(60) == 0
+    assert prompt.run("status").returncode == 1
+
+
+def _foreground(prompt: Prompt) -> subprocess.Popen[bytes]:
+    log = (prompt.home.parent / "up.log").open("wb")
+    with log:
+        process = subprocess.Popen(
+            prompt.command("up"), env=prompt.variables, cwd=ROOT, stdout=log, stderr=log
+        )
+    path = prompt.home.parent / "up.log"
+    _eventually(lambda: process.poll() is not None or b"Ctrl-C stops" in path.read_bytes())
+    assert process.poll() is None, path.read_text()
+    return process
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _eventually(check: Callable[[], bool]) -> None:
+    end = time.monotonic() + 240
+    while not check():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.2)
