@@ -54,9 +54,7 @@ class Prompt:
 def prompt() -> Iterator[Prompt]:
     root = Path(tempfile.mkdtemp(prefix="tradewinds-e2e-"))
     root.chmod(0o711)
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("TRADEWINDS_", "PREFECT_"))
-    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRADEWINDS_", "PREFECT_"))}
     ports = {f"TRADEWINDS_{name}_PORT": str(free_port()) for name in ("REDIS", "PREFECT", "TWIN")}
     home = root / "home"
     made = Prompt(home, {**kept, **ports, "TRADEWINDS_HOME": str(home), "TRADEWINDS_ENV_FILE": "/dev/null"})
@@ -116,9 +114,7 @@ def test_a_process_that_dies_is_started_again_and_down_ends_the_foreground(promp
 def _foreground(prompt: Prompt) -> subprocess.Popen[bytes]:
     log = (prompt.home.parent / "up.log").open("wb")
     with log:
-        process = subprocess.Popen(
-            prompt.command("up"), env=prompt.variables, cwd=ROOT, stdout=log, stderr=log
-        )
+        process = subprocess.Popen(prompt.command("up"), env=prompt.variables, cwd=ROOT, stdout=log, stderr=log)
     path = prompt.home.parent / "up.log"
     _eventually(lambda: process.poll() is not None or b"Ctrl-C stops" in path.read_bytes())
     assert process.poll() is None, path.read_text()

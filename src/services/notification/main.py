@@ -1,7 +1,7 @@
 """Process entry of the notification service.
 
-`python -m src.services.notification.main` runs the flow run a worker handed over; with `serve` it relays the outbox and
-tells people what happens, until it is stopped.
+`python -m src.services.notification.main` runs the flow run a worker handed over; with `serve` it relays the
+outbox and tells people what happens, until it is stopped.
 """
 
 from __future__ import annotations
