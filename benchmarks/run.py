@@ -14,7 +14,7 @@ from loguru import logger
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import machine
+from benchmarks import machine, readme
 from benchmarks.registry import MODULES, Benchmark, load
 from benchmarks.rows import Row
 
@@ -60,6 +60,8 @@ def main(
     report = measure(names, load, lambda name: console.print(f"measuring {name} …"))
     command = " ".join(["python -m benchmarks.run", *(f"--only {name}" for name in only or [])])
     write(report, command, results)
+    if not only and results == RESULTS:
+        readme.update(RESULTS.with_name("README.md"), report.as_dict(command))
     show(report, console)
     console.print(f"Written to {results}")
     if report.broken:
