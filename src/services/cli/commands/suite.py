@@ -39,7 +39,7 @@ def up(
     console = Console(stderr=True, highlight=False)
     settings = load_settings()
     suite = Suite(settings, shown_on(console))
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     with suite.claimed():
         suite.start()
         _print_urls(settings)
@@ -109,7 +109,8 @@ def _stop(suite: Suite, console: Console) -> None:
         suite.stop(drain=False)
 
 
-def _interrupt(*_: object) -> None:
+def interrupt(*_: object) -> None:
+    """Handle a signal as Ctrl-C is handled."""
     raise KeyboardInterrupt("SIGTERM")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -34,12 +34,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Market:
-    """What the twin offers: symbols, pairs it was made with, first and last bar start (UTC)."""
+    """What the twin offers: by symbol, start of first and end of last bar (UTC); the pairs it was made with."""
 
-    symbols: tuple[str, ...]
+    spans: Mapping[str, tuple[datetime, datetime]]
     pairs: tuple[str, ...]
-    first: datetime
-    last: datetime
+
+    def common_span(self, pairs: Sequence[str]) -> tuple[datetime, datetime]:
+        """Return the span in which every leg of the pairs has bars."""
+        legs = [self.spans[symbol] for pair in pairs for symbol in parse_pair_id(pair)]
+        return max(first for first, _ in legs), min(last for _, last in legs)
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,10 @@ def make_plan(request: Request, market: Market, calendar: TradingCalendar) -> Pl
     """
     pairs = request.pairs or market.pairs
     _check_symbols(pairs, market)
-    spans = calendar.spans_between(market.first, market.last)
+    first, last = market.common_span(pairs)
+    spans = calendar.spans_between(first, last)
     first_day = _start_day(request, [start for start, _ in spans])
-    sessions = [s for s in calendar.sessions(first_day, market.last.date()) if s.open >= market.first]
+    sessions = [s for s in calendar.sessions(first_day, last.date()) if s.open >= first and s.close <= last]
     before = [end for _, end in spans if end <= sessions[0].open] if sessions else []
     if len(before) < MIN_FIT_BARS:
         raise InputInvalid(
@@ -93,17 +97,19 @@ def make_plan(request: Request, market: Market, calendar: TradingCalendar) -> Pl
 
 def market_of(answer: dict[str, object], data: Path | None) -> Market:
     """Read the twin's description of its market."""
-    symbols, truth = answer["symbols"], answer["pairs"]
-    assert isinstance(symbols, list)  # noqa: S101 (the twin's own answer)
+    spans, truth = answer["spans"], answer["pairs"]
+    assert isinstance(spans, dict)  # noqa: S101 (the twin's own answer)
     named = tuple(f"{p['symbol_1']}/{p['symbol_2']}" for p in truth) if isinstance(truth, list) else ()
-    first, last = (datetime.fromisoformat(str(answer[key])).astimezone(UTC) for key in ("first", "last"))
-    return Market(tuple(str(s) for s in symbols), () if data else named, first, last)
+    moments = {
+        symbol: tuple(datetime.fromisoformat(text).astimezone(UTC) for text in span) for symbol, span in spans.items()
+    }
+    return Market({symbol: (span[0], span[1]) for symbol, span in moments.items()}, () if data else named)
 
 
 def _check_symbols(pairs: Sequence[str], market: Market) -> None:
     if not pairs:
         raise InputInvalid("name the pairs to trade, such as PAIRS=SPY/QQQ,QQQ/XLK.")
-    known = set(market.symbols)
+    known = market.spans.keys()
     for pair in pairs:
         for symbol in parse_pair_id(pair):
             if symbol not in known:
@@ -116,7 +122,7 @@ def _start_day(request: Request, starts: list[datetime]) -> date:
     if request.data is None:
         return SYNTHETIC_START
     if not starts:
-        raise InputInvalid(f"{request.data} holds no regular session of the exchange.")
+        raise InputInvalid("the pairs' symbols have no hour in common in this data. Choose other pairs.")
     return starts[len(starts) // 2].date()
 
 

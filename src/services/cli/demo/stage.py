@@ -40,6 +40,8 @@ def demo_environment(home: Path, request: Request, base: Mapping[str, str]) -> d
         "TRADEWINDS_EXECUTION_LEG_DEADLINE_SECONDS": "3",
         "TRADEWINDS_EXECUTION_POLL_SECONDS": "0.02",
     }
+    if request.runner == "inline":
+        chosen["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "ERROR"
     if request.data is not None:
         chosen["TRADEWINDS_TWIN_BARS"] = str(request.data.resolve())
     return variables | chosen
