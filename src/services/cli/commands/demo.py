@@ -51,16 +51,20 @@ def demo(
     from rich.console import Console
 
     from src.config.settings import load_settings
+    from src.services.cli.demo.plan import make_plan, read_market
     from src.services.cli.demo.stage import prepare
+    from src.shared.domain.sessions import TradingCalendar
 
     request = _request(data, pairs, start, slots, runner)
     signal.signal(signal.SIGTERM, interrupt)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
     began = time.monotonic()
-    settings = prepare(load_settings().home / "demo", request)
+    settings = load_settings()
+    plan = make_plan(request, read_market(settings.twin.seed, request.data), TradingCalendar())
+    settings = prepare(settings.home / "demo", request)
     _log_to_file_only(settings)
     with _suite(settings, console, keep=keep):
-        summary = _perform(settings, request, console, began)
+        summary = _perform(settings, request, plan, console, began)
     if summary.failures:
         raise typer.Exit(_FAILED)
 
@@ -109,16 +113,13 @@ def _suite(settings: Settings, console: Console, *, keep: bool) -> Iterator[None
             suite.stop(drain=False)
 
 
-def _perform(settings: Settings, request: Request, console: Console, began: float) -> Summary:
-    from src.services.cli.demo.plan import make_plan
+def _perform(settings: Settings, request: Request, plan: Plan, console: Console, began: float) -> Summary:
     from src.services.cli.demo.replay import fit_pairs, flow_run_states, replay
     from src.services.cli.demo.stage import Twin
     from src.services.cli.demo.summary import Summary, show
-    from src.shared.domain.sessions import TradingCalendar
     from src.shared.prefect.tasks.wiring import services
 
     twin, wired = Twin(settings.twin_url), services()
-    plan = make_plan(request, twin.market(request.data), TradingCalendar())
     twin.begin_at(plan.fit_until + timedelta(seconds=1))
     with console.status("loading bars and fitting pairs …"):
         fitted = fit_pairs(wired, plan)

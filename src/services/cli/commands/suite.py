@@ -92,10 +92,10 @@ def _stay(suite: Suite, console: Console) -> None:
     console.print("Ctrl-C stops everything.")
     try:
         suite.watch(lambda text: console.print(f"[yellow]![/] {text}", soft_wrap=True))
-    except KeyboardInterrupt as interrupt:
+    except KeyboardInterrupt as pressed:
         _stop(suite, console)
         # our handler of SIGTERM gives the interrupt an argument, a terminal's Ctrl-C has none
-        raise typer.Exit(0 if interrupt.args else _INTERRUPTED) from None
+        raise typer.Exit(0 if pressed.args else _INTERRUPTED) from None
     except BaseException:
         _stop(suite, console)
         raise

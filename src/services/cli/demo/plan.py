@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -81,29 +81,34 @@ def make_plan(request: Request, market: Market, calendar: TradingCalendar) -> Pl
     spans = calendar.spans_between(first, last)
     first_day = _start_day(request, [start for start, _ in spans])
     sessions = [s for s in calendar.sessions(first_day, last.date()) if s.open >= first and s.close <= last]
-    before = [end for _, end in spans if end <= sessions[0].open] if sessions else []
+    if not sessions:
+        raise InputInvalid(f"the data holds no whole session from {first_day} on. Choose an earlier START.")
+    before = [end for _, end in spans if end <= sessions[0].open]
     if len(before) < MIN_FIT_BARS:
         raise InputInvalid(
             f"{len(before)} hourly bars lie before {first_day}; at least {MIN_FIT_BARS} are needed to estimate "
             "the pairs. Choose a later START or give more data."
         )
-    wanted = request.slots or _slots_in(sessions[:DEFAULT_SESSIONS])
-    slots = _tradable_slots(sessions, wanted)
-    if not slots:
-        raise InputInvalid(f"no session of the data starts at or after {first_day}. Choose an earlier START.")
+    slots = _tradable_slots(sessions, request.slots or _slots_in(sessions[:DEFAULT_SESSIONS]))
     fit_bars = len(before) if request.data else min(len(before), SYNTHETIC_FIT_BARS)
     return Plan(pairs, before[-1], fit_bars, slots)
 
 
-def market_of(answer: dict[str, object], data: Path | None) -> Market:
-    """Read the twin's description of its market."""
-    spans, truth = answer["spans"], answer["pairs"]
-    assert isinstance(spans, dict)  # noqa: S101 (the twin's own answer)
-    named = tuple(f"{p['symbol_1']}/{p['symbol_2']}" for p in truth) if isinstance(truth, list) else ()
-    moments = {
-        symbol: tuple(datetime.fromisoformat(text).astimezone(UTC) for text in span) for symbol, span in spans.items()
-    }
-    return Market({symbol: (span[0], span[1]) for symbol, span in moments.items()}, () if data else named)
+def read_market(seed: int, data: Path | None) -> Market:
+    """Read what the twin will offer: the bars of a file, or the synthetic market of a seed.
+
+    Raises:
+        InputInvalid: the file can't be used; the message names the line or column.
+    """
+    from src.services.twin.bootstrap import build_market
+    from src.services.twin.domain.moments import to_datetime
+
+    market = build_market(seed, data)
+    spans = {symbol: market.symbol_span(symbol) for symbol in market.symbols}
+    return Market(
+        {symbol: (to_datetime(first), to_datetime(last)) for symbol, (first, last) in spans.items()},
+        tuple(f"{pair['symbol_1']}/{pair['symbol_2']}" for pair in market.truth),
+    )
 
 
 def _check_symbols(pairs: Sequence[str], market: Market) -> None:

@@ -164,10 +164,6 @@ def _state_routes(router: APIRouter, twin: Twin) -> None:
                 "pairs": twin.venue.market.truth,
                 "first": iso_utc(first),
                 "last": iso_utc(last),
-                "spans": {
-                    symbol: [iso_utc(moment) for moment in twin.venue.market.symbol_span(symbol)]
-                    for symbol in twin.venue.market.symbols
-                },
             }
         )
 
