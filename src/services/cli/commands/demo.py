@@ -168,4 +168,4 @@ def _say_where(settings: Settings, console: Console) -> None:
     for child in wanted(settings):
         if url := child.url(settings):
             console.print(f"{child.title}: {url}")
-    console.print(f"Everything runs on. Stop it with: TRADEWINDS_HOME={settings.home} tradewinds down")
+    console.print(f"Everything runs on. Stop it with: TRADEWINDS_HOME={settings.home} make down")
