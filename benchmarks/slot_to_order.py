@@ -16,12 +16,13 @@ from sqlalchemy import Engine, func, select
 
 from benchmarks.rows import Row
 from benchmarks.scratch import environment, scratch_home, variables
-from src.config.settings import Settings, load_settings
+from src.config.settings import Settings
 from src.services.cli.commands.suite import shown_on
-from src.services.cli.demo.plan import Plan, Request, Runner, make_plan
-from src.services.cli.demo.replay import SlotRun, fit_pairs, replay
+from src.services.cli.demo.plan import Plan, Request, Runner, make_plan, read_market
+from src.services.cli.demo.replay import SlotRun, replay
 from src.services.cli.demo.stage import Twin, prepare
 from src.services.cli.lifecycle import Suite
+from src.services.cli.pair_fits import fit_pairs
 from src.shared.domain.ids import slot_key
 from src.shared.domain.orders import OrderAction
 from src.shared.domain.sessions import TradingCalendar
@@ -105,9 +106,10 @@ def _stage() -> Iterator[Stage]:
 
 def _set(settings: Settings, request: Request) -> Stage:
     twin = Twin(settings.twin_url)
-    plan = make_plan(request, twin.market(None), TradingCalendar())
+    plan = make_plan(request, read_market(settings.twin.seed, None), TradingCalendar())
     twin.begin_at(plan.fit_until + timedelta(seconds=1))
-    fit_pairs(Services(load_settings()), plan)
+    wired = Services(settings)
+    fit_pairs(wired, plan.pairs, until=plan.fit_until, bars=plan.fit_bars, who="bench", why="measured")
     return Stage(settings, twin, plan, make_engine(trading_database_url(settings), settings.database))
 
 
