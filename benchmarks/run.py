@@ -20,6 +20,8 @@ from benchmarks.rows import Row
 
 RESULTS = Path(__file__).with_name("results.json")
 _BROKEN = 1
+# of a table that nobody's terminal limits
+_WIDTH = 160
 
 
 @dataclass
@@ -54,7 +56,7 @@ def main(
     names = list(only or MODULES)
     if unknown := sorted(set(names) - set(MODULES)):
         raise typer.BadParameter(f"no such benchmark: {', '.join(unknown)}. There are {', '.join(MODULES)}.")
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
     logger.remove()
     logger.add(sys.stderr, level="WARNING")
     report = measure(names, load, lambda name: console.print(f"measuring {name} …"))
