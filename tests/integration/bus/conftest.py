@@ -13,18 +13,15 @@ from threading import Thread
 
 import psutil
 import pytest
-from pydantic import SecretStr
 from sqlalchemy import Engine, select
 
-from src.config.settings import DatabaseSettings
 from src.shared.infra.bus.redis import RedisBus
-from src.shared.infra.database.engine import make_engine
 from src.shared.infra.database.tables import outbox
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
+from src.shared.infra.embedded.ports import free_port
 from src.shared.infra.embedded.redis import EmbeddedRedis
 from src.shared.messages.base import Event
 from src.shared.messages.ops import AlertRaised
-from tests.conftest import TradingDatabase, free_port
 from tests.fakes.events import example
 
 BOUND = 20.0
@@ -86,14 +83,6 @@ class Outbox:
         """How many events are not marked as published."""
         with self._engine.connect() as connection:
             return len(connection.execute(select(outbox.c.event_id).where(outbox.c.published_at.is_(None))).all())
-
-
-@pytest.fixture
-def engine(trading_database: TradingDatabase) -> Iterator[Engine]:
-    settings = DatabaseSettings(url=SecretStr(trading_database.app_url), connect_timeout_seconds=5)
-    made = make_engine(trading_database.app_url, settings)
-    yield made
-    made.dispose()
 
 
 @pytest.fixture
