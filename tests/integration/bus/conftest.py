@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,9 +22,7 @@ from src.shared.infra.embedded.redis import EmbeddedRedis
 from src.shared.messages.base import Event
 from src.shared.messages.ops import AlertRaised
 from tests.fakes.events import example
-
-BOUND = 20.0
-"""Seconds after which what was expected is held not to happen any more."""
+from tests.polling import BOUND
 
 
 class MortalRedis:
@@ -127,11 +124,3 @@ def running(*parts: Callable[[StopEvent], None]) -> Iterator[StopEvent]:
             thread.join(BOUND)
     assert failures == []
     assert not any(thread.is_alive() for thread in threads)
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    """Wait until something holds."""
-    end = time.monotonic() + BOUND
-    while not holds():
-        assert time.monotonic() < end, "it never came to hold"
-        time.sleep(0.02)

@@ -22,7 +22,8 @@ from src.shared.messages.base import Event
 from src.shared.messages.orders import OrderFilled, PairClosed, PairOpened
 from tests.conftest import TradingDatabase
 from tests.fakes.events import example
-from tests.integration.bus.conftest import BOUND, eventually, running
+from tests.integration.bus.conftest import running
+from tests.polling import BOUND, eventually
 
 OPENED = "Opened SPY/QQQ long spread: both legs are filled [2026-03-09T14:30Z]"
 CLOSED = "Closed SPY/QQQ long spread: -$1,234.57, because: z is -2.31 [2026-03-09T14:30Z]"
