@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from src.shared.domain.orders import OrderReport, PositionReport
-from src.shared.domain.quantities import plain
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,9 @@ def _position_drifts(held: Mapping[str, Decimal], theirs: Mapping[str, Decimal])
     for symbol, quantity in held.items():
         told = theirs.get(symbol, Decimal(0))
         if told != quantity:
-            yield Drift("position", symbol, f"books say {plain(quantity)}, the broker says {plain(told)}")
+            yield Drift(
+                "position", symbol, f"books say {quantity.normalize():f}, the broker says {told.normalize():f}"
+            )
 
 
 def _order_drifts(known: frozenset[str], orders: Iterable[OrderReport], prefix: str) -> Iterable[Drift]:
