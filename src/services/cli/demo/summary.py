@@ -12,7 +12,8 @@ from rich.console import Console, Group
 from rich.table import Table
 
 from src.services.analytics.domain.activity import Activity, TradeLine
-from src.services.cli.demo.replay import FittedPair, SlotRun
+from src.services.cli.demo.replay import SlotRun
+from src.services.cli.pair_fits import FittedPair, fits_table
 from src.services.execution.domain.invariants import Invariant
 from src.shared.domain.quantities import plain
 
@@ -89,7 +90,7 @@ class Summary:
 def show(summary: Summary, console: Console) -> None:
     """Print it for a person."""
     parts = [
-        _pairs(summary.pairs),
+        fits_table(summary.pairs, "Pairs, fitted on the bars before the first slot"),
         _counts(summary),
         _trades(summary.activity.trades),
         _invariants(summary.invariants),
@@ -106,26 +107,6 @@ def _verdict(summary: Summary) -> str:
         return "No pair trade was opened and closed in these bars. That is an honest result, not an error."
     closed, pnl = summary.activity.count("closed"), summary.activity.realized_pnl
     return f"{closed} pair trades opened and closed, {_dollars(pnl)} booked, every invariant holds."
-
-
-def _pairs(pairs: Sequence[FittedPair]) -> Table:
-    table = Table(title="Pairs, fitted on the bars before the first slot", title_justify="left")
-    for name in ("pair", "β", "half-life", "window", "correlation"):
-        table.add_column(name, justify="left" if name == "pair" else "right")
-    table.add_column("traded")
-    for pair in pairs:
-        numbers = (
-            ("–",) * 4
-            if pair.beta is None
-            else (
-                f"{pair.beta:.3f}",
-                f"{pair.half_life_bars:.1f}",
-                str(pair.z_window_bars),
-                f"{pair.correlation:.3f}",
-            )
-        )
-        table.add_row(pair.pair_id, *numbers, "yes" if pair.traded else f"no: {pair.objections}")
-    return table
 
 
 def _counts(summary: Summary) -> Table:

@@ -23,11 +23,11 @@ async def intraday_pairs_trading() -> dict[str, Any] | State[Any]:
     clock = read_market_clock()
     if not clock.is_open:
         return ended("MARKET_CLOSED", f"The market opens at {clock.next_open:%Y-%m-%d %H:%M} UTC.")
+    symbols = symbols_to_watch()
+    if not symbols:
+        return ended("NO_DECISION", "No pair is registered.")
     try:
         gate = open_gate()
-        symbols = symbols_to_watch()
-        if not symbols:
-            return ended("NO_DECISION", "No pair is registered.")
         fetch_bars(symbols, gate.slot)
         evaluation = evaluate_slot(gate)
         review = review_slot(gate)
