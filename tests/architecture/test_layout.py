@@ -37,7 +37,16 @@ BESIDES = {
     # The one long-running process among the services.
     "notification": {"serve.py"},
     # No service of trading but the face of the suite: it decides nothing and stores nothing of its own.
-    "cli": {"commands", "demo", "children.py", "diagnosis.py", "env_example.py", "lifecycle.py", "state.py"},
+    "cli": {
+        "commands",
+        "demo",
+        "children.py",
+        "diagnosis.py",
+        "env_example.py",
+        "lifecycle.py",
+        "pair_fits.py",
+        "state.py",
+    },
 }
 DRAWERS = {"utils", "util", "helpers", "helper", "misc", "common"}
 README_LINES = 60
