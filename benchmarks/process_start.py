@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from benchmarks.rows import Row
-from src.services.cli.children import SOURCE_ROOT
+from src.shared.prefect.config import SOURCE_ROOT
 
 REPEATS = 3
 # What a trading run has imported by its first order: the engine, its flow, each service and the broker's SDK.

@@ -15,11 +15,11 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from src.config.settings import load_settings
-from src.services.cli.children import SOURCE_ROOT
 from src.shared.infra.database import migrate
 from src.shared.infra.database.engine import make_engine
 from src.shared.infra.embedded.ports import free_port
 from src.shared.infra.embedded.postgres import APP_ROLE, OWNER_ROLE, TRADING_DATABASE, EmbeddedPostgres
+from src.shared.prefect.config import SOURCE_ROOT
 
 _FOREIGN = ("TRADEWINDS_", "PREFECT_")
 

@@ -12,7 +12,7 @@ import httpx
 
 from benchmarks.rows import Row
 from benchmarks.scratch import scratch_home, take_down, tradewinds, variables
-from src.services.cli.children import SOURCE_ROOT
+from src.shared.prefect.config import SOURCE_ROOT
 
 COLD_AIM_SECONDS = 30.0
 WARM_AIM_SECONDS = 20.0

@@ -15,6 +15,7 @@ from src.services.analytics.domain.activity import Activity, TradeLine
 from src.services.cli.demo.replay import SlotRun
 from src.services.cli.pair_fits import FittedPair, fits_table
 from src.services.execution.domain.invariants import Invariant
+from src.shared.domain.quantities import plain
 
 NEW_YORK = ZoneInfo("America/New_York")
 
@@ -144,8 +145,8 @@ def _trades(trades: Sequence[TradeLine]) -> Table:
             _when(line.closed_slot) if line.closed_slot else "",
             line.state,
             line.reason or "",
-            f"{line.quantity_1.normalize():f}",
-            f"{line.quantity_2.normalize():f}",
+            plain(line.quantity_1),
+            plain(line.quantity_2),
             "" if line.realized_pnl is None else _dollars(line.realized_pnl),
         )
     return table
@@ -187,8 +188,8 @@ def _trade_dict(line: TradeLine) -> dict[str, Any]:
         "state": line.state,
         "opened": line.opened_slot.isoformat(),
         "closed": line.closed_slot.isoformat() if line.closed_slot else None,
-        "quantity_1": f"{line.quantity_1.normalize():f}",
-        "quantity_2": f"{line.quantity_2.normalize():f}",
+        "quantity_1": plain(line.quantity_1),
+        "quantity_2": plain(line.quantity_2),
         "reason": line.reason,
         "realized_pnl": None if line.realized_pnl is None else f"{line.realized_pnl:.2f}",
     }
