@@ -93,7 +93,7 @@ class Desk:
 
     def alerts(self) -> list[tuple[str, str]]:
         with self.engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(select(alert.c.severity, alert.c.title))]  # type: ignore[misc]
+            return [tuple(row) for row in connection.execute(select(alert.c.severity, alert.c.title))]
 
     def held(self) -> dict[str, int]:
         return {p.symbol: int(p.quantity) for p in self.broker.positions()}
@@ -395,7 +395,7 @@ def test_an_order_that_is_not_the_one_we_meant_needs_a_person_and_others_exit(de
         report = real(name)
         return replace(report, quantity=report.quantity * 2) if report and report.symbol == "AAA" else report
 
-    desk.broker.order_by_client_id = somebody_elses  # type: ignore[method-assign]
+    desk.broker.order_by_client_id = somebody_elses  # type: ignore[method-assign, assignment]
     with pytest.raises(Terminal, match="a person has to look"):
         desk.run()
 
