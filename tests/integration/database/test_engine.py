@@ -70,7 +70,7 @@ def test_a_pool_that_is_empty_is_transient(
     monkeypatch.setenv("TRADEWINDS_DATABASE_POOL_SIZE", "1")
     engine = make_engine(trading_database.app_url, load_settings().database)
     engine.pool._timeout = 0.05  # type: ignore[attr-defined]
-    with engine.connect(), engine.connect():
-        with pytest.raises(Transient, match="every connection"), translated_errors(engine), engine.connect():
-            pytest.fail("a third connection")
+    refused = pytest.raises(Transient, match="every connection")
+    with engine.connect(), engine.connect(), refused, translated_errors(engine), engine.connect():
+        pytest.fail("a third connection")
     engine.dispose()

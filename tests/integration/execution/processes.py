@@ -89,7 +89,7 @@ def run_slot(database_url: str, twin_url: str, fatal: int, barrier: Any = None) 
 def context() -> ForkServerContext:
     """Start processes from a clean server that has imported everything once."""
     made = multiprocessing.get_context("forkserver")
-    made.set_forkserver_preload([__name__])
+    made.set_forkserver_preload(["tests.integration.execution.preloaded"])
     return made
 
 
