@@ -185,6 +185,9 @@ class TwoLegs(RuleBasedStateMachine):
             assert both == [0, 0]
         else:
             assert all(both)
+            shares = [self.held(leg) / self.trade.target(leg) for leg in LEGS]
+            finest = max(1 / abs(self.trade.target(leg)) for leg in LEGS)
+            assert abs(shares[0] - shares[1]) <= max(RULES.leg_tolerance, finest)
 
     def teardown(self) -> None:
         """Let the world behave: within a few hours the trade is whole or flat."""
