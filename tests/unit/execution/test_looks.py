@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ CLEAR = Surroundings(GOOD, {}, {}, frozenset())
 TEN = Decimal(10)
 
 
-def but(symbol: str, **changes: bool) -> Surroundings:
+def but(symbol: str, **changes: Any) -> Surroundings:
     return replace(CLEAR, assets={**GOOD, symbol: replace(GOOD[symbol], **changes)})
 
 

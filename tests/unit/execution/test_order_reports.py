@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -83,7 +84,7 @@ def test_an_order_given_up_as_never_placed_learns_its_broker_id_with_its_fill() 
 
 
 @pytest.mark.parametrize("change", [{"symbol": "CCC"}, {"quantity": 11}, {"client_order_id": "tw-twin-x"}])
-def test_another_order_is_not_taken_for_ours(change: dict[str, object]) -> None:
+def test_another_order_is_not_taken_for_ours(change: dict[str, Any]) -> None:
     assert is_same_order(SENT, report(SENT, "new"))
     assert not is_same_order(SENT, report(SENT, "new", **change))
 
