@@ -20,7 +20,7 @@ from src.shared.prefect.tasks.wiring import RETRY_DELAYS, services
     retry_delay_seconds=RETRY_DELAYS,
     retry_condition_fn=is_transient,
 )
-def record_results(slot: datetime) -> int:
+async def record_results(slot: datetime) -> int:
     """Record the result of every finished trade that has none yet; returns how many."""
     return services().analytics.record_results(slot)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     retry_delay_seconds=RETRY_DELAYS,
     retry_condition_fn=is_transient,
 )
-def fetch_bars(symbols: list[str], slot: datetime) -> LoadResult:
+async def fetch_bars(symbols: list[str], slot: datetime) -> LoadResult:
     """Store the hourly bars that are missing up to a slot."""
     wired = services()
     return wired.ingestion.fetch_bars(symbols, slot, wired.settings.strategy.history_bars)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     retry_delay_seconds=RETRY_DELAYS,
     retry_condition_fn=is_transient,
 )
-def read_market_clock() -> MarketClock:
+async def read_market_clock() -> MarketClock:
     """Read market time from the broker."""
     return services().execution.cycle.market_clock()
 
@@ -36,7 +36,7 @@ def read_market_clock() -> MarketClock:
     retry_delay_seconds=RETRY_DELAYS,
     retry_condition_fn=is_transient,
 )
-def open_gate() -> Gate:
+async def open_gate() -> Gate:
     """Carry on unfinished trades and compare our books with the broker's."""
     return services().execution.cycle.open_gate()
 
@@ -48,7 +48,7 @@ def open_gate() -> Gate:
     retry_delay_seconds=RETRY_DELAYS,
     retry_condition_fn=is_transient_or_busy,
 )
-def execute_slot(gate: Gate) -> ExecutionSummary:
+async def execute_slot(gate: Gate) -> ExecutionSummary:
     """Act on what risk approved."""
     return services().execution.cycle.execute_slot(gate)
 
@@ -61,6 +61,6 @@ async def publish_reconciliation(gate: Gate) -> None:
 
 
 @task(name="last-slot", cache_policy=NO_CACHE)
-def last_slot(clock: MarketClock) -> datetime:
+async def last_slot(clock: MarketClock) -> datetime:
     """Name the end of the last bar that is finished by the broker's clock."""
     return services().execution.cycle.calendar.last_slot(clock.now)

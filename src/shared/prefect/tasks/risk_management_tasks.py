@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     retry_delay_seconds=RETRY_DELAYS,
     retry_condition_fn=is_transient,
 )
-def review_slot(gate: Gate) -> SlotReview:
+async def review_slot(gate: Gate) -> SlotReview:
     """Size the slot's signals and hold them against the limits."""
     market = gate.market
     return services().risk.review_slot(gate.slot, market.now, market.is_open, market.next_close, gate.reconciled)

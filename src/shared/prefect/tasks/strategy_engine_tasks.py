@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     retry_delay_seconds=RETRY_DELAYS,
     retry_condition_fn=is_transient,
 )
-def symbols_to_watch() -> list[str]:
+async def symbols_to_watch() -> list[str]:
     """List the symbols of every pair that is watched or traded."""
     return services().strategy.symbols_to_watch()
 
@@ -37,7 +37,7 @@ def symbols_to_watch() -> list[str]:
     retry_delay_seconds=RETRY_DELAYS,
     retry_condition_fn=is_transient,
 )
-def evaluate_slot(gate: Gate) -> SlotEvaluation:
+async def evaluate_slot(gate: Gate) -> SlotEvaluation:
     """Decide about every pair in the slot."""
     return services().strategy.evaluate_slot(gate.slot, gate.market.now, gate.market.next_close)
 

@@ -14,6 +14,6 @@ from src.shared.prefect.tasks.execution_tasks import last_slot, read_market_cloc
 @flow(name="calculate-performance", retries=1, retry_delay_seconds=30, timeout_seconds=600, **flow_hooks())
 async def calculate_performance() -> dict[str, Any]:
     """Record every finished trade's result and leave the results by pair as a table."""
-    recorded = record_results(last_slot(read_market_clock()))
+    recorded = await record_results(await last_slot(await read_market_clock()))
     await publish_performance()
     return {"recorded": recorded}

@@ -17,11 +17,11 @@ from src.shared.prefect.tasks.strategy_engine_tasks import symbols_to_watch
 @flow(name="fetch-market-data", retries=3, retry_delay_seconds=60, timeout_seconds=600, **flow_hooks())
 async def fetch_market_data(symbols: list[str] | None = None) -> dict[str, Any] | State[Any]:
     """Store what is missing up to the last finished bar, for the given symbols or for all that are watched."""
-    wanted = symbols or symbols_to_watch()
+    wanted = symbols or await symbols_to_watch()
     if not wanted:
         return ended("NO_DECISION", "No pair is registered and no symbol was named.")
-    slot = last_slot(read_market_clock())
-    load = fetch_bars(wanted, slot)
+    slot = await last_slot(await read_market_clock())
+    load = await fetch_bars(wanted, slot)
     return {
         "slot": slot.isoformat(),
         "symbols": len(wanted),

@@ -16,11 +16,11 @@ from src.shared.prefect.tasks.execution_tasks import open_gate, read_market_cloc
 @flow(name="manage-orders", retries=2, retry_delay_seconds=10, timeout_seconds=240, **flow_hooks())
 async def manage_orders() -> dict[str, Any] | State[Any]:
     """Look at working orders, cancel what is late, unwind what is not whole."""
-    clock = read_market_clock()
+    clock = await read_market_clock()
     if not clock.is_open:
         return ended("MARKET_CLOSED", f"The market opens at {clock.next_open:%Y-%m-%d %H:%M} UTC.")
     try:
-        gate = open_gate()
+        gate = await open_gate()
     except NotTheWriter as error:
         return ended("SKIPPED", str(error))
     return {"slot": gate.slot.isoformat(), "reconciled": gate.reconciled}

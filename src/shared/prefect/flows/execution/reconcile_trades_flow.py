@@ -17,7 +17,7 @@ from src.shared.prefect.tasks.execution_tasks import open_gate, publish_reconcil
 async def reconcile_trades() -> dict[str, Any] | State[Any]:
     """Carry on what is unfinished, compare, leave what differs as a table; differences end DEGRADED."""
     try:
-        gate = open_gate()
+        gate = await open_gate()
     except NotTheWriter as error:
         return ended("SKIPPED", str(error))
     await publish_reconciliation(gate)

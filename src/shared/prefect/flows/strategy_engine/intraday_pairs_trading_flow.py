@@ -20,26 +20,26 @@ from src.shared.prefect.tasks.strategy_engine_tasks import evaluate_slot, publis
 @flow(name="intraday-pairs-trading", retries=1, retry_delay_seconds=60, timeout_seconds=600, **flow_hooks())
 async def intraday_pairs_trading() -> dict[str, Any] | State[Any]:
     """Trade the last finished slot once, however often this runs for it."""
-    clock = read_market_clock()
+    clock = await read_market_clock()
     if not clock.is_open:
         return ended("MARKET_CLOSED", f"The market opens at {clock.next_open:%Y-%m-%d %H:%M} UTC.")
-    symbols = symbols_to_watch()
+    symbols = await symbols_to_watch()
     if not symbols:
         return ended("NO_DECISION", "No pair is registered.")
     try:
-        gate = open_gate.with_options(retry_condition_fn=is_transient_or_busy)()
-        fetch_bars(symbols, gate.slot)
-        evaluation = evaluate_slot(gate)
+        gate = await open_gate.with_options(retry_condition_fn=is_transient_or_busy)()
+        await fetch_bars(symbols, gate.slot)
+        evaluation = await evaluate_slot(gate)
         try:
-            review = review_slot(gate)
+            review = await review_slot(gate)
         except Transient:
             # Exits are decided before the broker is asked about the account: they go on without its answer.
-            execute_slot(gate)
+            await execute_slot(gate)
             raise
-        execution = execute_slot(gate)
+        execution = await execute_slot(gate)
     except NotTheWriter as error:
         return ended("SKIPPED", str(error))
-    record_results(gate.slot)
+    await record_results(gate.slot)
     await publish_decisions(evaluation, review)
     summary = {
         "slot": gate.slot.isoformat(),
