@@ -16,6 +16,7 @@ from src.config.settings import SettingOrigin, Settings, describe, env_file
 from src.services.cli.children import prefect_credentials
 from src.services.cli.state import package_version
 from src.shared.domain.errors import UserError
+from src.shared.infra.alpaca.keys import broker_headers
 from src.shared.infra.embedded import postgres as postgres_module
 from src.shared.infra.embedded import redis as redis_module
 from src.shared.infra.embedded.stack import redis_url, trading_database_url
@@ -157,12 +158,7 @@ def _market_data(settings: Settings) -> str:
 
 
 def _broker(settings: Settings, url: str, options: dict[str, str]) -> dict[str, Any]:
-    key, secret = settings.broker.api_key, settings.broker.secret_key
-    headers = {
-        "APCA-API-KEY-ID": key.get_secret_value() if key else "twin",
-        "APCA-API-SECRET-KEY": secret.get_secret_value() if secret else "twin",
-    }
-    response = httpx.get(url, params=options, headers=headers, timeout=_SECONDS).raise_for_status()
+    response = httpx.get(url, params=options, headers=broker_headers(settings), timeout=_SECONDS).raise_for_status()
     answer: dict[str, Any] = response.json()
     return answer
 
