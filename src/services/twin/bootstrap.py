@@ -77,7 +77,7 @@ def build_app(config: TwinConfig) -> FastAPI:
 
 
 def _build_twin(config: TwinConfig, store: Store) -> Twin:
-    market = _market(config)
+    market = build_market(config.seed, config.bars)
     meta = store.meta()
     _check_store(meta, market, config)
     clock = MarketClock(_wall, _clock_setting(config, meta))
@@ -101,15 +101,20 @@ def _build_twin(config: TwinConfig, store: Store) -> Twin:
     return Twin(venue, clock, store)
 
 
-def _market(config: TwinConfig) -> Market:
+def build_market(seed: int, bars: Path | None) -> Market:
+    """Build the market of a file of bars, or the synthetic one of a seed.
+
+    Raises:
+        BarFileInvalid: the file of bars can't be served.
+    """
     sessions = Sessions()
-    if config.bars is not None:
+    if bars is not None:
         from src.services.twin.adapters.bar_file import market_from_file
 
-        return market_from_file(config.bars, sessions)
+        return market_from_file(bars, sessions)
     from src.services.twin.domain.synthetic import synthetic_market
 
-    return synthetic_market(sessions, config.seed)
+    return synthetic_market(sessions, seed)
 
 
 def _check_store(meta: dict[str, str], market: Market, config: TwinConfig) -> None:

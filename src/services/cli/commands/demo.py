@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from src.services.cli.commands.suite import interrupt, shown_on
 from src.shared.domain.errors import InputInvalid
 
 if TYPE_CHECKING:
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 _FAILED = 1
 _PUBLISHING_SECONDS = 20.0
 _POLL_SECONDS = 0.1
+_PIPED_WIDTH = 120
 
 
 def register(app: typer.Typer) -> None:
@@ -46,14 +51,20 @@ def demo(
     from rich.console import Console
 
     from src.config.settings import load_settings
+    from src.services.cli.demo.plan import make_plan, read_market
     from src.services.cli.demo.stage import prepare
+    from src.shared.domain.sessions import TradingCalendar
 
     request = _request(data, pairs, start, slots, runner)
-    console = Console(highlight=False)
+    signal.signal(signal.SIGTERM, interrupt)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
     began = time.monotonic()
-    settings = prepare(load_settings().home / "demo", request)
+    settings = load_settings()
+    plan = make_plan(request, read_market(settings.twin.seed, request.data), TradingCalendar())
+    settings = prepare(settings.home / "demo", request)
+    _log_to_file_only(settings)
     with _suite(settings, console, keep=keep):
-        summary = _perform(settings, request, console, began)
+        summary = _perform(settings, request, plan, console, began)
     if summary.failures:
         raise typer.Exit(_FAILED)
 
@@ -75,9 +86,17 @@ def _day(text: str) -> date | None:
         raise InputInvalid(f"START={text}: write a day as YYYY-MM-DD.") from None
 
 
+def _log_to_file_only(settings: Settings) -> None:
+    """The console is for the demo's own words; what the services say is in the log folder and in the runs' logs."""
+    from src.shared.infra.logging import configure_logging
+    from src.shared.prefect.monitoring import install_run_log_sink
+
+    configure_logging(settings, "demo", console=io.StringIO())
+    install_run_log_sink()
+
+
 @contextmanager
 def _suite(settings: Settings, console: Console, *, keep: bool) -> Iterator[None]:
-    from src.services.cli.commands.suite import shown_on
     from src.services.cli.lifecycle import Suite
 
     suite = Suite(settings, shown_on(console))
@@ -94,16 +113,13 @@ def _suite(settings: Settings, console: Console, *, keep: bool) -> Iterator[None
             suite.stop(drain=False)
 
 
-def _perform(settings: Settings, request: Request, console: Console, began: float) -> Summary:
-    from src.services.cli.demo.plan import make_plan
+def _perform(settings: Settings, request: Request, plan: Plan, console: Console, began: float) -> Summary:
     from src.services.cli.demo.replay import fit_pairs, flow_run_states, replay
     from src.services.cli.demo.stage import Twin
     from src.services.cli.demo.summary import Summary, show
-    from src.shared.domain.sessions import TradingCalendar
     from src.shared.prefect.tasks.wiring import services
 
     twin, wired = Twin(settings.twin_url), services()
-    plan = make_plan(request, twin.market(request.data), TradingCalendar())
     twin.begin_at(plan.fit_until + timedelta(seconds=1))
     with console.status("loading bars and fitting pairs …"):
         fitted = fit_pairs(wired, plan)

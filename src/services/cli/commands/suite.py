@@ -39,7 +39,7 @@ def up(
     console = Console(stderr=True, highlight=False)
     settings = load_settings()
     suite = Suite(settings, shown_on(console))
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     with suite.claimed():
         suite.start()
         _print_urls(settings)
@@ -92,10 +92,10 @@ def _stay(suite: Suite, console: Console) -> None:
     console.print("Ctrl-C stops everything.")
     try:
         suite.watch(lambda text: console.print(f"[yellow]![/] {text}", soft_wrap=True))
-    except KeyboardInterrupt as interrupt:
+    except KeyboardInterrupt as pressed:
         _stop(suite, console)
         # our handler of SIGTERM gives the interrupt an argument, a terminal's Ctrl-C has none
-        raise typer.Exit(0 if interrupt.args else _INTERRUPTED) from None
+        raise typer.Exit(0 if pressed.args else _INTERRUPTED) from None
     except BaseException:
         _stop(suite, console)
         raise
@@ -109,7 +109,8 @@ def _stop(suite: Suite, console: Console) -> None:
         suite.stop(drain=False)
 
 
-def _interrupt(*_: object) -> None:
+def interrupt(*_: object) -> None:
+    """Handle a signal as Ctrl-C is handled."""
     raise KeyboardInterrupt("SIGTERM")
 
 

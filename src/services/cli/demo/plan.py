@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -34,12 +34,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Market:
-    """What the twin offers: symbols, pairs it was made with, first and last bar start (UTC)."""
+    """What the twin offers: by symbol, start of first and end of last bar (UTC); the pairs it was made with."""
 
-    symbols: tuple[str, ...]
+    spans: Mapping[str, tuple[datetime, datetime]]
     pairs: tuple[str, ...]
-    first: datetime
-    last: datetime
+
+    def common_span(self, pairs: Sequence[str]) -> tuple[datetime, datetime]:
+        """Return the span in which every leg of the pairs has bars."""
+        legs = [self.spans[symbol] for pair in pairs for symbol in parse_pair_id(pair)]
+        return max(first for first, _ in legs), min(last for _, last in legs)
 
 
 @dataclass(frozen=True)
@@ -74,36 +77,44 @@ def make_plan(request: Request, market: Market, calendar: TradingCalendar) -> Pl
     """
     pairs = request.pairs or market.pairs
     _check_symbols(pairs, market)
-    spans = calendar.spans_between(market.first, market.last)
+    first, last = market.common_span(pairs)
+    spans = calendar.spans_between(first, last)
     first_day = _start_day(request, [start for start, _ in spans])
-    sessions = [s for s in calendar.sessions(first_day, market.last.date()) if s.open >= market.first]
-    before = [end for _, end in spans if end <= sessions[0].open] if sessions else []
+    sessions = [s for s in calendar.sessions(first_day, last.date()) if s.open >= first and s.close <= last]
+    if not sessions:
+        raise InputInvalid(f"the data holds no whole session from {first_day} on. Choose an earlier START.")
+    before = [end for _, end in spans if end <= sessions[0].open]
     if len(before) < MIN_FIT_BARS:
         raise InputInvalid(
             f"{len(before)} hourly bars lie before {first_day}; at least {MIN_FIT_BARS} are needed to estimate "
             "the pairs. Choose a later START or give more data."
         )
-    wanted = request.slots or _slots_in(sessions[:DEFAULT_SESSIONS])
-    slots = _tradable_slots(sessions, wanted)
-    if not slots:
-        raise InputInvalid(f"no session of the data starts at or after {first_day}. Choose an earlier START.")
+    slots = _tradable_slots(sessions, request.slots or _slots_in(sessions[:DEFAULT_SESSIONS]))
     fit_bars = len(before) if request.data else min(len(before), SYNTHETIC_FIT_BARS)
     return Plan(pairs, before[-1], fit_bars, slots)
 
 
-def market_of(answer: dict[str, object], data: Path | None) -> Market:
-    """Read the twin's description of its market."""
-    symbols, truth = answer["symbols"], answer["pairs"]
-    assert isinstance(symbols, list)  # noqa: S101 (the twin's own answer)
-    named = tuple(f"{p['symbol_1']}/{p['symbol_2']}" for p in truth) if isinstance(truth, list) else ()
-    first, last = (datetime.fromisoformat(str(answer[key])).astimezone(UTC) for key in ("first", "last"))
-    return Market(tuple(str(s) for s in symbols), () if data else named, first, last)
+def read_market(seed: int, data: Path | None) -> Market:
+    """Read what the twin will offer: the bars of a file, or the synthetic market of a seed.
+
+    Raises:
+        InputInvalid: the file can't be used; the message names the line or column.
+    """
+    from src.services.twin.bootstrap import build_market
+    from src.services.twin.domain.moments import to_datetime
+
+    market = build_market(seed, data)
+    spans = {symbol: market.symbol_span(symbol) for symbol in market.symbols}
+    return Market(
+        {symbol: (to_datetime(first), to_datetime(last)) for symbol, (first, last) in spans.items()},
+        tuple(f"{pair['symbol_1']}/{pair['symbol_2']}" for pair in market.truth),
+    )
 
 
 def _check_symbols(pairs: Sequence[str], market: Market) -> None:
     if not pairs:
         raise InputInvalid("name the pairs to trade, such as PAIRS=SPY/QQQ,QQQ/XLK.")
-    known = set(market.symbols)
+    known = market.spans.keys()
     for pair in pairs:
         for symbol in parse_pair_id(pair):
             if symbol not in known:
@@ -116,7 +127,7 @@ def _start_day(request: Request, starts: list[datetime]) -> date:
     if request.data is None:
         return SYNTHETIC_START
     if not starts:
-        raise InputInvalid(f"{request.data} holds no regular session of the exchange.")
+        raise InputInvalid("the pairs' symbols have no hour in common in this data. Choose other pairs.")
     return starts[len(starts) // 2].date()
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 
 from src.config.settings import Settings, load_settings
-from src.services.cli.demo.plan import Market, Request, market_of
+from src.services.cli.demo.plan import Request
 from src.services.cli.lifecycle import Suite
-from src.shared.domain.errors import InputInvalid, Terminal, UserError
+from src.shared.domain.errors import Terminal, UserError
 from src.shared.infra.embedded.ports import free_port, is_free
 from src.shared.infra.embedded.stack import stack_lock
 
@@ -40,6 +40,8 @@ def demo_environment(home: Path, request: Request, base: Mapping[str, str]) -> d
         "TRADEWINDS_EXECUTION_LEG_DEADLINE_SECONDS": "3",
         "TRADEWINDS_EXECUTION_POLL_SECONDS": "0.02",
     }
+    if request.runner == "inline":
+        chosen["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "ERROR"
     if request.data is not None:
         chosen["TRADEWINDS_TWIN_BARS"] = str(request.data.resolve())
     return variables | chosen
@@ -61,24 +63,18 @@ class Twin:
 
     url: str
 
-    def market(self, data: Path | None) -> Market:
-        """Ask what the twin's market offers."""
-        return market_of(self._answer("GET", "/admin/market"), data)
-
     def begin_at(self, moment: datetime) -> None:
         """Let a fresh market's clock stand at `moment`, wherever it stood before."""
-        self._answer("POST", "/admin/clock", {"now": moment.isoformat(), "reset": True})
+        self._steer({"now": moment.isoformat(), "reset": True})
 
     def move_to(self, moment: datetime) -> None:
         """Let the market's clock go on to `moment`; everything due before happens first."""
-        self._answer("POST", "/admin/clock", {"now": moment.isoformat()})
+        self._steer({"now": moment.isoformat()})
 
-    def _answer(self, method: str, path: str, body: object = None) -> dict[str, object]:
-        response = httpx.request(method, f"{self.url}{path}", json=body, timeout=_ADMIN_SECONDS)
+    def _steer(self, body: dict[str, object]) -> None:
+        response = httpx.post(f"{self.url}/admin/clock", json=body, timeout=_ADMIN_SECONDS)
         if response.is_error:
-            raise Terminal(f"the twin refused {path}: {response.text}")
-        answer: dict[str, object] = response.json()
-        return answer
+            raise Terminal(f"the twin refused to move its clock: {response.text}")
 
 
 def prepare(home: Path, request: Request) -> Settings:
@@ -86,10 +82,7 @@ def prepare(home: Path, request: Request) -> Settings:
 
     Raises:
         UserError: a demo is running in that folder, or it can't be written.
-        InputInvalid: the data file does not exist.
     """
-    if request.data is not None and not request.data.is_file():
-        raise InputInvalid(f"there is no file {request.data}; DATA names a parquet or csv file of bars.")
     variables = demo_environment(home, request, os.environ)
     os.environ.clear()
     os.environ.update(variables)

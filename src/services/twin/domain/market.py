@@ -88,6 +88,13 @@ class Market:
         self._present = {s: np.flatnonzero(~np.isnan(b.close)).tolist() for s, b in bars.items()}
         self._series: dict[tuple[str, str], Series] = {}
 
+    def symbol_span(self, symbol: str) -> tuple[int, int]:
+        """Return start of the first and end of the last bar of one symbol."""
+        present = self._present[symbol]
+        start, _ = self.sessions.slot_span(self._first_slot + present[0])
+        _, end = self.sessions.slot_span(self._first_slot + present[-1])
+        return start, end
+
     @property
     def span(self) -> tuple[int, int]:
         """Start of the first and end of the last slot that has data."""

@@ -23,21 +23,17 @@ async def intraday_pairs_trading() -> dict[str, Any] | State[Any]:
     clock = read_market_clock()
     if not clock.is_open:
         return ended("MARKET_CLOSED", f"The market opens at {clock.next_open:%Y-%m-%d %H:%M} UTC.")
-    try:
-        return await _trade()
-    except NotTheWriter as error:
-        return ended("SKIPPED", str(error))
-
-
-async def _trade() -> dict[str, Any] | State[Any]:
-    gate = open_gate()
     symbols = symbols_to_watch()
     if not symbols:
         return ended("NO_DECISION", "No pair is registered.")
-    fetch_bars(symbols, gate.slot)
-    evaluation = evaluate_slot(gate)
-    review = review_slot(gate)
-    execution = execute_slot(gate)
+    try:
+        gate = open_gate()
+        fetch_bars(symbols, gate.slot)
+        evaluation = evaluate_slot(gate)
+        review = review_slot(gate)
+        execution = execute_slot(gate)
+    except NotTheWriter as error:
+        return ended("SKIPPED", str(error))
     record_results(gate.slot)
     await publish_decisions(evaluation, review)
     summary = {
