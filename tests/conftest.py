@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import shutil
 import socket
@@ -16,8 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from src.shared.infra.embedded.postgres import APP_ROLE, OWNER_ROLE, Driver, EmbeddedPostgres
+from src.shared.infra.database import migrate
+from src.shared.infra.embedded.postgres import Driver, EmbeddedPostgres
 from src.shared.infra.embedded.redis import EmbeddedRedis
+from src.shared.infra.postgres_roles import APP_ROLE, OWNER_ROLE
 
 _PREFIX = "tradewinds-tests-"
 _TEMPLATE = "trading_template"
@@ -80,9 +80,7 @@ def embedded_redis(state_folder: Path) -> Iterator[EmbeddedRedis]:
 def trading_template(embedded_postgres: EmbeddedPostgres) -> str:
     """Name of a migrated database that tests copy; nobody stays connected to it."""
     embedded_postgres.provision_trading(_TEMPLATE)
-    if importlib.util.find_spec("src.shared.infra.database.migrate") is not None:
-        migrate = importlib.import_module("src.shared.infra.database.migrate")
-        migrate.upgrade(embedded_postgres.url(_TEMPLATE, OWNER_ROLE))
+    migrate.upgrade(embedded_postgres.url(_TEMPLATE, OWNER_ROLE))
     return _TEMPLATE
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from src.config.settings import Settings
 from src.services.cli.children import Child, children, wanted
+from src.services.cli.externals import require_externals
 from src.shared.domain.errors import UserError
 from src.shared.infra.embedded.ports import require_free_port
 from src.shared.infra.embedded.stack import (
@@ -74,6 +75,7 @@ class Suite:
 
         check_settings(self._settings)
         self._check_ports()
+        require_externals(self._settings)
         with ExitStack() as undo:
             self._start_servers(undo)
             self._migrate()

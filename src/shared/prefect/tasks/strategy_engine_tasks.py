@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from loguru import logger
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -38,7 +39,11 @@ def symbols_to_watch() -> list[str]:
 )
 def evaluate_slot(gate: Gate) -> SlotEvaluation:
     """Decide about every pair in the slot."""
-    return services().strategy.evaluate_slot(gate.slot, gate.market.now, gate.market.next_close)
+    evaluation = services().strategy.evaluate_slot(gate.slot, gate.market.now, gate.market.next_close)
+    for signal in evaluation.signals:
+        z = "" if signal.reading is None else f" at z {signal.reading.z:.3f}"
+        logger.info("{}: {}{} ({})", signal.pair_id, signal.action.value, z, signal.reason)
+    return evaluation
 
 
 @task(name="publish-decisions", cache_policy=NO_CACHE)
@@ -58,8 +63,8 @@ async def publish_decisions(evaluation: SlotEvaluation, review: SlotReview) -> N
                 "price 1": None if reading is None else reading.price_1,
                 "price 2": None if reading is None else reading.price_2,
                 "risk": decision.code if decision else "",
-                "shares 1": str(decision.quantity_1.normalize()) if decision else "",
-                "shares 2": str(decision.quantity_2.normalize()) if decision else "",
+                "shares 1": f"{decision.quantity_1.normalize():f}" if decision else "",
+                "shares 2": f"{decision.quantity_2.normalize():f}" if decision else "",
                 "because": decision.reason if decision else "",
             }
         )
