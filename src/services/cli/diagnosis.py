@@ -20,7 +20,7 @@ from src.shared.infra.alpaca.keys import broker_headers
 from src.shared.infra.embedded import postgres as postgres_module
 from src.shared.infra.embedded import redis as redis_module
 from src.shared.infra.embedded.stack import redis_url, trading_database_url
-from src.shared.infra.environment import check_settings
+from src.shared.infra.environment import check_known, check_settings
 from src.shared.infra.redaction import redactor_for
 
 Verdict = Literal["ok", "warning", "wrong"]
@@ -148,6 +148,7 @@ def _broker_clock(settings: Settings) -> str:
 
 def _broker_account(settings: Settings) -> str:
     account = _broker(settings, f"{settings.broker_url}/v2/account", {})
+    check_known(settings, trading_database_url(settings), account["id"])
     return f"{account['account_number']}, {account['status']}, equity {account['equity']}"
 
 

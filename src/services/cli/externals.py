@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from src.config.settings import Settings
-from src.shared.domain.errors import Unreachable
+from src.shared.domain.errors import EnvironmentMismatch, Refused, Transient, Unreachable
 from src.shared.infra.embedded.stack import prefect_database_url, redis_url, trading_database_url
 from src.shared.infra.redaction import redactor_for
 
@@ -32,6 +32,26 @@ def require_externals(settings: Settings) -> None:
         from src.shared.prefect.server import require_database
 
         asyncio.run(require_database(prefect_database_url(settings)))
+
+
+def account_at_broker(settings: Settings) -> str | None:
+    """Return the id of the account that the keys open; None where the twin stands in or the broker is away.
+
+    A broker that is away for a while keeps nothing from starting: flows wait for it.
+
+    Raises:
+        EnvironmentMismatch: the broker refuses the keys.
+    """
+    if settings.environment == "twin":
+        return None
+    from src.shared.infra.alpaca.factory import make_alpaca_client
+
+    try:
+        return make_alpaca_client(settings).account().account_id
+    except Refused as error:
+        raise EnvironmentMismatch(_one_line(error)) from None
+    except Transient:
+        return None
 
 
 def _require_trading_database(settings: Settings) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from src.config.settings import Settings
 from src.services.cli.children import Child, children, wanted
-from src.services.cli.externals import require_externals
+from src.services.cli.externals import account_at_broker, require_externals
 from src.shared.domain.errors import UserError
 from src.shared.infra.embedded.ports import require_free_port
 from src.shared.infra.embedded.stack import (
@@ -76,9 +76,10 @@ class Suite:
         check_settings(self._settings)
         self._check_ports()
         require_externals(self._settings)
+        account = account_at_broker(self._settings)
         with ExitStack() as undo:
             self._start_servers(undo)
-            self._migrate()
+            self._migrate(account)
             for child in wanted(self._settings):
                 if child.name == "prefect-worker":
                     self._deploy()
@@ -142,14 +143,15 @@ class Suite:
         for server in servers:
             undo.callback(server.stop)
 
-    def _migrate(self) -> None:
+    def _migrate(self, account: str | None) -> None:
         from src.shared.infra import environment
         from src.shared.infra.database import migrate
 
+        environment.check_known(self._settings, trading_database_url(self._settings, "owner"), account)
         with self._step("database schema up to date"):
             migrate.upgrade(trading_database_url(self._settings, "owner"))
         with self._step(f"environment '{self._settings.environment}' agrees with keys, URL and database"):
-            environment.check(self._settings, trading_database_url(self._settings))
+            environment.check(self._settings, trading_database_url(self._settings), account)
 
     def _deploy(self) -> None:
         from src.shared.prefect.config import adopt, client_environment
