@@ -112,7 +112,7 @@ def test_a_run_is_in_the_history_and_its_log_holds_our_own_lines(ui: Ui) -> None
     ui.open("/runs")
     ui.shows(run["name"], "Completed")
     ui.open(f"/runs/flow-run/{run['id']}?tab=Logs")
-    ui.shows("KELV/KYLO: stay_out", "ENTRY_Z", "All limits passed", "Pair trades of this cycle")
+    ui.shows("KELV/KYLO: stay_out", "VUNO/VEXI enter_short: APPROVED")
 
 
 def test_the_decisions_of_the_slot_are_a_table(ui: Ui) -> None:
