@@ -89,6 +89,14 @@ def check_parameters(given: Mapping[str, Any], schema: Mapping[str, Any]) -> Non
             raise InputInvalid(f"The flow has no parameter '{name}'. {_nearest(name, known)}")
 
 
+def refusal(error: HTTPStatusError) -> Exception:
+    """Make the server's word that a value does not fit the flow's types one line; leave any other error as it is."""
+    if error.response.status_code not in {HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY}:
+        return error
+    detail = " ".join(str(error.response.json().get("detail", error.response.text)).split())
+    return InputInvalid(f"--param: {detail.removeprefix('Error creating flow run: ').rstrip('.')}.")
+
+
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
@@ -124,16 +132,8 @@ async def _arun_and_wait(wanted: str, parameters: dict[str, Any]) -> FlowRun:
             deployed[name].id, parameters=parameters, poll_interval=1, as_subflow=False
         )
     except PrefectHTTPStatusError as error:
-        raise _refused(error) from error
+        raise refusal(error) from error
     return finished
-
-
-def _refused(error: HTTPStatusError) -> Exception:
-    """The server checks values against the flow's types before it makes a run."""
-    if error.response.status_code not in {HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY}:
-        return error
-    detail = " ".join(str(error.response.json().get("detail", error.response.text)).split())
-    return InputInvalid(f"--param: {detail.removeprefix('Error creating flow run: ').rstrip('.')}.")
 
 
 async def _deployed(client: Any) -> dict[str, DeploymentResponse]:
