@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -14,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from src.shared.infra.database import migrate
+from src.shared.infra.database.migrate import upgrade
+from src.shared.infra.embedded.ports import free_port
 from src.shared.infra.embedded.postgres import Driver, EmbeddedPostgres
 from src.shared.infra.embedded.redis import EmbeddedRedis
 from src.shared.infra.postgres_roles import APP_ROLE, OWNER_ROLE
@@ -41,6 +41,17 @@ class TradingDatabase:
     @property
     def owner_url(self) -> str:
         return self.url(OWNER_ROLE)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_of_a_persons_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Take the settings of whoever runs the tests out of the environment, and leave their .env unread."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name in [name for name in os.environ if name.startswith(("TRADEWINDS_", "PREFECT_"))]:
+            if name != "TRADEWINDS_SHARED":
+                environment.delenv(name)
+        environment.setenv("TRADEWINDS_ENV_FILE", str(tmp_path_factory.getbasetemp() / "no.env"))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +91,7 @@ def embedded_redis(state_folder: Path) -> Iterator[EmbeddedRedis]:
 def trading_template(embedded_postgres: EmbeddedPostgres) -> str:
     """Name of a migrated database that tests copy; nobody stays connected to it."""
     embedded_postgres.provision_trading(_TEMPLATE)
-    migrate.upgrade(embedded_postgres.url(_TEMPLATE, OWNER_ROLE))
+    upgrade(embedded_postgres.url(_TEMPLATE, OWNER_ROLE))
     return _TEMPLATE
 
 
@@ -93,13 +104,6 @@ def trading_database(embedded_postgres: EmbeddedPostgres, trading_template: str)
         yield TradingDatabase(embedded_postgres, name)
     finally:
         embedded_postgres.drop_database(name)
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _sweep_after_killed_sessions() -> None:

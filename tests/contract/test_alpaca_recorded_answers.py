@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from src.shared.infra.alpaca import parsing
+from tests.shared_data import shared_file
 
-ROOT = Path(__file__).resolve().parents[2]
-SHARED = Path(os.environ.get("TRADEWINDS_SHARED", ROOT.parent / "shared"))
-RECORDED = SHARED / "data" / "api_fixtures" / "alpaca" / "alpaca_py_trading.json"
-
-pytestmark = pytest.mark.skipif(not RECORDED.is_file(), reason=f"recorded answers are not at {RECORDED}")
+RECORDED = "data/api_fixtures/alpaca/alpaca_py_trading.json"
 
 
 def recorded(*tests: str) -> list[Any]:
     # Upstream wrote the symbol of some orders as "AAPL`" by a slip.
-    text = RECORDED.read_text().replace("AAPL`", "AAPL")
+    text = shared_file(RECORDED).read_text().replace("AAPL`", "AAPL")
     return [entry["body"] for entry in json.loads(text) if entry["test"] in tests]
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import free_port
+from src.shared.infra.embedded.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 

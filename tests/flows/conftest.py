@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 
 from src.config.settings import Settings, load_settings
+from src.shared.infra.embedded.ports import free_port
 from src.shared.prefect.config import SOURCE_ROOT, prefect_settings
 from src.shared.prefect.work_pools import ensure_work_pools
 
@@ -75,15 +75,12 @@ def database(home: Path) -> Iterator[str]:
 def environment(home: Path, database: str) -> dict[str, str]:
     """What the scripts are started with: nothing of the person's own settings."""
     theirs = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "TRADEWINDS"))}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     return (
         theirs
         | QUICK
         | {
             "TRADEWINDS_HOME": str(home),
-            "TRADEWINDS_PREFECT_PORT": str(port),
+            "TRADEWINDS_PREFECT_PORT": str(free_port()),
             "TRADEWINDS_PREFECT_DATABASE_URL": database,
             "TRADEWINDS_ENV_FILE": str(home / "no.env"),
         }

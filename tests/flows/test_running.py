@@ -6,6 +6,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import psutil
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.states import Cancelling
@@ -98,12 +99,14 @@ async def test_a_run_that_a_person_cancels_is_cancelled_and_its_process_gone(
 ) -> None:
     run = await client.create_flow_run_from_deployment(await deployed("cancelled", 60))
     running = await in_state(client, run.id, "Running")
+    assert running.infrastructure_pid is not None
+    process = psutil.Process(int(running.infrastructure_pid))
     await client.set_flow_run_state(run.id, Cancelling())
 
     await in_state(client, run.id, "Cancelled")
 
     async def gone() -> bool:
-        return not Path(f"/proc/{running.infrastructure_pid}").exists()
+        return not process.is_running()
 
     assert await eventually(gone)
     assert await eventually(lambda: says(home / "worker.log", f"({running.name}) was cancelled:"))

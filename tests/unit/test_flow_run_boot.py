@@ -10,6 +10,8 @@ import pytest
 from src.shared.prefect.config import SOURCE_ROOT
 from src.shared.prefect.work_pools import POOLS
 
+NOTIFICATION = "src.services.notification.main"
+
 
 def run(module: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "TRADEWINDS"))}
@@ -23,13 +25,21 @@ def run(module: str, *arguments: str, **variables: str) -> subprocess.CompletedP
     )
 
 
-@pytest.mark.parametrize("module", POOLS.values())
+@pytest.mark.parametrize("module", sorted(set(POOLS.values()) - {NOTIFICATION}))
 def test_a_main_without_a_run_says_what_it_is_for_and_fails(module: str, tmp_path: Path) -> None:
     done = run(module, TRADEWINDS_ENV_FILE=str(tmp_path / "none"))
 
     assert done.returncode not in {0, 1}
     assert "start_prefect_worker.py" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_main_that_has_commands_offers_them_without_a_run(tmp_path: Path) -> None:
+    done = run(NOTIFICATION, TRADEWINDS_ENV_FILE=str(tmp_path / "none"))
+
+    assert done.returncode == 2
+    assert "serve" in done.stdout
+    assert "Traceback" not in done.stderr
 
 
 def test_a_boot_that_fails_never_leaves_with_0(tmp_path: Path) -> None:

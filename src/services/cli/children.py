@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import httpx
 
 from src.config.settings import Settings, env_file
 from src.shared.infra.embedded.processes import ProcessSpec
 from src.shared.infra.embedded.stack import prefect_database_url
+from src.shared.infra.prefect_api import prefect_credentials
+from src.shared.prefect.config import SOURCE_ROOT
 
-SOURCE_ROOT = Path(__file__).resolve().parents[3]
 _HTTP_SECONDS = 2.0
 # How long runs under way may take before a worker is stopped all the same.
 _DRAIN_SECONDS = 120.0
@@ -102,12 +101,6 @@ def prefect_answer(settings: Settings, path: str, body: object) -> object:
         f"{settings.prefect_api_url}{path}", json=body, auth=prefect_credentials(), timeout=_HTTP_SECONDS
     )
     return response.raise_for_status().json()
-
-
-def prefect_credentials() -> tuple[str, str] | None:
-    """User and password for the Prefect API, where PREFECT_API_AUTH_STRING sets them."""
-    user, colon, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
-    return (user, password) if colon else None
 
 
 def _twin_command(settings: Settings) -> list[str]:

@@ -13,7 +13,6 @@ import httpx
 from dotenv import dotenv_values
 
 from src.config.settings import SettingOrigin, Settings, describe, env_file
-from src.services.cli.children import prefect_credentials
 from src.services.cli.state import package_version
 from src.shared.domain.errors import EnvironmentMismatch, UserError
 from src.shared.infra.alpaca.keys import broker_headers
@@ -21,6 +20,7 @@ from src.shared.infra.embedded import postgres as postgres_module
 from src.shared.infra.embedded import redis as redis_module
 from src.shared.infra.embedded.stack import redis_url, trading_database_url
 from src.shared.infra.environment import check_known, check_settings
+from src.shared.infra.prefect_api import prefect_credentials
 from src.shared.infra.redaction import redactor_for
 
 Verdict = Literal["ok", "warning", "wrong"]

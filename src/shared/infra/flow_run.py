@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 
 from src.config.settings import load_settings
 from src.shared.domain.errors import TradewindsError
+from src.shared.infra.prefect_api import prefect_credentials
 
 FLOW_RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
 ENGINE = "src.shared.prefect.engine"
@@ -76,9 +77,8 @@ def _tell_prefect(reason: str) -> None:
         "timestamp": datetime.now(UTC).isoformat(),
         "flow_run_id": os.environ[FLOW_RUN_VARIABLE],
     }
-    user, colon, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
-    auth = (user, password) if colon else None
     try:
-        httpx.post(f"{os.environ['PREFECT_API_URL']}/logs/", json=[line], auth=auth, timeout=5).raise_for_status()
+        url = f"{os.environ['PREFECT_API_URL']}/logs/"
+        httpx.post(url, json=[line], auth=prefect_credentials(), timeout=5).raise_for_status()
     except (httpx.HTTPError, KeyError) as error:
         sys.stderr.write(f"The run's log could not be told ({type(error).__name__}).\n")

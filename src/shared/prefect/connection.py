@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import httpx
 
 from src.config.settings import Settings
 from src.shared.domain.errors import Unreachable
+from src.shared.infra.prefect_api import prefect_credentials
 
 
 def require_server(settings: Settings, *, timeout_seconds: float = 5.0) -> None:
@@ -18,7 +17,7 @@ def require_server(settings: Settings, *, timeout_seconds: float = 5.0) -> None:
     """
     url = settings.prefect_api_url
     try:
-        answer = httpx.get(f"{url}/admin/version", auth=_credentials(), timeout=timeout_seconds)
+        answer = httpx.get(f"{url}/admin/version", auth=prefect_credentials(), timeout=timeout_seconds)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Unreachable(
             f"No Prefect server answers at {url} ({type(error).__name__}). Start one with"
@@ -28,8 +27,3 @@ def require_server(settings: Settings, *, timeout_seconds: float = 5.0) -> None:
         raise Unreachable(f"The Prefect server at {url} refuses us: set PREFECT_API_AUTH_STRING as it wants it.")
     if answer.status_code != httpx.codes.OK:
         raise Unreachable(f"{url} answers {answer.status_code}; that is no healthy Prefect API (it ends in /api).")
-
-
-def _credentials() -> tuple[str, str] | None:
-    user, colon, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
-    return (user, password) if colon else None

@@ -13,14 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from src.services.twin.main import app
+from src.shared.infra.embedded.ports import free_port
 
 KEYS = {"APCA-API-KEY-ID": "key", "APCA-API-SECRET-KEY": "secret"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def start(port: int, store: Path) -> subprocess.Popen[bytes]:

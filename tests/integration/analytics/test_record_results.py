@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -16,7 +15,6 @@ from src.services.analytics.use_cases import Analytics
 from src.shared.domain.errors import Terminal
 from src.shared.domain.ids import derived_id
 from src.shared.domain.pairs import Direction, Pair, PairTradeState
-from src.shared.infra.database.engine import make_engine
 from src.shared.infra.database.tables import (
     fill,
     ledger_entry,
@@ -26,7 +24,6 @@ from src.shared.infra.database.tables import (
     pair_performance,
     pair_trade,
 )
-from tests.conftest import TradingDatabase
 from tests.fakes.stored_market import store_pairs, store_trade
 from tests.unit.strategy_engine.builders import SLOT, make_pair
 
@@ -44,11 +41,9 @@ ROUND_TRIP = [
 
 
 @pytest.fixture
-def engine(trading_database: TradingDatabase) -> Iterator[Engine]:
-    engine = make_engine(trading_database.app_url, load_settings().database)
+def engine(engine: Engine) -> Engine:
     store_pairs(engine, [KO_PEP, V_MA])
-    yield engine
-    engine.dispose()
+    return engine
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,22 +12,17 @@ from threading import Thread
 
 import psutil
 import pytest
-from pydantic import SecretStr
 from sqlalchemy import Engine, select
 
-from src.config.settings import DatabaseSettings
 from src.shared.infra.bus.redis import RedisBus
-from src.shared.infra.database.engine import make_engine
 from src.shared.infra.database.tables import outbox
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
+from src.shared.infra.embedded.ports import free_port
 from src.shared.infra.embedded.redis import EmbeddedRedis
 from src.shared.messages.base import Event
 from src.shared.messages.ops import AlertRaised
-from tests.conftest import TradingDatabase, free_port
 from tests.fakes.events import example
-
-BOUND = 20.0
-"""Seconds after which what was expected is held not to happen any more."""
+from tests.polling import BOUND
 
 
 class MortalRedis:
@@ -89,14 +83,6 @@ class Outbox:
 
 
 @pytest.fixture
-def engine(trading_database: TradingDatabase) -> Iterator[Engine]:
-    settings = DatabaseSettings(url=SecretStr(trading_database.app_url), connect_timeout_seconds=5)
-    made = make_engine(trading_database.app_url, settings)
-    yield made
-    made.dispose()
-
-
-@pytest.fixture
 def events(engine: Engine) -> Outbox:
     return Outbox(engine)
 
@@ -138,11 +124,3 @@ def running(*parts: Callable[[StopEvent], None]) -> Iterator[StopEvent]:
             thread.join(BOUND)
     assert failures == []
     assert not any(thread.is_alive() for thread in threads)
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    """Wait until something holds."""
-    end = time.monotonic() + BOUND
-    while not holds():
-        assert time.monotonic() < end, "it never came to hold"
-        time.sleep(0.02)

@@ -25,8 +25,9 @@ from src.shared.messages.ops import AlertRaised
 from src.shared.messages.orders import PairClosed
 from tests.conftest import TradingDatabase
 from tests.fakes.events import example
-from tests.integration.bus.conftest import BOUND, MortalRedis, Outbox, eventually, running
+from tests.integration.bus.conftest import MortalRedis, Outbox, running
 from tests.integration.bus.test_relay import kill_after_publish
+from tests.polling import BOUND, eventually
 
 
 def write_down(connection: Connection, envelope: Envelope) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from src.shared.domain.errors import SettingsInvalid, Transient, Unreachable
 from src.shared.infra.bus.redis import RedisBus
+from src.shared.infra.embedded.ports import free_port
 from src.shared.infra.embedded.redis import EmbeddedRedis
 from src.shared.messages.envelope import Envelope
-from tests.conftest import free_port
 from tests.integration.bus.conftest import MortalRedis
 
 ENVELOPE = Envelope(position=1, event_id=uuid4(), channel="tradewinds.ops.AlertRaised", payload={})

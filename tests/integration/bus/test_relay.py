@@ -22,7 +22,8 @@ from src.shared.infra.database.unit_of_work import outbox_row
 from src.shared.messages.envelope import Envelope
 from src.shared.ports.event_bus import Subscription
 from tests.conftest import TradingDatabase
-from tests.integration.bus.conftest import BOUND, MortalRedis, Outbox, eventually, running
+from tests.integration.bus.conftest import MortalRedis, Outbox, running
+from tests.polling import BOUND, eventually
 
 ROOT = Path(__file__).parents[3]
 

@@ -13,8 +13,9 @@ from src.config.settings import Settings, load_settings
 from src.services.cli.externals import account_at_broker, require_externals
 from src.services.cli.lifecycle import Suite
 from src.shared.domain.errors import EnvironmentMismatch, SchemaMismatch, SettingsInvalid, Unreachable, UserError
+from src.shared.infra.embedded.ports import free_port
 from src.shared.infra.embedded.redis import EmbeddedRedis
-from tests.conftest import TradingDatabase, free_port
+from tests.conftest import TradingDatabase
 from tests.fakes.twin_server import running_twin
 
 MakeSettings = Callable[..., Settings]

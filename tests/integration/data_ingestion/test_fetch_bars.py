@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, text
 
-from src.config.settings import DatabaseSettings
 from src.services.data_ingestion.adapters.repository import SqlMarketRepository
 from src.services.data_ingestion.domain.plan import REASKED_BARS
 from src.services.data_ingestion.use_cases import DataIngestion
@@ -18,9 +16,7 @@ from src.shared.domain.errors import InputInvalid, Transient
 from src.shared.domain.orders import AssetReport
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.infra.database.closes import read_closes
-from src.shared.infra.database.engine import make_engine
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
-from tests.conftest import TradingDatabase
 from tests.fakes.vendor import HALF, FakeVendor
 
 CALENDAR = TradingCalendar()
@@ -29,13 +25,6 @@ SLOT = datetime(2026, 3, 9, 15, 30, tzinfo=UTC)
 NEXT_SLOT = SLOT + timedelta(hours=1)
 HOUR = timedelta(hours=1)
 BARS = 30
-
-
-@pytest.fixture
-def engine(trading_database: TradingDatabase) -> Iterator[Engine]:
-    made = make_engine(trading_database.app_url, DatabaseSettings())
-    yield made
-    made.dispose()
 
 
 @pytest.fixture

@@ -102,6 +102,7 @@ def test_the_app_may_not_even_try_to_change_a_fill(as_app: Engine) -> None:
         connection.execute(text("DELETE FROM execution.fill"))
 
 
+EQUITY = {"slot": SLOT, "equity": Decimal(1), "cash": Decimal(1), "buying_power": Decimal(1)}
 NUMBERS = [math.nan, math.inf, -math.inf]
 
 
@@ -135,9 +136,7 @@ def test_a_bar_holds_no_nan_no_infinity_and_nothing_negative(as_app: Engine, col
 
 @pytest.mark.parametrize("column", ["equity", "cash", "buying_power"])
 def test_money_is_never_nan(as_app: Engine, column: str) -> None:
-    sane = {"slot": SLOT, "equity": Decimal(1), "cash": Decimal(1), "buying_power": Decimal(1)}
-
-    _refuses(as_app, equity_point, sane | {column: Decimal("NaN")})
+    _refuses(as_app, equity_point, EQUITY | {column: Decimal("NaN")})
 
 
 @pytest.mark.parametrize(
@@ -163,3 +162,4 @@ def test_rows_that_fit_are_taken(as_app: Engine) -> None:
         connection.execute(insert(market_data).values(BAR | {"symbol": "BRK.B", "load_run_id": add_load(connection)}))
         connection.execute(insert(pair_registry).values(PAIR))
         connection.execute(insert(pair_spread).values(READING))
+        connection.execute(insert(equity_point).values(EQUITY))

@@ -13,8 +13,8 @@ import pytest
 import redis
 
 from src.shared.domain.errors import PortInUse, Unreachable
+from src.shared.infra.embedded.ports import free_port
 from src.shared.infra.embedded.redis import EmbeddedRedis
-from tests.conftest import free_port
 
 
 @pytest.fixture

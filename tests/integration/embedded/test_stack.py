@@ -15,6 +15,7 @@ import sqlalchemy
 from src.config.settings import Settings, load_settings
 from src.shared.domain.errors import PortInUse, SettingsInvalid, Unreachable
 from src.shared.infra.embedded.files import FolderLocked, StateFolderUnusable
+from src.shared.infra.embedded.ports import free_port
 from src.shared.infra.embedded.stack import (
     EmbeddedStack,
     postgres,
@@ -23,7 +24,6 @@ from src.shared.infra.embedded.stack import (
     stack_lock,
     trading_database_url,
 )
-from tests.conftest import free_port
 
 MakeSettings = Callable[..., Settings]
 

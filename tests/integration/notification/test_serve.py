@@ -16,12 +16,14 @@ from src.services.notification.serve import notify_pending, serve
 from src.shared.infra.bus.redis import RedisBus
 from src.shared.infra.database.tables import alert, outbox
 from src.shared.infra.database.unit_of_work import outbox_row
+from src.shared.infra.embedded.ports import free_port
 from src.shared.infra.embedded.redis import EmbeddedRedis
 from src.shared.messages.base import Event
 from src.shared.messages.orders import OrderFilled, PairClosed, PairOpened
-from tests.conftest import TradingDatabase, free_port
+from tests.conftest import TradingDatabase
 from tests.fakes.events import example
-from tests.integration.bus.conftest import BOUND, eventually, running
+from tests.integration.bus.conftest import running
+from tests.polling import BOUND, eventually
 
 OPENED = "Opened SPY/QQQ long spread: both legs are filled [2026-03-09T14:30Z]"
 CLOSED = "Closed SPY/QQQ long spread: -$1,234.57, because: z is -2.31 [2026-03-09T14:30Z]"

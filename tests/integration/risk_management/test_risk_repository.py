@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -23,7 +22,6 @@ from src.shared.domain.pairs import Direction, PairMode, PairTradeState
 from src.shared.domain.risk import RiskState
 from src.shared.domain.signals import SignalAction, signal_id
 from src.shared.infra.database.closes import read_closes
-from src.shared.infra.database.engine import make_engine
 from src.shared.infra.database.tables import (
     audit_log,
     equity_point,
@@ -36,17 +34,9 @@ from src.shared.infra.database.tables import (
     position,
     risk_decision,
 )
-from tests.conftest import TradingDatabase
 from tests.fakes.broker import FakeBroker
 from tests.fakes.stored_market import store_closes
 from tests.unit.risk_management.examples import CLOSE, NOW, SLOT, unrelated_closes
-
-
-@pytest.fixture
-def engine(trading_database: TradingDatabase) -> Iterator[Engine]:
-    made = make_engine(trading_database.app_url, load_settings().database)
-    yield made
-    made.dispose()
 
 
 @pytest.fixture

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from src.config.settings import SettingOrigin, describe, load_settings
 from src.shared.domain.errors import SettingsInvalid
+
+TIMES = {
+    "timeout",
+    "wait",
+    "deadline",
+    "age",
+    "poll",
+    "query",
+    "retention",
+    "latency",
+    "window",
+    "life",
+    "stop",
+    "lookback",
+}
+UNITS = {"seconds", "minutes", "days", "bars", "lives", "trades", "z"}
 
 
 @pytest.fixture
@@ -74,6 +91,23 @@ def test_one_key_without_the_other_is_refused(env_file: Path) -> None:
 
     with pytest.raises(SettingsInvalid, match="both"):
         load_settings()
+
+
+def _settings_fields() -> list[str]:
+    settings = load_settings()
+    return [name for part in fields(settings) for name in type(getattr(settings, part.name)).model_fields]
+
+
+def test_every_setting_says_what_it_means(env_file: Path) -> None:
+    assert len(list(describe(load_settings()))) == len(_settings_fields()) > 50
+    assert [origin.variable for origin in describe(load_settings()) if not origin.meaning.strip()] == []
+
+
+def test_a_setting_that_is_a_time_ends_with_its_unit(env_file: Path) -> None:
+    times = [name for name in _settings_fields() if TIMES & set(name.split("_"))]
+
+    assert {"poll_seconds", "max_half_life_bars", "retention_days"} <= set(times)
+    assert [name for name in times if name.split("_")[-1] not in UNITS] == []
 
 
 def _origin(variable: str) -> SettingOrigin:

@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -16,6 +15,7 @@ import pytest
 
 from src.shared.domain.errors import Unreachable
 from src.shared.infra.embedded.processes import ProcessSpec, Supervisor
+from tests.polling import eventually
 
 SLEEP = "import time; print('up', flush=True); time.sleep(60)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
@@ -97,9 +97,9 @@ def test_ignored_signals_are_not_handed_down(tmp_path: Path) -> None:
     process = supervisor.process("probe")
     assert process is not None
     try:
-        _eventually(lambda: "up" in (tmp_path / "logs" / "probe.log").read_text())
+        eventually(lambda: "up" in (tmp_path / "logs" / "probe.log").read_text())
         process.send_signal(signal.SIGINT)
-        _eventually(lambda: not supervisor.is_running("probe"))
+        eventually(lambda: not supervisor.is_running("probe"))
     finally:
         supervisor.stop("probe", 0.1)
 
@@ -114,7 +114,7 @@ def test_the_environment_is_ours_with_the_changes_asked_for(
     supervisor.start(ProcessSpec("probe", [sys.executable, "-c", show], {"PROBE_GONE": None, "PROBE_NEW": "3"}))
 
     log = tmp_path / "logs" / "probe.log"
-    _eventually(lambda: "up" in log.read_text())
+    eventually(lambda: "up" in log.read_text())
     assert "{'PROBE_KEPT': '2', 'PROBE_NEW': '3'}" in log.read_text()
 
 
@@ -148,10 +148,3 @@ def _start(supervisor: Supervisor, code: str, tmp_path: Path) -> int:
     supervisor.wait_ready("probe", lambda: "up" in log.read_text(), 30)
     assert os.getsid(pid) == pid
     return pid
-
-
-def _eventually(check: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not check():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,8 @@ from src.services.twin.adapters.bar_file import market_from_file
 from src.services.twin.domain.bars import RawBars, half_hours, split_hours
 from src.services.twin.domain.errors import BarFileInvalid
 from src.services.twin.domain.sessions import HALF_HOUR
+from tests.shared_data import shared_file
 from tests.unit.twin.markets import sessions
-
-REPOSITORY = Path(__file__).parents[3]
-SHARED = Path(os.environ.get("TRADEWINDS_SHARED", REPOSITORY.parent / "shared"))
 
 
 def frame(times: list[str], symbol: str = "AAA") -> pd.DataFrame:
@@ -184,9 +181,7 @@ def test_files_that_are_missing_or_of_another_kind_are_refused(tmp_path: Path) -
 
 @pytest.mark.parametrize("name", ["mit_polygon_1h", "mit_yahoo_1h_2025q3"])
 def test_real_hours_load_and_add_up_again(name: str) -> None:
-    path = SHARED / "data" / f"{name}.parquet"
-    if not path.is_file():
-        pytest.skip(f"shared test data not found at {path}")
+    path = shared_file(f"data/{name}.parquet")
     table = pd.read_parquet(path)
     table = table[table.symbol == "COST"].set_index("timestamp")
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from src.shared.domain.errors import Terminal
+from src.shared.domain.quantities import plain
 from src.shared.domain.sessions import TradingCalendar
 
 LONGEST_REASON = 32
@@ -54,7 +55,7 @@ def result_of(trade: FinishedTrade, calendar: TradingCalendar) -> TradeResult:
         Terminal: the books still hold shares of it, so there is no result yet.
     """
     if held := {symbol: shares for symbol, shares in sorted(trade.holdings.items()) if shares}:
-        listed = ", ".join(f"{shares.normalize():f} {symbol}" for symbol, shares in held.items())
+        listed = ", ".join(f"{plain(shares)} {symbol}" for symbol, shares in held.items())
         raise Terminal(f"{trade.pair_id} trade {trade.pair_trade_id} is finished, but the books hold {listed}.")
     gross = trade.entry_notional
     return TradeResult(

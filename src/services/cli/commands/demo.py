@@ -114,15 +114,16 @@ def _suite(settings: Settings, console: Console, *, keep: bool) -> Iterator[None
 
 
 def _perform(settings: Settings, request: Request, plan: Plan, console: Console, began: float) -> Summary:
-    from src.services.cli.demo.replay import fit_pairs, flow_run_states, replay
+    from src.services.cli.demo.replay import flow_run_states, replay
     from src.services.cli.demo.stage import Twin
     from src.services.cli.demo.summary import Summary, show
+    from src.services.cli.pair_fits import fit_pairs
     from src.shared.prefect.tasks.wiring import services
 
     twin, wired = Twin(settings.twin_url), services()
     twin.begin_at(plan.fit_until + timedelta(seconds=1))
     with console.status("loading bars and fitting pairs …"):
-        fitted = fit_pairs(wired, plan)
+        fitted = fit_pairs(wired, plan.pairs, until=plan.fit_until, bars=plan.fit_bars, who="demo", why="replayed")
     runs = replay(settings, twin, plan, request.runner, _progress(console, plan))
     _wait_for_publishing(wired.activity)
     summary = Summary(
@@ -167,4 +168,4 @@ def _say_where(settings: Settings, console: Console) -> None:
     for child in wanted(settings):
         if url := child.url(settings):
             console.print(f"{child.title}: {url}")
-    console.print(f"Everything runs on. Stop it with: TRADEWINDS_HOME={settings.home} tradewinds down")
+    console.print(f"Everything runs on. Stop it with: TRADEWINDS_HOME={settings.home} make down")

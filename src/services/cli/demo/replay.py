@@ -13,10 +13,8 @@ from typing import Any
 from src.config.settings import Settings
 from src.services.cli.demo.plan import Plan, Runner
 from src.services.cli.demo.stage import Twin
-from src.shared.domain.errors import InputInvalid, Terminal
-from src.shared.domain.ids import parse_pair_id, slot_key
-from src.shared.domain.pairs import PairMode
-from src.shared.prefect.tasks.wiring import Services
+from src.shared.domain.errors import Terminal
+from src.shared.domain.ids import slot_key
 
 FLOW = "intraday-pairs-trading"
 DEPLOYMENT = f"{FLOW}/{FLOW}"
@@ -24,19 +22,6 @@ DEPLOYMENT = f"{FLOW}/{FLOW}"
 AFTER_THE_BAR = timedelta(seconds=5)
 LONGEST_RUN_SECONDS = 120.0
 _POLL_SECONDS = 0.1
-
-
-@dataclass(frozen=True)
-class FittedPair:
-    """A pair as it went into the replay; `objections` are why it is only watched, or why it is no pair at all."""
-
-    pair_id: str
-    traded: bool
-    beta: float | None
-    half_life_bars: float | None
-    z_window_bars: int | None
-    correlation: float | None
-    objections: str
 
 
 @dataclass(frozen=True)
@@ -48,14 +33,6 @@ class SlotRun:
     completed: bool
     seconds: float
     message: str
-
-
-def fit_pairs(services: Services, plan: Plan) -> list[FittedPair]:
-    """Load the bars before the first slot and register every pair on them."""
-    symbols = sorted({symbol for pair in plan.pairs for symbol in parse_pair_id(pair)})
-    services.ingestion.refresh_symbols(symbols)
-    services.ingestion.fetch_bars(symbols, plan.fit_until, plan.fit_bars)
-    return [_fit(services, plan, pair) for pair in plan.pairs]
 
 
 def replay(
@@ -87,31 +64,6 @@ async def flow_run_states(settings: Settings) -> dict[str, int]:
                 for run in page:
                     states[run.state_name or "?"] = states.get(run.state_name or "?", 0) + 1
     return states
-
-
-def _fit(services: Services, plan: Plan, pair: str) -> FittedPair:
-    first, second = parse_pair_id(pair)
-    try:
-        done = services.strategy.register_pair(
-            first,
-            second,
-            until=plan.fit_until,
-            bars=plan.fit_bars,
-            mode=PairMode.ACTIVE,
-            who="demo",
-            why="named for a replay",
-        )
-    except InputInvalid as error:
-        return FittedPair(pair, False, None, None, None, None, str(error))
-    return FittedPair(
-        pair,
-        done.pair.mode is PairMode.ACTIVE,
-        done.pair.beta,
-        done.pair.half_life_bars,
-        done.pair.z_window_bars,
-        done.fit.correlation,
-        ", ".join(reason.value for reason in done.reasons),
-    )
 
 
 async def _replay(

@@ -12,8 +12,10 @@ from rich.console import Console, Group
 from rich.table import Table
 
 from src.services.analytics.domain.activity import Activity, TradeLine
-from src.services.cli.demo.replay import FittedPair, SlotRun
+from src.services.cli.demo.replay import SlotRun
+from src.services.cli.pair_fits import FittedPair, fits_table
 from src.services.execution.domain.invariants import Invariant
+from src.shared.domain.quantities import plain
 
 NEW_YORK = ZoneInfo("America/New_York")
 
@@ -88,7 +90,7 @@ class Summary:
 def show(summary: Summary, console: Console) -> None:
     """Print it for a person."""
     parts = [
-        _pairs(summary.pairs),
+        fits_table(summary.pairs, "Pairs, fitted on the bars before the first slot"),
         _counts(summary),
         _trades(summary.activity.trades),
         _invariants(summary.invariants),
@@ -105,26 +107,6 @@ def _verdict(summary: Summary) -> str:
         return "No pair trade was opened and closed in these bars. That is an honest result, not an error."
     closed, pnl = summary.activity.count("closed"), summary.activity.realized_pnl
     return f"{closed} pair trades opened and closed, {_dollars(pnl)} booked, every invariant holds."
-
-
-def _pairs(pairs: Sequence[FittedPair]) -> Table:
-    table = Table(title="Pairs, fitted on the bars before the first slot", title_justify="left")
-    for name in ("pair", "β", "half-life", "window", "correlation"):
-        table.add_column(name, justify="left" if name == "pair" else "right")
-    table.add_column("traded")
-    for pair in pairs:
-        numbers = (
-            ("–",) * 4
-            if pair.beta is None
-            else (
-                f"{pair.beta:.3f}",
-                f"{pair.half_life_bars:.1f}",
-                str(pair.z_window_bars),
-                f"{pair.correlation:.3f}",
-            )
-        )
-        table.add_row(pair.pair_id, *numbers, "yes" if pair.traded else f"no: {pair.objections}")
-    return table
 
 
 def _counts(summary: Summary) -> Table:
@@ -163,8 +145,8 @@ def _trades(trades: Sequence[TradeLine]) -> Table:
             _when(line.closed_slot) if line.closed_slot else "",
             line.state,
             line.reason or "",
-            f"{line.quantity_1.normalize():f}",
-            f"{line.quantity_2.normalize():f}",
+            plain(line.quantity_1),
+            plain(line.quantity_2),
             "" if line.realized_pnl is None else _dollars(line.realized_pnl),
         )
     return table
@@ -206,8 +188,8 @@ def _trade_dict(line: TradeLine) -> dict[str, Any]:
         "state": line.state,
         "opened": line.opened_slot.isoformat(),
         "closed": line.closed_slot.isoformat() if line.closed_slot else None,
-        "quantity_1": f"{line.quantity_1.normalize():f}",
-        "quantity_2": f"{line.quantity_2.normalize():f}",
+        "quantity_1": plain(line.quantity_1),
+        "quantity_2": plain(line.quantity_2),
         "reason": line.reason,
         "realized_pnl": None if line.realized_pnl is None else f"{line.realized_pnl:.2f}",
     }

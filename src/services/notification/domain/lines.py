@@ -8,6 +8,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Literal
 
+from src.shared.domain.quantities import plain
 from src.shared.messages.base import Event
 from src.shared.messages.market_data import MarketDataStored
 from src.shared.messages.ops import AlertRaised, Severity
@@ -109,7 +110,7 @@ def _trade(event: PairTradeEvent) -> str:
 
 def _order(event: OrderEvent) -> str:
     verb = "buy" if event.quantity > 0 else "sell"
-    return f"{verb} {abs(event.quantity).normalize():f} {event.symbol} ({event.client_order_id})"
+    return f"{verb} {plain(abs(event.quantity))} {event.symbol} ({event.client_order_id})"
 
 
 def _result(event: PairTradeEvent) -> str:

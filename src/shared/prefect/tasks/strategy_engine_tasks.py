@@ -8,6 +8,7 @@ from loguru import logger
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from src.shared.domain.quantities import plain
 from src.shared.prefect.monitoring import leave_table
 from src.shared.prefect.states import is_transient
 from src.shared.prefect.tasks.wiring import RETRY_DELAYS, services
@@ -63,8 +64,8 @@ async def publish_decisions(evaluation: SlotEvaluation, review: SlotReview) -> N
                 "price 1": None if reading is None else reading.price_1,
                 "price 2": None if reading is None else reading.price_2,
                 "risk": decision.code if decision else "",
-                "shares 1": f"{decision.quantity_1.normalize():f}" if decision else "",
-                "shares 2": f"{decision.quantity_2.normalize():f}" if decision else "",
+                "shares 1": plain(decision.quantity_1) if decision else "",
+                "shares 2": plain(decision.quantity_2) if decision else "",
                 "because": decision.reason if decision else "",
             }
         )

@@ -1,0 +1,49 @@
+"""`tradewinds pairs`: name the pairs that are traded."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Annotated
+
+import typer
+
+_NONE_TRADED = 1
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    group = typer.Typer(no_args_is_help=True, help="Name the pairs that are traded.")
+    group.command(name="add")(add)
+    group.callback()(pairs)
+    app.add_typer(group, name="pairs")
+
+
+def pairs() -> None:
+    """Name the pairs that are traded."""
+
+
+def add(
+    names: Annotated[
+        list[str], typer.Argument(help="Pairs such as SPY/QQQ; the first leg is regressed on the second.")
+    ],
+    bars: Annotated[int, typer.Option(min=60, max=5000, help="Hourly bars to fit on.")] = 500,
+    why: Annotated[str, typer.Option(help="For the audit log.")] = "named by hand",
+) -> None:
+    """Load bars, fit each pair and trade it from the next hour on; a poor fit is only watched."""
+    from rich.console import Console
+
+    from src.services.cli.pair_fits import fit_pairs, fits_table
+    from src.shared.domain.ids import parse_pair_id
+    from src.shared.prefect.tasks.wiring import services
+
+    for name in names:
+        parse_pair_id(name)
+    wired = services()
+    cycle = wired.execution.cycle
+    until = cycle.calendar.last_slot(cycle.market_clock().now)
+    fitted = fit_pairs(wired, names, until=until, bars=bars, who=getpass.getuser(), why=why)
+    Console(highlight=False).print(
+        fits_table(fitted, f"Pairs, fitted on {bars} hourly bars up to {until:%Y-%m-%d %H:%M} UTC")
+    )
+    if not any(pair.traded for pair in fitted):
+        raise typer.Exit(_NONE_TRADED)

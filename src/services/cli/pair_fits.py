@@ -1,0 +1,78 @@
+"""Fit pairs on stored bars and show how they fitted: what the demo and `tradewinds pairs add` share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from rich.table import Table
+
+from src.shared.domain.errors import InputInvalid
+from src.shared.domain.ids import parse_pair_id
+from src.shared.domain.pairs import PairMode
+from src.shared.prefect.tasks.wiring import Services
+
+
+@dataclass(frozen=True)
+class FittedPair:
+    """A pair as it went into the registry; `objections` say why it is only watched, or why it is no pair at all."""
+
+    pair_id: str
+    traded: bool
+    beta: float | None
+    half_life_bars: float | None
+    z_window_bars: int | None
+    correlation: float | None
+    objections: str
+
+
+def fit_pairs(
+    services: Services, pairs: Sequence[str], *, until: datetime, bars: int, who: str, why: str
+) -> list[FittedPair]:
+    """Load `bars` hours up to `until` for every leg, then fit and register each pair.
+
+    Raises:
+        InputInvalid: a name is no pair. A pair that does not fit is told in the result.
+        Transient: the broker or the database can't be read.
+    """
+    symbols = sorted({symbol for pair in pairs for symbol in parse_pair_id(pair)})
+    services.ingestion.refresh_symbols(symbols)
+    services.ingestion.fetch_bars(symbols, until, bars)
+    return [_fit(services, pair, until, bars, who, why) for pair in pairs]
+
+
+def fits_table(pairs: Sequence[FittedPair], title: str) -> Table:
+    """Lay the fits out for a person."""
+    table = Table(title=title, title_justify="left")
+    for name in ("pair", "β", "half-life", "window", "correlation"):
+        table.add_column(name, justify="left" if name == "pair" else "right")
+    table.add_column("traded")
+    for pair in pairs:
+        table.add_row(pair.pair_id, *_numbers(pair), "yes" if pair.traded else f"no: {pair.objections}")
+    return table
+
+
+def _fit(services: Services, pair: str, until: datetime, bars: int, who: str, why: str) -> FittedPair:
+    first, second = parse_pair_id(pair)
+    try:
+        done = services.strategy.register_pair(
+            first, second, until=until, bars=bars, mode=PairMode.ACTIVE, who=who, why=why
+        )
+    except InputInvalid as error:
+        return FittedPair(pair, False, None, None, None, None, str(error))
+    return FittedPair(
+        pair,
+        done.pair.mode is PairMode.ACTIVE,
+        done.pair.beta,
+        done.pair.half_life_bars,
+        done.pair.z_window_bars,
+        done.fit.correlation,
+        ", ".join(reason.value for reason in done.reasons),
+    )
+
+
+def _numbers(pair: FittedPair) -> tuple[str, ...]:
+    if pair.beta is None:
+        return ("–",) * 4
+    return (f"{pair.beta:.3f}", f"{pair.half_life_bars:.1f}", str(pair.z_window_bars), f"{pair.correlation:.3f}")
