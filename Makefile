@@ -28,7 +28,9 @@ help: ## List the commands
 	@$(UV) sync --locked --quiet
 	@touch $@
 
+# Ours is installed in place, so uv does not compile it; with PYTHONDONTWRITEBYTECODE no later start would either.
 setup: .venv/.synced ## Set up the locked environment
+	@$(VENV)/python -m compileall -q src
 
 demo: setup ## Trade two sessions on the embedded stack (DATA= PAIRS= START= SLOTS= RUNNER=inline KEEP=1)
 	@$(VENV)/tradewinds demo $(if $(DATA),--data "$(DATA)") $(if $(PAIRS),--pairs "$(PAIRS)") \

@@ -1,22 +1,21 @@
 """How long the signal step takes: spreads, z and decisions of many pairs, alone and with the database.
 
-`measure(engine)` returns one row for each size: {name, value, unit, reference, reference_value, ratio, aim, met}.
-The reference is the obvious loop, run on the same closes in the same process: for each pair pandas' rolling windows,
-and with the database two reads and three inserts a pair, in one transaction.
+`measure(engine)` returns one row for each size. The reference is the obvious loop, run on the same closes in the same
+process: for each pair pandas' rolling windows, and with the database two reads and three inserts a pair, in one
+transaction.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from statistics import median
-from typing import TypedDict
 
 import numpy as np
 import pandas as pd
 from sqlalchemy import Connection, Engine, delete, insert, select
 
+from benchmarks.rows import Row, median_milliseconds
+from benchmarks.scratch import trading_database
 from src.config.settings import load_settings
 from src.services.strategy_engine.bootstrap import build, thresholds
 from src.services.strategy_engine.domain.evaluation import SlotTime, WatchedPair, evaluate_pairs
@@ -43,17 +42,10 @@ CLOSE = datetime(2026, 3, 10, 20, 0, tzinfo=UTC)
 SLOT = datetime(2026, 3, 10, 15, 30, tzinfo=UTC)
 
 
-class Row(TypedDict):
-    """One measured number beside its reference."""
-
-    name: str
-    value: float
-    unit: str
-    reference: str
-    reference_value: float
-    ratio: float
-    aim: float
-    met: bool
+def rows() -> list[Row]:
+    """Measure on a PostgreSQL of its own."""
+    with trading_database() as database:
+        return measure(database.engine)
 
 
 def measure(engine: Engine, sizes: Sequence[int] = SIZES) -> list[Row]:
@@ -69,9 +61,10 @@ def measure(engine: Engine, sizes: Sequence[int] = SIZES) -> list[Row]:
 def _pure(series: CloseSeries, pairs: Sequence[Pair], calendar: TradingCalendar) -> Row:
     watched = [WatchedPair(pair) for pair in pairs]
     at, limits = SlotTime(SLOT, SLOT + timedelta(seconds=5), CLOSE), thresholds(load_settings().strategy)
-    taken = _milliseconds(lambda: evaluate_pairs(watched, series, at, limits, calendar))
-    loop = _milliseconds(lambda: [_rolling_z(series, pair) for pair in pairs])
-    return _row(f"signal step, {len(pairs)} pairs × {BARS} bars, pure", taken, PURE_AIM_MS, PURE_LOOP, loop)
+    taken = median_milliseconds(lambda: evaluate_pairs(watched, series, at, limits, calendar), REPEATS)
+    loop = median_milliseconds(lambda: [_rolling_z(series, pair) for pair in pairs], REPEATS)
+    name = f"signal step, {len(pairs)} pairs × {BARS} bars, pure"
+    return Row(name, taken, "ms", PURE_LOOP, loop, PURE_AIM_MS)
 
 
 def _with_database(engine: Engine, series: CloseSeries, pairs: Sequence[Pair]) -> Row:
@@ -86,36 +79,10 @@ def _with_database(engine: Engine, series: CloseSeries, pairs: Sequence[Pair]) -
     def forget() -> None:
         _forget_signals(engine)
 
-    taken = _milliseconds(evaluate, before=forget)
-    loop = _milliseconds(lambda: _loop_with_database(engine, series.ends, pairs), before=forget, repeats=LOOP_REPEATS)
+    taken = median_milliseconds(evaluate, REPEATS, forget)
+    loop = median_milliseconds(lambda: _loop_with_database(engine, series.ends, pairs), LOOP_REPEATS, forget)
     name = f"signal step, {len(pairs)} pairs, {BARS} bars stored, with PostgreSQL"
-    return _row(name, taken, DATABASE_AIM_MS, DATABASE_LOOP, loop)
-
-
-def _row(name: str, value: float, aim: float, reference: str, reference_value: float) -> Row:
-    return {
-        "name": name,
-        "value": round(value, 3),
-        "unit": "ms",
-        "reference": reference,
-        "reference_value": round(reference_value, 3),
-        "ratio": round(reference_value / value, 2),
-        "aim": aim,
-        "met": value < aim,
-    }
-
-
-def _milliseconds(
-    work: Callable[[], object], before: Callable[[], None] | None = None, repeats: int = REPEATS
-) -> float:
-    taken = []
-    for _ in range(repeats):
-        if before is not None:
-            before()
-        start = time.perf_counter()
-        work()
-        taken.append((time.perf_counter() - start) * 1000)
-    return median(taken)
+    return Row(name, taken, "ms", DATABASE_LOOP, loop, DATABASE_AIM_MS)
 
 
 def _rolling_z(series: CloseSeries, pair: Pair) -> float:

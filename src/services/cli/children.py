@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import httpx
 
@@ -19,6 +20,8 @@ _HTTP_SECONDS = 2.0
 _DRAIN_SECONDS = 120.0
 
 Variables = Mapping[str, str | None]
+# What must be there before a process is started: PostgreSQL and Redis, the trading schema too, the flows too.
+Needs = Literal["servers", "schema", "deployments"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Child:
     name: str
     title: str
     command: Callable[[Settings], list[str]]
+    needs: Needs = "servers"
     is_wanted: Callable[[Settings], bool] = lambda _: True
     is_ready: Callable[[Settings], bool] | None = None
     environment: Callable[[Settings], Variables] = field(default=lambda _: {})
@@ -74,6 +78,7 @@ def children() -> tuple[Child, ...]:
         Child(
             name="prefect-worker",
             title="Prefect worker",
+            needs="deployments",
             command=lambda _: [str(SOURCE_ROOT / "scripts/prefect/start_prefect_worker.py"), "--all"],
             is_ready=_a_pool_is_served,
             stop_seconds=_DRAIN_SECONDS + 15.0,
@@ -81,6 +86,7 @@ def children() -> tuple[Child, ...]:
         Child(
             name="notification",
             title="Outbox relay and listener",
+            needs="schema",
             command=lambda _: ["-m", "src.services.notification.main", "serve"],
         ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from src.config.settings import Settings
-from src.services.cli.children import Child, children, wanted
+from src.services.cli.children import Child, Needs, children, wanted
 from src.services.cli.externals import account_at_broker, require_externals
 from src.shared.domain.errors import UserError
 from src.shared.infra.embedded.ports import require_free_port
@@ -70,7 +71,11 @@ class Suite:
                 self._supervisor.forget(_UP)
 
     def start(self) -> None:
-        """Start what does not run, each once the one before is ready; a failure undoes what was started."""
+        """Start what does not run, each as soon as what it needs is there; a failure undoes what was started.
+
+        What only has to be waited for gets ready side by side: the Prefect server makes its own schema while ours
+        is brought up to date.
+        """
         from src.shared.infra.environment import check_settings
 
         check_settings(self._settings)
@@ -79,11 +84,16 @@ class Suite:
         account = account_at_broker(self._settings)
         with ExitStack() as undo:
             self._start_servers(undo)
+            self._check_owner(account)
+            self._launch("servers", undo)
             self._migrate(account)
-            for child in wanted(self._settings):
-                if child.name == "prefect-worker":
-                    self._deploy()
-                self._start_child(child, undo)
+            self._launch("schema", undo)
+            self._import_prefect()
+            self._await("servers")
+            self._deploy()
+            self._launch("deployments", undo)
+            self._await("deployments")
+            self._await("schema")
             undo.pop_all()
 
     def stop(self, *, drain: bool = True) -> None:
@@ -143,33 +153,53 @@ class Suite:
         for server in servers:
             undo.callback(server.stop)
 
+    def _check_owner(self, account: str | None) -> None:
+        # before it is migrated: another environment's database is not ours to change
+        from src.shared.infra import environment
+
+        environment.check_known(self._settings, trading_database_url(self._settings, "owner"), account)
+
     def _migrate(self, account: str | None) -> None:
         from src.shared.infra import environment
         from src.shared.infra.database import migrate
 
-        environment.check_known(self._settings, trading_database_url(self._settings, "owner"), account)
         with self._step("database schema up to date"):
             migrate.upgrade(trading_database_url(self._settings, "owner"))
         with self._step(f"environment '{self._settings.environment}' agrees with keys, URL and database"):
             environment.check(self._settings, trading_database_url(self._settings), account)
 
-    def _deploy(self) -> None:
+    def _import_prefect(self) -> None:
+        # Done while the server starts: it takes a second or more.
         from src.shared.prefect.config import adopt, client_environment
 
         adopt(client_environment(self._settings))
+        importlib.import_module("prefect.flows")
+
+    def _deploy(self) -> None:
         from src.shared.prefect.deployments import deploy
 
         with self._step("flows deployed"):
             deploy(self._settings)
 
-    def _start_child(self, child: Child, undo: ExitStack) -> None:
-        with self._step(f"{child.title} ready"):
+    def _launch(self, needs: Needs, undo: ExitStack) -> None:
+        for child in self._that_need(needs):
             if not self._supervisor.is_running(child.name):
                 undo.callback(self._supervisor.stop, child.name, child.stop_seconds)
-            self._run(child)
+            self._supervisor.start(child.spec(self._settings))
+
+    def _await(self, needs: Needs) -> None:
+        for child in self._that_need(needs):
+            with self._step(f"{child.title} ready"):
+                self._wait_ready(child)
+
+    def _that_need(self, needs: Needs) -> list[Child]:
+        return [child for child in wanted(self._settings) if child.needs == needs]
 
     def _run(self, child: Child) -> None:
         self._supervisor.start(child.spec(self._settings))
+        self._wait_ready(child)
+
+    def _wait_ready(self, child: Child) -> None:
         self._supervisor.wait_ready(
             child.name, lambda: self._is_ready(child), self._settings.stack.start_timeout_seconds
         )
