@@ -2,7 +2,7 @@
 
 Orders fill at `prices` as soon as they are looked at. `script` maps a symbol to what happens to its next orders:
 "reject", "lost" (time-out, nothing placed), "hidden" (time-out, but placed), "half" (half of it fills, the rest
-never), "never". Every request is counted in `posts`.
+never), "never", "stuck" (it never fills and can't be cancelled). Every request is counted in `posts`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,18 @@ from src.shared.domain.orders import (
 )
 
 
+@dataclass(frozen=True)
+class UnreadRow:
+    """A row that the client could not read."""
+
+    kind: str
+    reason: str = "qty is not a number"
+    raw: str = "{}"
+
+
 @dataclass
 class FakeBroker:
-    """Implements `src.shared.ports.broker.Broker`."""
+    """Implements `src.services.execution.ports.TradingBroker`, and so `src.shared.ports.broker.Broker`."""
 
     now: datetime = datetime(2025, 3, 3, 15, 30, 5, tzinfo=UTC)
     is_open: bool = True
@@ -38,6 +47,7 @@ class FakeBroker:
     not_shortable: set[str] = field(default_factory=set)
     posts: list[str] = field(default_factory=list)
     cancels: list[str] = field(default_factory=list)
+    unread: list[UnreadRow] = field(default_factory=list)
     _behaviour: dict[str, str] = field(default_factory=dict)
 
     def clock(self) -> MarketClock:
@@ -97,14 +107,30 @@ class FakeBroker:
     def cancel_order(self, broker_order_id: str) -> None:
         name = next(o.client_order_id for o in self.orders.values() if o.broker_order_id == broker_order_id)
         self.cancels.append(name)
+        if self._behaviour[name] == "stuck":
+            return
         self.orders[name] = replace(self.orders[name], status="canceled")
 
     def fills_since(self, moment: datetime) -> list[FillReport]:
         return [f for f in self.fills if f.occurred_at > moment]
 
+    def take_quarantined(self) -> list[UnreadRow]:
+        taken, self.unread = self.unread, []
+        return taken
+
+    def fill_late(self, name: str, quantity: Decimal) -> None:
+        """Fill so many shares more of an order that has ended."""
+        order = self.orders[name]
+        price, total = self.prices[order.symbol], order.filled_quantity + quantity
+        self.fills.append(
+            FillReport(f"fill-{len(self.fills)}", order.broker_order_id, order.symbol, quantity, price, self.now)
+        )
+        status = "filled" if total == order.quantity else order.status
+        self.orders[name] = replace(order, filled_quantity=total, filled_avg_price=price, status=status)
+
     def _work(self, name: str) -> None:
         order = self.orders[name]
-        if order.status != "new" or self._behaviour[name] == "never":
+        if order.status != "new" or self._behaviour[name] in ("never", "stuck"):
             return
         half = (order.quantity / 2).to_integral_value()
         filled = half if self._behaviour[name] == "half" else order.quantity

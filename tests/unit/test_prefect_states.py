@@ -5,8 +5,8 @@ from typing import Any, cast
 import pytest
 from prefect.states import Completed, Failed
 
-from src.shared.domain.errors import InputInvalid, OutcomeUnknown, Terminal, Transient
-from src.shared.prefect.states import ended, is_transient
+from src.shared.domain.errors import InputInvalid, NotTheWriter, OutcomeUnknown, Terminal, Transient
+from src.shared.prefect.states import ended, is_transient, is_transient_or_busy
 
 NOBODY = cast("Any", None)
 
@@ -33,3 +33,13 @@ def test_every_other_error_is_not(error: Exception) -> None:
 
 def test_a_state_without_an_error_is_not_tried_again() -> None:
     assert not is_transient(NOBODY, NOBODY, Completed(data=1))
+
+
+@pytest.mark.parametrize("error", [Transient("again"), NotTheWriter("manage-orders is at work")])
+def test_a_step_of_the_cycle_also_waits_for_another_writer(error: Exception) -> None:
+    assert is_transient_or_busy(NOBODY, NOBODY, Failed(data=error))
+
+
+@pytest.mark.parametrize("error", [Terminal("no"), OutcomeUnknown("perhaps"), ValueError("bug")])
+def test_a_step_of_the_cycle_is_not_repeated_after_any_other_error(error: Exception) -> None:
+    assert not is_transient_or_busy(NOBODY, NOBODY, Failed(data=error))

@@ -14,13 +14,12 @@ from src.services.execution.adapters.sql_facts import SqlFacts
 from src.services.execution.adapters.sql_trades import SqlTradeStore
 from src.services.execution.adapters.writer_lock import PostgresWriterLock
 from src.services.execution.domain.two_leg import Rules
-from src.services.execution.ports import WallClock
+from src.services.execution.ports import TradingBroker, WallClock
 from src.services.execution.use_cases.cycle import Execution
 from src.services.execution.use_cases.drive import Cycle, Driver, Patience
 from src.services.execution.use_cases.verify import Verification
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
-from src.shared.ports.broker import Broker
 
 ATTEMPTS_PER_SLOT = 3
 
@@ -46,7 +45,9 @@ class ExecutionService:
     verification: Verification
 
 
-def build(settings: Settings, engine: Engine, broker: Broker, clock: WallClock | None = None) -> ExecutionService:
+def build(
+    settings: Settings, engine: Engine, broker: TradingBroker, clock: WallClock | None = None
+) -> ExecutionService:
     """Wire the service on an engine (role of the application) and a broker."""
     clock = clock or HostClock()
     account = settings.environment

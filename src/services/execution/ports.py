@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +13,7 @@ from uuid import UUID
 from src.shared.domain.orders import FillReport, OrderIntent
 from src.shared.domain.pairs import PairTrade
 from src.shared.domain.signals import SignalAction
+from src.shared.ports.broker import Broker
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,19 @@ class TradeStore(Protocol):
         """List trades that are neither finished nor quietly open, oldest first."""
         ...
 
-    def add_trade(self, trade: PairTrade) -> bool:
-        """Insert a trade; False when the pair had one in this slot, or has one open."""
-        ...
-
-    def save_trade(self, trade: PairTrade) -> None:
-        """Write a trade that moved on by one version.
+    def add_trade(self, trade: PairTrade, epoch: int) -> bool:
+        """Insert a trade; False when the pair had one in this slot, or has one open.
 
         Raises:
+            NotTheWriter: another process took over.
+        """
+        ...
+
+    def save_trade(self, trade: PairTrade, epoch: int) -> None:
+        """Write a trade that moved on by one version, if the caller's epoch is still the account's.
+
+        Raises:
+            NotTheWriter: another process took over.
             Transient: somebody else moved it first.
         """
         ...
@@ -96,8 +102,8 @@ class TradeStore(Protocol):
         """Return signed shares by symbol over all pair trades, without zeros."""
         ...
 
-    def known_orders(self, client_order_ids: Iterable[str]) -> frozenset[str]:
-        """Return those of the ids that have an intent."""
+    def intents_named(self, client_order_ids: Iterable[str]) -> dict[str, OrderIntent]:
+        """Return those of the ids that have an intent, with it."""
         ...
 
     def note_alert(self, severity: str, title: str, detail: str, slot: datetime, at: datetime) -> UUID:
@@ -114,6 +120,33 @@ class WriterLock(Protocol):
         Raises:
             NotTheWriter: another process is.
         """
+        ...
+
+
+class UnreadRow(Protocol):
+    """A row of one of the broker's answers that could not be read."""
+
+    @property
+    def kind(self) -> str:
+        """What it should have been: position, order, fill, …"""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why it can't be read."""
+        ...
+
+    @property
+    def raw(self) -> str:
+        """The row as it came."""
+        ...
+
+
+class TradingBroker(Broker, Protocol):
+    """A broker that also says what it could not read: a list without such a row must not pass for complete."""
+
+    def take_quarantined(self) -> Sequence[UnreadRow]:
+        """Hand over, once, the rows that could not be read since the last call."""
         ...
 
 

@@ -75,6 +75,9 @@ class Refused(Terminal):
         super().__init__(message)
         self.code = code
 
+    def __reduce__(self) -> tuple[type[Refused], tuple[str, str]]:
+        return type(self), (str(self), self.code)
+
 
 class DuplicateOrderId(Refused):
     """The broker already has an order with this client order id. Execution looks it up and adopts it."""

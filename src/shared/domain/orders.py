@@ -49,8 +49,8 @@ _LIVE = {
 ORDER_TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = {
     OrderState.PLANNED: frozenset({OrderState.SENDING, OrderState.CANCELED}),
     OrderState.SENDING: frozenset({OrderState.ACKED, OrderState.REJECTED, OrderState.UNKNOWN}),
-    # SENDING again only after the look-ups proved that nothing was placed; it carries the same id.
-    OrderState.UNKNOWN: frozenset({OrderState.ACKED, OrderState.REJECTED, OrderState.SENDING}),
+    # SENDING again (with the same id) or CANCELED only after the look-ups proved that nothing was placed.
+    OrderState.UNKNOWN: frozenset({OrderState.ACKED, OrderState.REJECTED, OrderState.SENDING, OrderState.CANCELED}),
     OrderState.ACKED: frozenset(_LIVE),
     OrderState.WORKING: frozenset(_LIVE - {OrderState.WORKING}),
     # A further partial fill is a change of its own.

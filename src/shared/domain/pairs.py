@@ -75,13 +75,14 @@ PAIR_TRADE_TRANSITIONS: Mapping[PairTradeState, frozenset[PairTradeState]] = {
     PairTradeState.UNWINDING: frozenset({PairTradeState.UNWOUND, PairTradeState.ORPHANED}),
     # A person or a later pass gets it moving again.
     PairTradeState.ORPHANED: frozenset({PairTradeState.UNWINDING, PairTradeState.CLOSING}),
-    PairTradeState.CLOSED: frozenset(),
-    PairTradeState.UNWOUND: frozenset(),
-    PairTradeState.ABANDONED: frozenset(),
+    # Real world possibility: a fill is reported after the cancel was confirmed and the trade was over.
+    PairTradeState.CLOSED: frozenset({PairTradeState.ORPHANED}),
+    PairTradeState.UNWOUND: frozenset({PairTradeState.ORPHANED}),
+    PairTradeState.ABANDONED: frozenset({PairTradeState.ORPHANED}),
 }
 
-FINISHED_TRADES = frozenset(state for state, after in PAIR_TRADE_TRANSITIONS.items() if not after)
-"""Nothing is held and nothing more will happen."""
+FINISHED_TRADES = frozenset({PairTradeState.CLOSED, PairTradeState.UNWOUND, PairTradeState.ABANDONED})
+"""Nothing is held and nothing more will happen, late fills apart."""
 
 S = TypeVar("S", bound=StrEnum)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from src.shared.domain.errors import Transient
+from src.shared.domain.errors import NotTheWriter, Transient
 
 if TYPE_CHECKING:
     from prefect import Task
@@ -31,3 +31,11 @@ def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> 
     OutcomeUnknown must never simply be sent again.
     """
     return isinstance(state.data, Transient)
+
+
+def is_transient_or_busy(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001
+    """Say whether a step of the hourly cycle may be repeated: also when another run trades the account just now.
+
+    That run may be one that only looks after orders; leaving the slot to it would leave the slot's exits undone.
+    """
+    return isinstance(state.data, Transient | NotTheWriter)

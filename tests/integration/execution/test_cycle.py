@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,11 +16,16 @@ from sqlalchemy import Engine, insert, select, text
 from src.config.settings import load_settings
 from src.services.execution.bootstrap import ExecutionService, build
 from src.services.execution.use_cases.cycle import Gate
-from src.shared.domain.errors import NotTheWriter, Transient
-from src.shared.domain.orders import OrderState
+from src.services.execution.use_cases.drive import Cycle
+from src.shared.domain.errors import NotTheWriter, Terminal, Transient
+from src.shared.domain.ids import pair_trade_id
+from src.shared.domain.orders import OrderReport, OrderState, PositionReport
+from src.shared.domain.pairs import Direction, PairTrade, PairTradeState
+from src.shared.domain.sessions import TradingCalendar
 from src.shared.domain.signals import SignalAction, signal_id
 from src.shared.infra.database.engine import make_engine
 from src.shared.infra.database.tables import (
+    alert,
     order_intent,
     outbox,
     pair_registry,
@@ -29,7 +34,7 @@ from src.shared.infra.database.tables import (
     risk_decision,
 )
 from tests.conftest import TradingDatabase
-from tests.fakes.broker import FakeBroker, FakeClock
+from tests.fakes.broker import FakeBroker, FakeClock, UnreadRow
 
 SLOT = datetime(2025, 3, 3, 15, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -71,6 +76,28 @@ class Desk:
         self.service.cycle.execute_slot(gate)
         return gate
 
+    def interrupted(self, call: str, after: bool = False) -> None:
+        """Run the slot with a process that ends at its first call of the broker's `call`, or right after it."""
+        gate = self.service.cycle.open_gate()
+        real = getattr(self.broker, call)
+
+        def die(*args: Any) -> None:
+            if after:
+                real(*args)
+            raise KeyboardInterrupt
+
+        setattr(self.broker, call, die)
+        with pytest.raises(KeyboardInterrupt):
+            self.service.cycle.execute_slot(gate)
+        setattr(self.broker, call, real)
+
+    def alerts(self) -> list[tuple[str, str]]:
+        with self.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(select(alert.c.severity, alert.c.title))]
+
+    def held(self) -> dict[str, int]:
+        return {p.symbol: int(p.quantity) for p in self.broker.positions()}
+
     def next_hour(self) -> datetime:
         self.broker.now += HOUR
         return SLOT + HOUR
@@ -93,7 +120,7 @@ def desk(trading_database: TradingDatabase, monkeypatch: pytest.MonkeyPatch) -> 
     engine = make_engine(trading_database.app_url, settings.database)
     broker = FakeBroker()
     with engine.begin() as connection:
-        for first, second in (("AAA", "BBB"), ("BBB", "CCC")):
+        for first, second in (("AAA", "BBB"), ("BBB", "CCC"), ("DDD", "EEE")):
             connection.execute(insert(pair_registry).values(**_pair(first, second)))
     yield Desk(build(settings, engine, broker, FakeClock()), broker, engine)
     engine.dispose()
@@ -327,6 +354,388 @@ def test_a_writer_that_was_overtaken_cannot_write_an_intent(desk: Desk) -> None:
     desk.run()
     assert desk.trade_states() == ["open"]
     assert desk.broken_invariants() == []
+
+
+# One bad trade
+
+
+def two_open_pairs_and_exits(desk: Desk) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    desk.approve(SignalAction.ENTER_LONG, quantities=(6, -5), pair="DDD/EEE")
+    desk.run()
+    slot = desk.next_hour()
+    desk.approve(SignalAction.EXIT, slot=slot)
+    desk.approve(SignalAction.EXIT, slot=slot, pair="DDD/EEE")
+
+
+def test_a_trade_whose_executions_are_missing_does_not_stop_the_exits_of_others(desk: Desk) -> None:
+    two_open_pairs_and_exits(desk)
+    real = desk.broker.fills_since
+    desk.broker.fills_since = lambda moment: [f for f in real(moment) if f.symbol not in ("AAA", "BBB")]  # type: ignore[method-assign]
+
+    with pytest.raises(Transient, match="AAA/BBB"):
+        desk.run()
+    assert sorted(desk.trade_states()) == ["closed", "closing"]
+    gate = desk.service.cycle.open_gate()
+    assert not gate.reconciled
+    assert any(text.startswith("AAA/BBB: executions of") for text in gate.differences)
+    assert ("critical", "a trade can't be carried on") in desk.alerts()
+
+    desk.broker.fills_since = real  # type: ignore[method-assign]
+    assert desk.service.cycle.open_gate().reconciled
+    assert desk.trade_states() == ["closed", "closed"]
+    assert desk.broken_invariants() == []
+
+
+def test_an_order_that_is_not_the_one_we_meant_needs_a_person_and_others_exit(desk: Desk) -> None:
+    two_open_pairs_and_exits(desk)
+    real = desk.broker.order_by_client_id
+
+    def somebody_elses(name: str) -> OrderReport | None:
+        report = real(name)
+        return replace(report, quantity=report.quantity * 2) if report and report.symbol == "AAA" else report
+
+    desk.broker.order_by_client_id = somebody_elses  # type: ignore[method-assign, assignment]
+    with pytest.raises(Terminal, match="a person has to look"):
+        desk.run()
+
+    assert sorted(desk.trade_states()) == ["closed", "closing"]
+    assert ("critical", "a trade can't be carried on") in desk.alerts()
+
+
+def test_entries_wait_while_a_trade_of_the_same_cycle_is_unfinished(desk: Desk) -> None:
+    two_open_pairs_and_exits(desk)
+    desk.approve(SignalAction.ENTER_LONG, slot=SLOT + HOUR, quantities=(4, -3), pair="BBB/CCC")
+    desk.broker.script["AAA"] = deque(["stuck"])
+
+    with pytest.raises(Transient, match="BBB/CCC: waits"):
+        desk.run()
+
+    assert desk.trade_states() == ["closing", "closed"]
+    assert not any("-open-" in name for name in desk.broker.posts[4:])
+
+
+# Between two commits
+
+
+def test_an_entry_that_was_written_down_but_not_sent_waits_for_its_own_cycle(desk: Desk) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    written_down_only(desk)
+
+    desk.service.cycle.open_gate()
+    assert desk.broker.posts == []
+    desk.run()
+
+    assert desk.trade_states() == ["open"]
+    assert len(desk.broker.posts) == 2
+    assert desk.broken_invariants() == []
+
+
+def test_an_entry_that_was_written_down_is_looked_at_again_before_it_is_sent(desk: Desk) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    written_down_only(desk)
+    desk.broker.external["AAA"] = Decimal(3)
+
+    desk.run()
+
+    assert desk.trade_states() == ["abandoned"]
+    assert desk.broker.posts == []
+
+
+def test_an_entry_whose_hour_is_over_is_never_sent(desk: Desk) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    written_down_only(desk)
+
+    desk.next_hour()
+    desk.service.cycle.open_gate()
+
+    assert desk.trade_states() == ["abandoned"]
+    assert desk.broker.posts == []
+    assert desk.broken_invariants() == []
+
+
+@pytest.mark.parametrize(("hours", "state", "held"), [(0, "open", {"AAA": 10, "BBB": -8}), (1, "unwound", {})])
+def test_a_first_leg_alone_is_completed_in_its_hour_and_unwound_after_it(
+    desk: Desk, hours: int, state: str, held: dict[str, int]
+) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    desk.interrupted("fills_since")
+    assert desk.held() == {"BBB": -8}
+    desk.broker.now += hours * HOUR
+
+    desk.service.cycle.open_gate()
+
+    assert desk.trade_states() == [state]
+    assert desk.held() == held
+    assert desk.broken_invariants() == []
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_an_entry_that_nobody_knows_of_is_not_sent_again_when_its_hour_is_over(desk: Desk, after: bool) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    desk.interrupted("submit_market_order", after=after)
+
+    desk.next_hour()
+    desk.service.cycle.open_gate()
+
+    assert desk.trade_states() == ["unwound" if after else "abandoned"]
+    assert desk.held() == {}
+    assert len(desk.broker.posts) == (2 if after else 0)
+    assert desk.broken_invariants() == []
+
+
+def test_nothing_is_sent_while_the_market_is_closed(desk: Desk) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    desk.interrupted("fills_since")
+    desk.broker.is_open = False
+
+    desk.service.cycle.open_gate()
+    assert len(desk.broker.posts) == 1
+    assert desk.trade_states() == ["unwinding"]
+
+    desk.broker.is_open = True
+    desk.broker.now += timedelta(days=1)
+    desk.service.cycle.open_gate()
+    assert desk.trade_states() == ["unwound"]
+    assert desk.broken_invariants() == []
+
+
+def test_the_market_that_closes_after_the_gate_stops_the_entry(desk: Desk) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    gate = desk.service.cycle.open_gate()
+    desk.broker.is_open = False
+
+    desk.service.cycle.execute_slot(gate)
+
+    assert desk.trade_states() == ["abandoned"]
+    assert desk.broker.posts == []
+
+
+# No answer, without end
+
+
+def test_an_order_that_never_gets_an_answer_is_tried_twice_a_pass_and_given_up_with_its_hour(desk: Desk) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    desk.broker.script["BBB"] = deque(["lost"] * 9)
+
+    with pytest.raises(Transient, match="sent twice without an answer"):
+        desk.run()
+    assert len(desk.broker.posts) == 2
+    assert len(set(desk.broker.posts)) == 1
+
+    desk.next_hour()
+    desk.service.cycle.open_gate()
+    assert desk.trade_states() == ["abandoned"]
+    assert len(desk.broker.posts) == 2
+    assert desk.broken_invariants() == []
+
+
+def test_an_order_given_up_that_turns_up_after_all_is_booked_and_sold_again(desk: Desk) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    desk.broker.script["BBB"] = deque(["hidden"])
+    lookup, listing = desk.broker.order_by_client_id, desk.broker.orders_since
+    desk.broker.order_by_client_id = lambda *_: None  # type: ignore[method-assign]
+    desk.broker.orders_since = lambda *_: []  # type: ignore[method-assign]
+    with pytest.raises(Transient):
+        desk.run()
+    desk.next_hour()
+    desk.service.cycle.open_gate()
+    assert desk.trade_states() == ["abandoned"]
+
+    desk.broker.order_by_client_id, desk.broker.orders_since = lookup, listing  # type: ignore[method-assign]
+    assert not desk.service.cycle.open_gate().reconciled
+    lookup(desk.broker.posts[0])
+    desk.service.cycle.open_gate()
+
+    assert desk.trade_states() == ["unwound"]
+    assert desk.held() == {}
+    assert desk.broken_invariants() == []
+
+
+def test_a_cancel_that_does_not_come_through_is_left_to_a_later_pass_and_pages(desk: Desk) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    desk.broker.script["AAA"] = deque(["stuck"])
+
+    with pytest.raises(Transient, match="neither fills nor cancels"):
+        desk.run()
+    gate = desk.service.cycle.open_gate()
+    assert not gate.reconciled
+    assert ("critical", "a trade can't be carried on") in desk.alerts()
+
+    (stuck,) = desk.broker.open_orders()
+    desk.broker.orders[stuck.client_order_id] = replace(stuck, status="canceled")
+    desk.service.cycle.open_gate()
+    assert desk.trade_states() == ["unwound"]
+    assert desk.broken_invariants() == []
+
+
+def test_a_close_that_fills_by_half_is_followed_by_one_for_the_rest(desk: Desk) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    desk.run()
+    desk.approve(SignalAction.EXIT, slot=desk.next_hour())
+    desk.broker.script["AAA"] = deque(["half"])
+
+    desk.run()
+
+    assert desk.trade_states() == ["closed"]
+    closes = [int(o.quantity) for o in desk.broker.orders.values() if o.symbol == "AAA"][1:]
+    assert closes == [-10, -5]
+    assert desk.broken_invariants() == []
+
+
+# Late fills
+
+
+def test_a_fill_after_the_trade_was_unwound_is_booked_paged_and_sold_again(desk: Desk) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    desk.broker.script["AAA"] = deque(["never"])
+    desk.run()
+    assert desk.trade_states() == ["unwound"]
+
+    desk.broker.fill_late(desk.broker.cancels[0], Decimal(4))
+    desk.service.cycle.open_gate()
+
+    assert desk.trade_states() == ["unwound"]
+    assert desk.held() == {}
+    assert ("critical", "leg can't be closed") in desk.alerts()
+    assert desk.broken_invariants() == []
+
+
+def test_a_fill_after_an_abandoned_entry_is_booked_and_sold_again(desk: Desk) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    desk.broker.script["BBB"] = deque(["never"])
+    desk.run()
+    assert desk.trade_states() == ["abandoned"]
+
+    desk.broker.fill_late(desk.broker.cancels[0], Decimal(-8))
+    desk.service.cycle.open_gate()
+
+    assert desk.trade_states() == ["unwound"]
+    assert desk.held() == {}
+    assert desk.broken_invariants() == []
+
+
+def test_a_late_fill_that_breaks_the_hedge_of_an_open_trade_closes_it(desk: Desk) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    desk.broker.script["BBB"] = deque(["half"])
+    desk.run()
+    assert desk.held() == {"AAA": 5, "BBB": -4}
+
+    desk.broker.fill_late(desk.broker.cancels[0], Decimal(-4))
+    desk.service.cycle.open_gate()
+
+    assert desk.trade_states() == ["closed"]
+    assert desk.held() == {}
+    assert desk.broken_invariants() == []
+
+
+# Late and doubled runs
+
+
+def test_a_late_run_of_an_earlier_slot_neither_closes_the_new_trade_nor_enters(desk: Desk) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    desk.run()
+    desk.approve(SignalAction.EXIT, slot=desk.next_hour())
+    desk.approve(SignalAction.ENTER_LONG, slot=SLOT + HOUR, quantities=(6, -5), pair="DDD/EEE")
+    late = desk.service.cycle.open_gate()
+    desk.broker.now += HOUR
+    exits = replace(late)
+    desk.service.cycle.execute_slot(exits)
+    assert sorted(desk.trade_states()) == ["abandoned", "closed"]
+    desk.approve(SignalAction.ENTER_LONG, slot=SLOT + 2 * HOUR, quantities=(10, -8))
+    desk.run()
+
+    desk.service.cycle.execute_slot(late)
+
+    assert sorted(desk.trade_states()) == ["abandoned", "closed", "open"]
+    assert desk.held() == {"AAA": 10, "BBB": -8}
+    assert desk.broken_invariants() == []
+
+
+def test_a_trade_is_not_moved_by_a_writer_that_was_overtaken(desk: Desk) -> None:
+    with desk.service.cycle.become_writer() as first:
+        driver = desk.service.cycle.make_driver(cycle(desk, first))
+    with desk.service.cycle.become_writer() as second:
+        assert second == first + 1
+        with pytest.raises(NotTheWriter):
+            driver.begin(new_trade())
+    assert desk.trade_states() == []
+
+
+# What can't be read
+
+
+@pytest.mark.parametrize("kind", ["position", "fill", "order"])
+def test_a_row_that_cannot_be_read_stops_entries_and_is_named(desk: Desk, kind: str) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    desk.run()
+    slot = desk.next_hour()
+    desk.approve(SignalAction.EXIT, slot=slot)
+    desk.approve(SignalAction.ENTER_LONG, slot=slot, quantities=(6, -5), pair="DDD/EEE")
+    desk.broker.unread = [UnreadRow(kind), UnreadRow("bar")]
+
+    gate = desk.run()
+
+    assert not gate.reconciled
+    assert gate.differences == (f"{kind}: qty is not a number in {{}}",)
+    assert ("critical", "books and broker disagree") in desk.alerts()
+    assert sorted(desk.trade_states()) == ["abandoned", "closed"]
+    assert desk.broken_invariants() == []
+
+
+def test_positions_that_cannot_be_had_stop_entries_but_no_exit(desk: Desk) -> None:
+    two_open_pairs_and_exits(desk)
+    real = desk.broker.positions
+
+    def away() -> list[PositionReport]:
+        raise Transient("no answer")
+
+    desk.broker.positions = away  # type: ignore[method-assign]
+    gate = desk.run()
+    desk.broker.positions = real  # type: ignore[method-assign]
+
+    assert gate.differences == ("broker: could not be compared with our books: no answer",)
+    assert desk.trade_states() == ["closed", "closed"]
+    assert desk.broken_invariants() == []
+
+
+def test_an_order_is_dated_in_market_time(desk: Desk) -> None:
+    desk.broker.now -= timedelta(days=30)
+    slot = TradingCalendar().last_slot(desk.broker.now)
+    desk.approve(SignalAction.ENTER_LONG, slot=slot, quantities=(10, -8))
+
+    desk.run()
+
+    with desk.engine.connect() as connection:
+        sent = connection.execute(select(order_intent.c.sent_at)).scalars().all()
+    assert all(desk.broker.now <= moment < desk.broker.now + HOUR for moment in sent)
+
+
+def cycle(desk: Desk, epoch: int) -> Cycle:
+    market = desk.broker.clock()
+    return Cycle(SLOT, market, desk.service.cycle.clock.now(), epoch, may_enter=True)
+
+
+def new_trade() -> PairTrade:
+    return PairTrade(
+        id=pair_trade_id("twin", "AAA/BBB", SLOT),
+        pair_id="AAA/BBB",
+        symbol_1="AAA",
+        symbol_2="BBB",
+        beta=0.8,
+        direction=Direction.LONG_SPREAD,
+        state=PairTradeState.OPENING,
+        slot=SLOT,
+        target_1=Decimal(10),
+        target_2=Decimal(-8),
+        version=1,
+    )
+
+
+def written_down_only(desk: Desk) -> None:
+    """Leave the database as a process does that dies after its first commit."""
+    with desk.service.cycle.become_writer() as epoch:
+        assert desk.service.cycle.make_driver(cycle(desk, epoch)).begin(new_trade())
 
 
 def _away(client_order_id: str) -> None:

@@ -66,13 +66,15 @@ class SqlTradeStore:
         query = select(pair_trade).where(pair_trade.c.state.not_in(_QUIET)).order_by(pair_trade.c.recorded_at)
         return [trade_of(row) for row in self._connection.execute(query).mappings()]
 
-    def add_trade(self, trade: PairTrade) -> bool:
-        """Insert a trade; False when the pair had one in this slot, or has one open."""
+    def add_trade(self, trade: PairTrade, epoch: int) -> bool:
+        """Insert a trade; False when the pair had one in this slot, or has one open. Raises NotTheWriter."""
+        self._check_epoch(epoch)
         statement = insert(pair_trade).values(**_trade_row(trade)).on_conflict_do_nothing()
         return self._connection.execute(statement.returning(pair_trade.c.pair_trade_id)).first() is not None
 
-    def save_trade(self, trade: PairTrade) -> None:
-        """Write a trade that moved on by one version. Raises Transient when somebody else moved it first."""
+    def save_trade(self, trade: PairTrade, epoch: int) -> None:
+        """Write a trade that moved on by one version. Raises NotTheWriter, or Transient when it was moved."""
+        self._check_epoch(epoch)
         statement = (
             update(pair_trade)
             .where(pair_trade.c.pair_trade_id == trade.id, pair_trade.c.version == trade.version - 1)
@@ -86,7 +88,7 @@ class SqlTradeStore:
         query = (
             select(order_intent)
             .where(order_intent.c.pair_trade_id == trade_id)
-            .order_by(order_intent.c.created_at, order_intent.c.client_order_id)
+            .order_by(order_intent.c.recorded_at, order_intent.c.client_order_id)
         )
         return [intent_of(row) for row in self._connection.execute(query).mappings()]
 
@@ -155,12 +157,10 @@ class SqlTradeStore:
         )
         return {symbol: quantity for symbol, quantity in shares}  # noqa: C416 (typed rows)
 
-    def known_orders(self, client_order_ids: Iterable[str]) -> frozenset[str]:
-        """Return those of the ids that have an intent."""
-        query = select(order_intent.c.client_order_id).where(
-            order_intent.c.client_order_id.in_(list(client_order_ids))
-        )
-        return frozenset(self._connection.execute(query).scalars())
+    def intents_named(self, client_order_ids: Iterable[str]) -> dict[str, OrderIntent]:
+        """Return those of the ids that have an intent, with it."""
+        query = select(order_intent).where(order_intent.c.client_order_id.in_(list(client_order_ids)))
+        return {row["client_order_id"]: intent_of(row) for row in self._connection.execute(query).mappings()}
 
     def note_alert(self, severity: str, title: str, detail: str, slot: datetime, at: datetime) -> UUID:
         """Record something a person should know; the same alert of the same slot once."""

@@ -44,6 +44,8 @@ class PostgresWriterLock:
         key = func.hashtextextended(f"tradewinds-writer-{self.account}", 0)
         with translated_errors(self.engine):
             connection.execute(select(func.set_config("lock_timeout", f"{int(self.wait_seconds * 1000)}ms", True)))
+            # The lock's time-out bounds the wait; that of statements may be shorter and means something else.
+            connection.execute(select(func.set_config("statement_timeout", "0", True)))
             try:
                 connection.execute(select(func.pg_advisory_lock(key)))
             except OperationalError as error:

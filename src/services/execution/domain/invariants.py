@@ -121,8 +121,14 @@ def _broken(facts: Facts, tolerance: Decimal) -> Iterable[str]:
             yield f"{trade.pair_id} {trade.state}: still holds {shares[0]} and {shares[1]}"
         elif trade.state is PairTradeState.OPEN and not _is_whole(trade, shares, tolerance):
             yield f"{trade.pair_id} open: holds {shares[0]} and {shares[1]}"
+        elif trade.state is PairTradeState.OPENING and _hangs(trade, shares, tolerance, facts.paged):
+            yield f"{trade.pair_id} opening: holds {shares[0]} and {shares[1]}, and nobody was told"
         elif trade.state is PairTradeState.ORPHANED and trade.pair_id not in facts.paged:
             yield f"{trade.pair_id} orphaned without an alert"
+
+
+def _hangs(trade: PairTrade, shares: list[Decimal], tolerance: Decimal, paged: frozenset[str]) -> bool:
+    return any(shares) and not _is_whole(trade, shares, tolerance) and trade.pair_id not in paged
 
 
 def _is_whole(trade: PairTrade, shares: list[Decimal], tolerance: Decimal) -> bool:

@@ -61,11 +61,13 @@ def apply_report(intent: OrderIntent, report: OrderReport) -> list[OrderIntent]:
     if current.state in UNSETTLED:
         current = moved(current, OrderState.ACKED, broker_order_id=report.broker_order_id, lookups_missing=0)
         steps.append(current)
-    state = _state_told(current, report)
     filled = max(current.filled_quantity, report.filled_quantity, key=abs)
+    state = _state_told(current, report, filled)
     if _is_news(current, state, filled):
         price = report.filled_avg_price if abs(report.filled_quantity) >= abs(filled) else current.filled_avg_price
-        steps.append(moved(current, state, filled_quantity=filled, filled_avg_price=price))
+        # An order that was given up as never placed learns its broker's id here.
+        known_as = current.broker_order_id or report.broker_order_id
+        steps.append(moved(current, state, filled_quantity=filled, filled_avg_price=price, broker_order_id=known_as))
     return steps
 
 
@@ -78,15 +80,19 @@ def is_same_order(intent: OrderIntent, report: OrderReport) -> bool:
     )
 
 
-def _state_told(current: OrderIntent, report: OrderReport) -> OrderState:
-    told = _STATES.get(report.status, current.state)
-    if report.filled_quantity == current.quantity:
+def _state_told(current: OrderIntent, report: OrderReport, filled: Decimal) -> OrderState:
+    if filled == current.quantity:
         return OrderState.FILLED
-    if told is OrderState.REJECTED and report.filled_quantity != Decimal(0):
-        return OrderState.CANCELED
-    if told in (OrderState.ACKED, OrderState.WORKING) and report.filled_quantity != Decimal(0):
-        return OrderState.PARTIALLY_FILLED
-    return told
+    told = _STATES.get(report.status, current.state)
+    if told is OrderState.FILLED:
+        # Said before its quantity: nothing is final until all of it is told.
+        told = OrderState.WORKING
+    if told is OrderState.REJECTED and filled != Decimal(0):
+        told = OrderState.CANCELED
+    if told in (OrderState.ACKED, OrderState.WORKING) and filled != Decimal(0):
+        told = OrderState.PARTIALLY_FILLED
+    # A fill that lands after the end does not bring an order back to life.
+    return current.state if current.is_done else told
 
 
 def _is_news(current: OrderIntent, state: OrderState, filled: Decimal) -> bool:

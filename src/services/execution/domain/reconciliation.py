@@ -6,12 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from src.shared.domain.orders import OrderReport, PositionReport
+from src.shared.domain.orders import OrderIntent, OrderReport, PositionReport
 
 
 @dataclass(frozen=True)
 class Drift:
-    """One difference that stops entries until it is explained. `subject` is a symbol or an order id."""
+    """One difference that stops entries until it is explained.
+
+    `subject` is a symbol (kind position), an order id (order), a pair (trade) or the name of a list (unread).
+    """
 
     kind: str
     subject: str
@@ -32,10 +35,17 @@ class Reconciliation:
         return not self.drifts
 
 
+def late_news(ours: Mapping[str, OrderIntent], reports: Iterable[OrderReport]) -> list[OrderReport]:
+    """Pick the reports that tell something new of an order which is done here: a fill after its end."""
+    done = [r for r in reports if r.client_order_id in ours and ours[r.client_order_id].is_done]
+    return [r for r in done if abs(r.filled_quantity) > abs(ours[r.client_order_id].filled_quantity)]
+
+
 def compare(
     held: Mapping[str, Decimal],
-    known_orders: frozenset[str],
+    ours: Mapping[str, OrderIntent],
     positions: Iterable[PositionReport],
+    orders: Iterable[OrderReport],
     open_orders: Iterable[OrderReport],
     our_prefix: str,
 ) -> Reconciliation:
@@ -43,16 +53,19 @@ def compare(
 
     Args:
         held: signed shares by symbol, from our books.
-        known_orders: client order ids we have intents for.
+        ours: our intents by client order id, at least those that `orders` names.
         positions: the broker's positions, of the whole account.
-        open_orders: the broker's open orders, of the whole account.
+        orders: the broker's open and recent orders, of the whole account.
+        open_orders: those the broker still works on.
         our_prefix: how our client order ids begin.
     """
     theirs = {p.symbol: p.quantity for p in positions}
-    orders = list(open_orders)
-    drifts = set(_position_drifts(held, theirs)) | set(_order_drifts(known_orders, orders, our_prefix))
+    working = list(open_orders)
+    drifts = set(_position_drifts(held, theirs))
+    drifts |= {drift for order in [*orders, *working] for drift in _order_drifts(order, ours, our_prefix)}
+    drifts |= {drift for order in working for drift in _revenants(order, ours)}
     external = {symbol: quantity for symbol, quantity in theirs.items() if symbol not in held}
-    others = frozenset(o.symbol for o in orders if not o.client_order_id.startswith(our_prefix))
+    others = frozenset(o.symbol for o in working if not o.client_order_id.startswith(our_prefix))
     return Reconciliation(frozenset(drifts), external, others)
 
 
@@ -65,7 +78,15 @@ def _position_drifts(held: Mapping[str, Decimal], theirs: Mapping[str, Decimal])
             )
 
 
-def _order_drifts(known: frozenset[str], orders: Iterable[OrderReport], prefix: str) -> Iterable[Drift]:
-    for order in orders:
-        if order.client_order_id.startswith(prefix) and order.client_order_id not in known:
-            yield Drift("order", order.client_order_id, "the broker has an order of ours that no intent knows")
+def _order_drifts(order: OrderReport, ours: Mapping[str, OrderIntent], prefix: str) -> Iterable[Drift]:
+    name = order.client_order_id
+    if name not in ours and name.startswith(prefix):
+        yield Drift("order", name, "the broker has an order of ours that no intent knows")
+    elif name in ours and ours[name].is_done and ours[name].filled_quantity != order.filled_quantity:
+        yield Drift("order", name, f"filled {ours[name].filled_quantity} here, {order.filled_quantity} at the broker")
+
+
+def _revenants(order: OrderReport, ours: Mapping[str, OrderIntent]) -> Iterable[Drift]:
+    intent = ours.get(order.client_order_id)
+    if intent is not None and intent.is_done and intent.broker_order_id is None:
+        yield Drift("order", order.client_order_id, "given up here as never placed, but the broker works on it")

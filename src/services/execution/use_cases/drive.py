@@ -6,25 +6,42 @@ committed; whatever happens then, the next look starts from the database and the
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
+from math import ceil
 
 from loguru import logger
 
 from src.services.execution.domain import two_leg
 from src.services.execution.domain.order_reports import apply_report, is_same_order, moved
-from src.services.execution.domain.two_leg import Book, Cancel, Move, Place, Resolve, Rest, Send, Situation, Wait
+from src.services.execution.domain.two_leg import (
+    Book,
+    Cancel,
+    GiveUp,
+    Move,
+    Place,
+    Resolve,
+    Rest,
+    Send,
+    Situation,
+    Wait,
+    is_booked,
+    worth_sending,
+)
 from src.services.execution.ports import TradeStore, WallClock
-from src.shared.domain.errors import DuplicateOrderId, OutcomeUnknown, Refused, Transient
+from src.shared.domain.errors import DuplicateOrderId, InputInvalid, OutcomeUnknown, Refused, Terminal, Transient
 from src.shared.domain.ids import client_order_id, derived_id, slot_key
-from src.shared.domain.orders import OrderIntent, OrderReport, OrderState
+from src.shared.domain.orders import MarketClock, OrderIntent, OrderReport, OrderState
 from src.shared.domain.pairs import PAIR_TRADE_TRANSITIONS, PairTrade, PairTradeState, check_transition
 from src.shared.messages.base import Event
 from src.shared.messages.ops import AlertRaised
 from src.shared.messages.orders import ORDER_EVENTS, PAIR_TRADE_EVENTS
 from src.shared.ports.broker import Broker
 from src.shared.ports.unit_of_work import UnitOfWork, Work
+
+SLOT_MARGIN = timedelta(minutes=1)
+"""What is looked for at the broker is looked for from this long before its slot."""
 
 _RESULT_IS_FINAL = frozenset({PairTradeState.CLOSED, PairTradeState.UNWOUND, PairTradeState.ABANDONED})
 
@@ -41,12 +58,17 @@ class Patience:
 
 @dataclass(frozen=True)
 class Cycle:
-    """The frame of one pass: its slot, market time at its start, the writer's epoch, is the market open."""
+    """The frame of one pass.
+
+    Its slot, the broker's clock and the host's time when that was read, the writer's epoch, and whether the first
+    leg of an entry may be sent in it.
+    """
 
     slot: datetime
-    market_now: datetime
+    market: MarketClock
+    began: datetime
     epoch: int
-    market_open: bool
+    may_enter: bool
 
 
 @dataclass
@@ -61,22 +83,39 @@ class Driver:
     environment: str
     cycle: Cycle
     _cancelling: set[str] = field(default_factory=set)
+    _sent_again: set[str] = field(default_factory=set)
 
     def begin(self, trade: PairTrade) -> bool:
-        """Write a new trade down; False when its pair has one already."""
+        """Write a new trade down, with why it ends at once if it does; False when its pair has one already."""
         with self.store() as work:
-            added = work.repo.add_trade(trade)
+            added = work.repo.add_trade(trade, self.cycle.epoch)
             if added:
-                work.record(self._trade_event(trade, None))
+                work.record(self._trade_event(trade, trade.close_reason))
                 work.commit()
         return added
+
+    def hear(self, intent: OrderIntent, report: OrderReport) -> bool:
+        """Take in what the broker says of an order; False when it is not news.
+
+        Raises:
+            Terminal: the broker's order is not the one we meant; a person has to look.
+        """
+        if not is_same_order(intent, report):
+            raise Terminal(
+                f"{intent.client_order_id}: the broker's order is {report.quantity} {report.symbol}, ours "
+                f"{intent.quantity} {intent.symbol}; a person has to look"
+            )
+        steps = apply_report(intent, report)
+        if steps:
+            self._save(*steps)
+        return bool(steps)
 
     def move(self, trade: PairTrade, state: PairTradeState, reason: str) -> PairTrade:
         """Bring a trade into another state and say so; a final state carries the booked result."""
         check_transition(PAIR_TRADE_TRANSITIONS, trade.state, state, f"trade of {trade.pair_id}")
         with self.store() as work:
             after = self._after_move(work.repo, trade, state, reason)
-            work.repo.save_trade(after)
+            work.repo.save_trade(after, self.cycle.epoch)
             work.record(self._trade_event(after, reason))
             if state in (PairTradeState.ORPHANED, PairTradeState.UNWINDING):
                 self._alert(work, after, reason)
@@ -85,7 +124,13 @@ class Driver:
         return after
 
     def drive(self, trade: PairTrade) -> PairTrade:
-        """Take steps until the trade rests, for this cycle or for good."""
+        """Take steps until the trade rests, for this cycle or for good.
+
+        Raises:
+            NotTheWriter: another process took over.
+            Transient: the broker gave no usable answer, or an order is not settled in the time there is.
+            Terminal: a person has to look.
+        """
         while True:
             situation = self._situation(trade)
             step = two_leg.next_step(situation, self.rules)
@@ -99,8 +144,10 @@ class Driver:
                     self._place(situation.trade, step)
                 case Send(intent):
                     self._send(intent)
+                case GiveUp(intent):
+                    self._give_up(intent, "not sent: its moment has passed")
                 case Resolve(intent):
-                    self._resolve(intent)
+                    self._resolve(intent, situation)
                 case Cancel(intent):
                     self._cancel(intent)
                 case Book(intents):
@@ -114,7 +161,23 @@ class Driver:
             current = work.repo.trade(trade.id) or trade
             intents = tuple(work.repo.intents(trade.id))
             booked = work.repo.booked(trade.id)
-        return Situation(current, intents, booked, frozenset(self._cancelling), self.cycle.slot, self.clock.now())
+        return Situation(
+            current,
+            intents,
+            booked,
+            frozenset(self._cancelling),
+            self.cycle.slot,
+            self._now(),
+            self._market_open(),
+            self.cycle.may_enter,
+        )
+
+    def _now(self) -> datetime:
+        """Market time: the broker's clock, carried on by what the host's clock has moved since."""
+        return self.cycle.market.now + (self.clock.now() - self.cycle.began)
+
+    def _market_open(self) -> bool:
+        return self.cycle.market.is_open and self._now() < self.cycle.market.next_close
 
     def _place(self, trade: PairTrade, step: Place) -> None:
         action = step.action.value
@@ -132,7 +195,7 @@ class Driver:
             slot=self.cycle.slot,
             epoch=self.cycle.epoch,
             version=1,
-            created_at=self.clock.now(),
+            created_at=self._now(),
         )
         with self.store() as work:
             work.repo.add_intent(intent)
@@ -140,7 +203,7 @@ class Driver:
             work.commit()
 
     def _send(self, intent: OrderIntent) -> None:
-        sending = moved(intent, OrderState.SENDING, sent_at=self.clock.now())
+        sending = moved(intent, OrderState.SENDING, sent_at=self._now())
         self._save(sending)
         try:
             report = self.broker.submit_market_order(sending.client_order_id, sending.symbol, sending.quantity)
@@ -150,46 +213,58 @@ class Driver:
         except Refused as error:
             logger.warning("{} refused: {}", sending.client_order_id, error)
             self._save(moved(sending, OrderState.REJECTED, reject_code=error.code, reason=str(error)))
+        except InputInvalid as error:
+            logger.error("{} can't be sent: {}", sending.client_order_id, error)
+            self._save(moved(sending, OrderState.REJECTED, reason=str(error)))
         except OutcomeUnknown as error:
             logger.warning("{}: outcome unknown ({})", sending.client_order_id, error)
             self._save(moved(sending, OrderState.UNKNOWN, reason=str(error)))
         else:
-            self._apply(sending, report)
+            self.hear(sending, report)
 
-    def _resolve(self, intent: OrderIntent) -> None:
-        """Look an order up until it is found, or until it is certain that it was never placed."""
+    def _give_up(self, intent: OrderIntent, reason: str) -> None:
+        logger.info("{} given up: {}", intent.client_order_id, reason)
+        self._save(moved(intent, OrderState.CANCELED, reason=reason))
+
+    def _resolve(self, intent: OrderIntent, situation: Situation) -> None:
+        """Look an order up until it is found, or until it is certain that it was never placed.
+
+        Raises:
+            Transient: it was sent again in this pass, and again nobody can say what became of it.
+        """
         if intent.state is OrderState.SENDING:
             intent = moved(intent, OrderState.UNKNOWN, reason="the process ended while it was sent")
             self._save(intent)
-        began, misses = self.clock.now(), 0
-        while True:
+        report = self._look_up(intent) or self._listed(intent)
+        if report is not None:
+            self.hear(intent, report)
+        elif not worth_sending(intent, replace(situation, now=self._now(), market_open=self._market_open())):
+            self._give_up(intent, "never placed, and its moment has passed")
+        elif intent.client_order_id in self._sent_again:
+            raise Transient(f"{intent.client_order_id}: sent twice without an answer and without an order")
+        else:
+            self._sent_again.add(intent.client_order_id)
+            self._send(intent)
+
+    def _look_up(self, intent: OrderIntent) -> OrderReport | None:
+        """Look until it is found, at least the agreed number of times over the agreed time."""
+        pause = max(self.patience.poll_seconds, self._lookup_pause())
+        # Counted in pauses, not by the clock: a host clock that is set must not shorten or stretch the wait.
+        looks = max(self.patience.unknown_lookups, ceil(self.patience.unknown_window.total_seconds() / pause)) + 1
+        for look in range(looks):
+            if look:
+                self.clock.sleep(pause)
             report = self.broker.order_by_client_id(intent.client_order_id)
             if report is not None:
-                self._adopt(intent, report)
-                return
-            misses += 1
-            waited = self.clock.now() - began
-            if misses >= self.patience.unknown_lookups and waited >= self.patience.unknown_window:
-                break
-            self.clock.sleep(max(self.patience.poll_seconds, self._lookup_pause()))
-        self._send_again(intent)
+                return report
+        return None
+
+    def _listed(self, intent: OrderIntent) -> OrderReport | None:
+        orders = self.broker.orders_since(intent.slot - SLOT_MARGIN)
+        return next((r for r in orders if r.client_order_id == intent.client_order_id), None)
 
     def _lookup_pause(self) -> float:
         return self.patience.unknown_window.total_seconds() / self.patience.unknown_lookups
-
-    def _adopt(self, intent: OrderIntent, report: OrderReport) -> None:
-        if not is_same_order(intent, report):
-            raise Transient(
-                f"{intent.client_order_id}: the broker's order is {report.quantity} {report.symbol}, ours "
-                f"{intent.quantity} {intent.symbol}; a person has to look"
-            )
-        self._apply(intent, report)
-
-    def _send_again(self, intent: OrderIntent) -> None:
-        """Repeat a request with the same id; the list of orders has to agree that there is none."""
-        if any(r.client_order_id == intent.client_order_id for r in self.broker.orders_since(intent.slot)):
-            return
-        self._send(intent)
 
     def _cancel(self, intent: OrderIntent) -> None:
         self._cancelling.add(intent.client_order_id)
@@ -199,29 +274,33 @@ class Driver:
             logger.warning("cancel of {}: {}", intent.client_order_id, error)
 
     def _look(self, intents: tuple[OrderIntent, ...]) -> bool:
-        """Look at working orders once; False when waiting on makes no sense in this cycle."""
+        """Look at working orders once; False when waiting on makes no sense in this cycle.
+
+        Raises:
+            Transient: a cancel has not come through in its time; the next cycle asks again.
+        """
+        if self._refresh(intents):
+            return True
+        if not self._market_open():
+            return False
+        if self._cancel_is_stuck(intents):
+            names = ", ".join(i.client_order_id for i in intents)
+            raise Transient(f"the broker neither fills nor cancels {names}")
+        self.clock.sleep(self.patience.poll_seconds)
+        return True
+
+    def _refresh(self, intents: Iterable[OrderIntent]) -> bool:
         news = False
         for intent in intents:
             report = self.broker.order_by_client_id(intent.client_order_id)
-            news = (report is not None and self._apply(intent, report)) or news
-        if news:
-            return True
-        if not self.cycle.market_open or self._cancel_is_stuck(intents):
-            return False
-        self.clock.sleep(self.patience.poll_seconds)
-        return True
+            news = (report is not None and self.hear(intent, report)) or news
+        return news
 
     def _cancel_is_stuck(self, intents: tuple[OrderIntent, ...]) -> bool:
         """A cancel that takes a whole deadline more is left to the next cycle; the order still blocks its pair."""
         bound = self.rules.leg_deadline * 2
-        now = self.clock.now()
+        now = self._now()
         return any(i.sent_at is not None and now - i.sent_at > bound for i in intents)
-
-    def _apply(self, intent: OrderIntent, report: OrderReport) -> bool:
-        steps = apply_report(intent, report)
-        if steps:
-            self._save(*steps)
-        return bool(steps)
 
     def _book(self, intents: tuple[OrderIntent, ...]) -> None:
         """Fetch and book executions until they explain what the orders say was filled.
@@ -230,10 +309,11 @@ class Driver:
             Transient: the broker's activities do not show them; the next cycle looks again.
         """
         by_order = {i.broker_order_id: i for i in intents}
-        since = min(i.slot for i in intents) - timedelta(minutes=1)
+        since = min(i.slot for i in intents) - SLOT_MARGIN
         for _ in range(self.patience.booking_looks):
             self._book_new(by_order, since)
-            if self._all_booked(intents):
+            # Executions may run ahead of what the order says; then its news are the way on.
+            if self._all_booked(intents) or self._refresh(intents):
                 return
             self.clock.sleep(self.patience.poll_seconds)
         raise Transient(
@@ -250,7 +330,7 @@ class Driver:
     def _all_booked(self, intents: tuple[OrderIntent, ...]) -> bool:
         with self.store() as work:
             booked = work.repo.booked(intents[0].pair_trade_id)
-        return all(booked.get(str(i.id), Decimal(0)) == i.filled_quantity for i in intents)
+        return all(is_booked(i, booked) for i in intents)
 
     def _save(self, *steps: OrderIntent) -> None:
         """Commit successive states of one order together, each with its event."""
@@ -279,12 +359,12 @@ class Driver:
         orphaned = trade.state is PairTradeState.ORPHANED
         severity, title = ("critical", "leg can't be closed") if orphaned else ("error", "entry is being unwound")
         detail = f"{trade.pair_id}: {reason}"
-        alert = work.repo.note_alert(severity, title, detail, self.cycle.slot, self.cycle.market_now)
+        alert = work.repo.note_alert(severity, title, detail, self.cycle.slot, self.cycle.market.now)
         work.record(
             AlertRaised.of(
                 alert,
                 1,
-                self.cycle.market_now,
+                self.cycle.market.now,
                 slot_key(self.cycle.slot),
                 severity=severity,
                 title=title,
@@ -296,7 +376,7 @@ class Driver:
         return ORDER_EVENTS[intent.state].of(
             intent.id,
             intent.version,
-            self.cycle.market_now,
+            self.cycle.market.now,
             slot_key(self.cycle.slot),
             client_order_id=intent.client_order_id,
             pair_trade_id=str(intent.pair_trade_id),
@@ -311,7 +391,7 @@ class Driver:
         return PAIR_TRADE_EVENTS[trade.state].of(
             trade.id,
             trade.version,
-            self.cycle.market_now,
+            self.cycle.market.now,
             slot_key(self.cycle.slot),
             pair_id=trade.pair_id,
             direction=trade.direction.value,

@@ -13,7 +13,9 @@ from src.shared.domain.errors import TradewindsError, Transient, Unreachable
 from src.shared.infra.postgres_urls import normalised_url
 
 # Class 40: the server rolled the transaction back so that it can be repeated. 57P0x, 53xxx: it is going away or full.
-_REPEATABLE_SQLSTATES = ("40", "57P0", "53", "08", "55P03")
+# 57014, 55P03: it took too long, for a statement or for a lock.
+_REPEATABLE_SQLSTATES = ("40", "57P0", "57014", "53", "08", "55P03")
+_NO_CONNECTION = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
 
 
 def make_engine(url: str, settings: DatabaseSettings) -> Engine:
@@ -43,6 +45,10 @@ def translated_errors(engine: Engine) -> Iterator[None]:
         yield
     except sqlalchemy.exc.DBAPIError as error:
         raise _translate(error, engine) from error
+    except sqlalchemy.exc.TimeoutError as error:
+        raise Transient("PostgreSQL: every connection of the pool is in use") from error
+    except sqlalchemy.exc.PendingRollbackError as error:
+        raise Transient("PostgreSQL: the connection was lost in the transaction") from error
 
 
 def _translate(error: sqlalchemy.exc.DBAPIError, engine: Engine) -> Exception:
@@ -50,7 +56,7 @@ def _translate(error: sqlalchemy.exc.DBAPIError, engine: Engine) -> Exception:
     reason = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
     if sqlstate.startswith(_REPEATABLE_SQLSTATES):
         return Transient(f"PostgreSQL: {reason}")
-    if isinstance(error, sqlalchemy.exc.OperationalError) and not sqlstate:
+    if isinstance(error, _NO_CONNECTION) and not sqlstate:
         where = engine.url.render_as_string(hide_password=True)
         return _no_answer(error, f"PostgreSQL at {where} does not answer: {reason}")
     return error

@@ -10,7 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from src.shared.prefect.monitoring import leave_table
-from src.shared.prefect.states import is_transient
+from src.shared.prefect.states import is_transient, is_transient_or_busy
 from src.shared.prefect.tasks.wiring import RETRY_DELAYS, services
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def open_gate() -> Gate:
     cache_policy=NO_CACHE,
     retries=3,
     retry_delay_seconds=RETRY_DELAYS,
-    retry_condition_fn=is_transient,
+    retry_condition_fn=is_transient_or_busy,
 )
 def execute_slot(gate: Gate) -> ExecutionSummary:
     """Act on what risk approved."""

@@ -7,9 +7,9 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from src.shared.domain.errors import NotTheWriter
+from src.shared.domain.errors import NotTheWriter, Transient
 from src.shared.prefect.monitoring import flow_hooks
-from src.shared.prefect.states import ended
+from src.shared.prefect.states import ended, is_transient_or_busy
 from src.shared.prefect.tasks.analytics_tasks import record_results
 from src.shared.prefect.tasks.data_ingestion_tasks import fetch_bars
 from src.shared.prefect.tasks.execution_tasks import execute_slot, open_gate, read_market_clock
@@ -27,10 +27,15 @@ async def intraday_pairs_trading() -> dict[str, Any] | State[Any]:
     if not symbols:
         return ended("NO_DECISION", "No pair is registered.")
     try:
-        gate = open_gate()
+        gate = open_gate.with_options(retry_condition_fn=is_transient_or_busy)()
         fetch_bars(symbols, gate.slot)
         evaluation = evaluate_slot(gate)
-        review = review_slot(gate)
+        try:
+            review = review_slot(gate)
+        except Transient:
+            # Exits are decided before the broker is asked about the account: they go on without its answer.
+            execute_slot(gate)
+            raise
         execution = execute_slot(gate)
     except NotTheWriter as error:
         return ended("SKIPPED", str(error))

@@ -1,0 +1,117 @@
+"""Each invariant finds the breach that it is there for, and only that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from src.services.execution.domain.invariants import Facts, check
+from src.shared.domain.orders import OrderState, PositionReport
+from src.shared.domain.pairs import PairTradeState
+from tests.unit.execution.examples import intent, report, trade
+
+LONG, SHORT = intent(1, 10, version=2), intent(2, -8, version=2)
+OPEN = trade(PairTradeState.OPEN, version=2)
+ORDER, TRADE = ("order_intent", str(LONG.id)), ("pair_trade", str(OPEN.id))
+TEN, EIGHT = Decimal(10), Decimal(-8)
+
+WHOLE = Facts(
+    intents=(LONG, SHORT),
+    trades=(OPEN,),
+    filled={LONG.id: TEN, SHORT.id: EIGHT},
+    held={"AAA": TEN, "BBB": EIGHT},
+    ledger_shares={"AAA": TEN, "BBB": EIGHT},
+    leg_shares={(OPEN.id, "AAA"): TEN, (OPEN.id, "BBB"): EIGHT},
+    unbalanced=(),
+    ledger_entries=2,
+    versions={ORDER: 2, TRADE: 2},
+    told={ORDER: (1, 2), TRADE: (2, 1)},
+    paged=frozenset(),
+    forbidden=(),
+    broker_orders=(report(LONG, "filled"), report(SHORT, "filled")),
+    broker_positions=(PositionReport("AAA", TEN, TEN), PositionReport("BBB", EIGHT, TEN)),
+)
+
+
+def broken(facts: Facts) -> list[str]:
+    return [each.name for each in check(facts, Decimal("0.05")) if not each.holds]
+
+
+def one_leg(state: PairTradeState) -> Facts:
+    """The long leg is gone everywhere, as if it had never been bought."""
+    return replace(
+        WHOLE,
+        intents=(SHORT,),
+        trades=(replace(OPEN, state=state),),
+        filled={SHORT.id: EIGHT},
+        held={"BBB": EIGHT},
+        ledger_shares={"BBB": EIGHT},
+        leg_shares={(OPEN.id, "BBB"): EIGHT},
+        broker_orders=(report(SHORT, "filled"),),
+        broker_positions=(PositionReport("BBB", EIGHT, TEN),),
+    )
+
+
+def test_books_that_agree_break_nothing() -> None:
+    assert broken(WHOLE) == []
+    assert [each.name for each in check(WHOLE, Decimal("0.05"))] == [f"I{n}" for n in range(1, 8)]
+
+
+SECOND_ORDER = report(LONG, "canceled", 10, broker_order_id="b-2")
+STRAY = report(intent(1, 3, attempt=9), "canceled")
+
+BREACHES: dict[str, tuple[str, Callable[[], Facts]]] = {
+    "an order doubled at the broker": (
+        "I1",
+        lambda: replace(WHOLE, broker_orders=(*WHOLE.broker_orders, SECOND_ORDER)),
+    ),
+    "another order than the one booked": (
+        "I1",
+        lambda: replace(WHOLE, broker_orders=(SECOND_ORDER, WHOLE.broker_orders[1])),
+    ),
+    "a stray order": ("I2", lambda: replace(WHOLE, broker_orders=(*WHOLE.broker_orders, STRAY))),
+    "an order said to be unsent": (
+        "I2",
+        lambda: replace(
+            WHOLE,
+            intents=(*WHOLE.intents, intent(1, 3, OrderState.PLANNED, attempt=9)),
+            broker_orders=(*WHOLE.broker_orders, STRAY),
+        ),
+    ),
+    "a fill that is not booked": ("I3", lambda: replace(WHOLE, filled={LONG.id: TEN})),
+    "a ledger that lacks shares": ("I3", lambda: replace(WHOLE, ledger_shares={"AAA": TEN})),
+    "a broker that holds less": ("I3", lambda: replace(WHOLE, broker_positions=WHOLE.broker_positions[:1])),
+    "a broker that filled more": (
+        "I3",
+        lambda: replace(WHOLE, broker_orders=(report(LONG, "filled", 11), WHOLE.broker_orders[1])),
+    ),
+    "an entry of the ledger that does not sum to zero": ("I4", lambda: replace(WHOLE, unbalanced=("USD 0.01",))),
+    "a lost leg of an open trade": ("I5", lambda: one_leg(PairTradeState.OPEN)),
+    "a leg that hangs while opening": ("I5", lambda: one_leg(PairTradeState.OPENING)),
+    "a finished trade that holds": ("I5", lambda: one_leg(PairTradeState.UNWOUND)),
+    "an orphan that nobody was told of": ("I5", lambda: one_leg(PairTradeState.ORPHANED)),
+    "a change that was not told": ("I6", lambda: replace(WHOLE, told={ORDER: (1, 2), TRADE: (2,)})),
+    "a change that was told twice": ("I6", lambda: replace(WHOLE, told={ORDER: (1, 2, 2), TRADE: (1, 2)})),
+    "an event of nothing": ("I6", lambda: replace(WHOLE, told={**WHOLE.told, ("pair_trade", "x"): (1,)})),
+    "an entry without approval": ("I7", lambda: replace(WHOLE, forbidden=("tw-twin-x",))),
+}
+
+
+@pytest.mark.parametrize("breach", BREACHES)
+def test_a_breach_is_found_by_its_invariant_alone(breach: str) -> None:
+    name, facts = BREACHES[breach]
+
+    assert broken(facts()) == [name]
+
+
+@pytest.mark.parametrize("state", [PairTradeState.ORPHANED, PairTradeState.OPENING])
+def test_a_leg_that_pages_is_no_breach(state: PairTradeState) -> None:
+    assert broken(replace(one_leg(state), paged=frozenset({"AAA/BBB"}))) == []
+
+
+@pytest.mark.parametrize("state", [PairTradeState.UNWINDING, PairTradeState.CLOSING])
+def test_a_leg_that_is_being_unwound_is_no_breach(state: PairTradeState) -> None:
+    assert broken(one_leg(state)) == []

@@ -1,0 +1,219 @@
+"""The table of the two-leg machine, row by row."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from src.services.execution.domain.two_leg import (
+    Book,
+    Cancel,
+    GiveUp,
+    Move,
+    Place,
+    Resolve,
+    Rest,
+    Send,
+    Situation,
+    Step,
+    Wait,
+    next_step,
+    second_quantity,
+)
+from src.shared.domain.orders import OrderAction, OrderState
+from src.shared.domain.pairs import PairTradeState
+from tests.unit.execution.examples import NOW, RULES, SLOT, intent, situation, trade
+
+CLOSE, UNWIND, OPEN = OrderAction.CLOSE, OrderAction.UNWIND, OrderAction.OPEN
+S, T = OrderState, PairTradeState
+NEXT_SLOT = SLOT + timedelta(hours=1)
+LATE = NOW + timedelta(seconds=61)
+
+SHORT = intent(2, -8)
+LONG = intent(1, 10)
+
+
+def step(s: Situation) -> Step:
+    return next_step(s, RULES)
+
+
+def moved_to(s: Situation) -> PairTradeState | None:
+    found = step(s)
+    return found.state if isinstance(found, Move) else None
+
+
+@pytest.mark.parametrize("state", list(PairTradeState))
+@pytest.mark.parametrize("unsettled", [S.SENDING, S.UNKNOWN])
+def test_an_order_nobody_knows_of_is_resolved_before_anything_else(
+    state: PairTradeState, unsettled: OrderState
+) -> None:
+    lost = intent(1, 10, unsettled)
+
+    assert step(situation(trade(state), SHORT, lost, market_open=False)) == Resolve(lost)
+
+
+@pytest.mark.parametrize(
+    ("planned", "changes", "sent"),
+    [
+        (intent(2, -8, S.PLANNED), {}, True),
+        (intent(2, -8, S.PLANNED), {"slot": NEXT_SLOT}, False),
+        (intent(2, -8, S.PLANNED), {"market_open": False}, False),
+        (intent(2, 8, S.PLANNED, action=UNWIND), {"slot": NEXT_SLOT}, True),
+        (intent(2, 8, S.PLANNED, action=CLOSE), {"market_open": False}, False),
+    ],
+)
+def test_a_planned_order_is_sent_while_its_reason_lasts(
+    planned: object, changes: dict[str, object], sent: bool
+) -> None:
+    assert step(situation(trade(), planned, **changes)) == (Send(planned) if sent else GiveUp(planned))  # type: ignore[arg-type]
+
+
+def test_an_order_past_its_deadline_is_cancelled_once_and_then_waited_for() -> None:
+    slow = intent(2, -8, S.WORKING)
+
+    assert step(situation(trade(), slow)) == Wait((slow,))
+    assert step(situation(trade(), slow, now=LATE)) == Cancel(slow)
+    assert step(situation(trade(), slow, now=LATE, cancelling=frozenset({slow.client_order_id}))) == Wait((slow,))
+
+
+@pytest.mark.parametrize("state", list(PairTradeState))
+def test_fills_are_booked_before_the_next_step_in_every_state(state: PairTradeState) -> None:
+    assert step(situation(trade(state), SHORT, booked={})) == Book((SHORT,))
+
+
+def test_a_working_order_is_booked_up_to_what_it_reports_and_may_be_booked_further() -> None:
+    half = intent(2, -8, S.PARTIALLY_FILLED, filled=-4)
+
+    assert step(situation(trade(), half, booked={})) == Book((half,))
+    assert step(situation(trade(), half, booked={str(half.id): Decimal(-6)})) == Wait((half,))
+
+
+# Opening
+
+
+def test_the_short_leg_goes_first() -> None:
+    assert step(situation(trade())) == Place(2, OPEN, Decimal(-8), 1)
+    other_way = trade(target_1=Decimal(-10), target_2=Decimal(8))
+    assert step(situation(other_way)) == Place(1, OPEN, Decimal(-10), 1)
+
+
+def test_no_first_leg_is_sent_where_entries_are_not_allowed() -> None:
+    assert step(situation(trade(), may_enter=False)) == Rest()
+
+
+@pytest.mark.parametrize("changes", [{"slot": NEXT_SLOT}, {"market_open": False}])
+def test_an_entry_whose_moment_passed_is_abandoned_before_and_unwound_after_its_first_leg(
+    changes: dict[str, object],
+) -> None:
+    assert moved_to(situation(trade(), **changes)) is T.ABANDONED
+    assert moved_to(situation(trade(), SHORT, **changes)) is T.UNWINDING
+
+
+@pytest.mark.parametrize("ended", [S.REJECTED, S.CANCELED, S.EXPIRED])
+def test_a_first_leg_without_a_fill_abandons_and_a_second_one_unwinds(ended: OrderState) -> None:
+    assert moved_to(situation(trade(), intent(2, -8, ended))) is T.ABANDONED
+    assert moved_to(situation(trade(), SHORT, intent(1, 10, ended))) is T.UNWINDING
+
+
+@pytest.mark.parametrize(("filled", "second"), [(-8, 10), (-4, 5), (-3, 4), (-1, 1)])
+def test_the_second_leg_is_sized_from_what_the_first_filled(filled: int, second: int) -> None:
+    first = intent(2, -8, S.CANCELED if filled > -8 else S.FILLED, filled=filled)
+
+    assert step(situation(trade(), first)) == Place(1, OPEN, Decimal(second), 1)
+
+
+def test_a_first_leg_too_small_to_hedge_in_whole_shares_is_unwound() -> None:
+    lopsided = trade(target_1=Decimal(1), target_2=Decimal(-8))
+
+    assert second_quantity(lopsided, Decimal(-3)) == 0
+    assert moved_to(situation(lopsided, intent(2, -8, S.CANCELED, filled=-3))) is T.UNWINDING
+
+
+def test_both_legs_filled_is_open() -> None:
+    assert moved_to(situation(trade(), SHORT, LONG)) is T.OPEN
+
+
+def test_the_leg_that_has_more_gives_the_excess_back_once() -> None:
+    half = intent(1, 10, S.CANCELED, filled=5)
+    back = intent(2, 4, action=UNWIND)
+    refused = intent(2, 4, S.REJECTED, action=UNWIND)
+
+    assert step(situation(trade(), SHORT, half)) == Place(2, UNWIND, Decimal(4), 1)
+    assert moved_to(situation(trade(), SHORT, half, back)) is T.OPEN
+    assert moved_to(situation(trade(), SHORT, half, refused)) is T.UNWINDING
+    assert moved_to(situation(trade(), SHORT, half, market_open=False)) is T.UNWINDING
+
+
+def test_an_entry_that_was_given_back_whole_is_unwound() -> None:
+    back = intent(2, 8, action=UNWIND)
+
+    assert moved_to(situation(trade(), SHORT, back)) is T.UNWINDING
+
+
+# Open, and getting flat
+
+
+def test_an_open_trade_rests_until_a_late_fill_breaks_its_hedge() -> None:
+    half = intent(1, 10, S.CANCELED, filled=5)
+    less = intent(2, -8, S.CANCELED, filled=-4)
+
+    assert step(situation(trade(T.OPEN), SHORT, LONG)) == Rest()
+    assert step(situation(trade(T.OPEN), less, half)) == Rest()
+    assert moved_to(situation(trade(T.OPEN), SHORT, half)) is T.CLOSING
+
+
+@pytest.mark.parametrize(("state", "action"), [(T.CLOSING, CLOSE), (T.UNWINDING, UNWIND)])
+def test_what_is_held_is_given_back_leg_by_leg_without_waiting_between(
+    state: PairTradeState, action: OrderAction
+) -> None:
+    first = intent(1, -10, S.WORKING, action=action)
+    second = intent(2, 8, S.WORKING, action=action)
+
+    assert step(situation(trade(state), SHORT, LONG)) == Place(1, action, Decimal(-10), 1)
+    assert step(situation(trade(state), SHORT, LONG, first)) == Place(2, action, Decimal(8), 1)
+    assert step(situation(trade(state), SHORT, LONG, first, second)) == Wait((first, second))
+
+
+def test_a_close_that_filled_by_half_is_followed_by_one_for_the_rest() -> None:
+    half = intent(1, -10, S.CANCELED, filled=-6, action=CLOSE)
+
+    assert step(situation(trade(T.CLOSING), SHORT, LONG, half)) == Place(1, CLOSE, Decimal(-4), 2)
+
+
+def test_a_leg_refused_too_often_is_orphaned_and_tried_again_in_the_next_slot() -> None:
+    refused = [intent(1, -10, S.REJECTED, action=CLOSE, attempt=n) for n in (1, 2, 3)]
+    orders = [SHORT, LONG, *refused]
+
+    assert moved_to(situation(trade(T.CLOSING), *orders)) is T.ORPHANED
+    assert step(situation(trade(T.ORPHANED), *orders)) == Rest()
+    assert step(situation(trade(T.ORPHANED), *orders, slot=NEXT_SLOT, market_open=False)) == Rest()
+    assert moved_to(situation(trade(T.ORPHANED), *orders, slot=NEXT_SLOT)) is T.CLOSING
+    assert step(situation(trade(T.CLOSING), *orders, slot=NEXT_SLOT)) == Place(1, CLOSE, Decimal(-10), 4)
+
+
+def test_a_leg_of_a_failed_entry_that_is_orphaned_is_unwound_again() -> None:
+    refused = [intent(2, 8, S.REJECTED, action=UNWIND, attempt=n) for n in (1, 2, 3)]
+
+    assert moved_to(situation(trade(T.UNWINDING), SHORT, *refused)) is T.ORPHANED
+    assert moved_to(situation(trade(T.ORPHANED), SHORT, *refused, slot=NEXT_SLOT)) is T.UNWINDING
+
+
+@pytest.mark.parametrize("state", [T.CLOSING, T.UNWINDING])
+def test_nothing_is_sent_to_a_closed_market_and_what_is_held_stays_under_management(state: PairTradeState) -> None:
+    assert step(situation(trade(state), SHORT, LONG, market_open=False)) == Rest()
+
+
+@pytest.mark.parametrize(("state", "end"), [(T.CLOSING, T.CLOSED), (T.UNWINDING, T.UNWOUND)])
+def test_with_nothing_held_the_trade_is_over(state: PairTradeState, end: PairTradeState) -> None:
+    assert moved_to(situation(trade(state), market_open=False)) is end
+
+
+@pytest.mark.parametrize("state", [T.CLOSED, T.UNWOUND, T.ABANDONED])
+def test_a_finished_trade_rests_unless_a_late_fill_left_something(state: PairTradeState) -> None:
+    flat = intent(2, 8, action=UNWIND)
+    late = intent(1, 10, S.CANCELED, filled=3)
+
+    assert step(situation(trade(state), SHORT, flat)) == Rest()
+    assert moved_to(situation(trade(state), SHORT, flat, late)) is T.ORPHANED

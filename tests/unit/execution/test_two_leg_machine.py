@@ -1,0 +1,241 @@
+"""The two-leg machine against a venue that does whatever a venue may do, in any order, with crashes between.
+
+Whatever happens: never more than the target is held, the trade ends whole or flat, and one leg is never left alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from src.services.execution.domain.order_reports import apply_report, moved
+from src.services.execution.domain.two_leg import (
+    LEGS,
+    Book,
+    Cancel,
+    GiveUp,
+    Move,
+    Place,
+    Resolve,
+    Rest,
+    Send,
+    Situation,
+    next_step,
+    worth_sending,
+)
+from src.shared.domain.orders import AT_BROKER, OrderAction, OrderIntent, OrderState
+from src.shared.domain.pairs import (
+    FINISHED_TRADES,
+    PAIR_TRADE_TRANSITIONS,
+    PairTrade,
+    PairTradeState,
+    check_transition,
+)
+from tests.unit.execution.examples import NOW, RULES, SLOT, intent, report, trade
+
+OPEN_LIKE = (*FINISHED_TRADES, PairTradeState.OPEN)
+
+
+class TwoLegs(RuleBasedStateMachine):
+    """Each rule is one thing that the world does; `step` is one thing that the machine does."""
+
+    @initialize(sizes=st.tuples(st.integers(1, 12), st.integers(1, 12)), short_first=st.booleans())
+    def begin(self, sizes: tuple[int, int], short_first: bool) -> None:
+        sign = -1 if short_first else 1
+        targets = Decimal(sign * sizes[0]), Decimal(-sign * sizes[1])
+        self.trade: PairTrade = trade(target_1=targets[0], target_2=targets[1])
+        self.orders: dict[str, OrderIntent] = {}
+        self.venue: dict[str, int] = {}
+        self.slot, self.now, self.market_open = SLOT, NOW, True
+        self.cancelling: set[str] = set()
+        self.rested = False
+        self.late: set[str] = set()
+
+    # What the machine does
+
+    @rule(placed=st.sampled_from(["acked", "rejected", "lost", "hidden"]))
+    def step(self, placed: str) -> None:
+        self.do(placed)
+
+    @rule(placed=st.sampled_from(["acked", "acked", "hidden"]), fills=st.sampled_from(["all", "half", "none"]))
+    def run(self, placed: str, fills: str) -> None:
+        """A whole pass of a driver, at a venue that fills all, half (and cancels the rest) or nothing."""
+        for _ in range(40):
+            self.do(placed)
+            if self.rested:
+                return
+            for order in self.at_venue():
+                size = abs(int(order.quantity))
+                more = {"all": size, "half": size // 2, "none": 0}[fills]
+                self.venue[order.client_order_id] = max(self.venue[order.client_order_id], more)
+                self.hear(order, "filled" if self.filled(order) == order.quantity else "canceled")
+
+    def do(self, placed: str) -> None:
+        found = next_step(self.situation(), RULES)
+        self.rested = isinstance(found, Rest)
+        match found:
+            case Book():
+                raise AssertionError("everything is booked")
+            case Move(state, reason):
+                check_transition(PAIR_TRADE_TRANSITIONS, self.trade.state, state, reason)
+                self.trade = replace(self.trade, state=state, version=self.trade.version + 1)
+            case Place():
+                self.plan(found)
+            case Send(order):
+                self.send(order, placed)
+            case GiveUp(order):
+                self.save(moved(order, OrderState.CANCELED))
+            case Cancel(order):
+                self.cancelling.add(order.client_order_id)
+            case Resolve(order):
+                self.resolve(order, placed)
+
+    def plan(self, found: Place) -> None:
+        planned = intent(found.leg, int(found.quantity), OrderState.PLANNED, None, found.action, found.attempt)
+        assert planned.client_order_id not in self.orders, "the same order planned twice"
+        self.save(replace(planned, slot=self.slot))
+
+    def send(self, order: OrderIntent, placed: str) -> None:
+        assert self.market_open
+        sending = moved(order, OrderState.SENDING, sent_at=self.now)
+        self.save(sending)
+        if placed in ("acked", "hidden"):
+            assert order.client_order_id not in self.venue, "the same order placed twice"
+            self.venue[order.client_order_id] = 0
+        if placed == "acked":
+            self.hear(sending, "new")
+        elif placed == "rejected":
+            self.save(moved(sending, OrderState.REJECTED))
+
+    def resolve(self, order: OrderIntent, placed: str) -> None:
+        unknown = order if order.state is OrderState.UNKNOWN else moved(order, OrderState.UNKNOWN)
+        self.save(unknown)
+        if unknown.client_order_id in self.venue:
+            self.hear(unknown, "new")
+        elif worth_sending(unknown, self.situation()):
+            self.send(unknown, placed)
+        else:
+            self.save(moved(unknown, OrderState.CANCELED))
+
+    # What the world does
+
+    @precondition(lambda self: self.at_venue() and self.market_open)
+    @rule(data=st.data())
+    def fill(self, data: st.DataObject) -> None:
+        order = data.draw(st.sampled_from(self.at_venue()))
+        left = abs(int(order.quantity)) - self.venue[order.client_order_id]
+        self.venue[order.client_order_id] += data.draw(st.integers(1, left))
+        self.hear(order, "filled" if self.filled(order) == order.quantity else "partially_filled")
+
+    @precondition(lambda self: self.at_venue())
+    @rule(data=st.data(), how=st.sampled_from(["canceled", "expired", "rejected"]))
+    def end(self, data: st.DataObject, how: str) -> None:
+        self.hear(data.draw(st.sampled_from(self.at_venue())), how)
+
+    @precondition(lambda self: self.ended_short())
+    @rule(data=st.data())
+    def fill_late(self, data: st.DataObject) -> None:
+        order = data.draw(st.sampled_from(self.ended_short()))
+        self.venue[order.client_order_id] += 1
+        self.late.add(order.client_order_id)
+        self.rested = False
+        self.hear(order, "filled" if self.filled(order) == order.quantity else "canceled")
+
+    @rule()
+    def wait_past_the_deadline(self) -> None:
+        self.now += RULES.leg_deadline + timedelta(seconds=1)
+
+    @rule()
+    def next_hour(self) -> None:
+        self.slot += timedelta(hours=1)
+        self.now, self.market_open = self.slot, True
+        self.cancelling.clear()
+
+    @rule()
+    def market_closes(self) -> None:
+        self.market_open = False
+
+    @rule()
+    def crash(self) -> None:
+        """All memory is in the database: what a process held is gone."""
+        self.cancelling.clear()
+
+    # What must hold
+
+    @invariant()
+    def never_more_than_the_target(self) -> None:
+        if self.late:
+            return
+        for leg in LEGS:
+            held, target = self.held(leg), self.trade.target(leg)
+            assert abs(held) <= abs(target)
+            assert held * target >= 0, "a leg was turned round"
+
+    @invariant()
+    def a_trade_that_rests_is_whole_or_flat_or_pages(self) -> None:
+        if not self.rested or self.trade.state not in OPEN_LIKE:
+            return
+        both = [self.held(leg) for leg in LEGS]
+        if self.trade.state in FINISHED_TRADES:
+            assert both == [0, 0]
+        else:
+            assert all(both)
+            shares = [self.held(leg) / self.trade.target(leg) for leg in LEGS]
+            finest = max(1 / abs(self.trade.target(leg)) for leg in LEGS)
+            assert abs(shares[0] - shares[1]) <= max(RULES.leg_tolerance, finest)
+
+    def teardown(self) -> None:
+        """Let the world behave: within a few hours the trade is whole or flat."""
+        if not hasattr(self, "trade"):
+            return
+        for _ in range(4):
+            self.next_hour()
+            for _ in range(60):
+                for order in self.at_venue():
+                    self.venue[order.client_order_id] = abs(int(order.quantity))
+                    self.hear(order, "filled")
+                self.do("acked")
+                if self.rested:
+                    break
+        assert self.rested
+        assert self.trade.state in OPEN_LIKE
+        self.a_trade_that_rests_is_whole_or_flat_or_pages()
+
+    # Helpers
+
+    def situation(self) -> Situation:
+        orders = tuple(self.orders.values())
+        booked = {str(order.id): order.filled_quantity for order in orders}
+        cancelling = frozenset(self.cancelling)
+        return Situation(self.trade, orders, booked, cancelling, self.slot, self.now, self.market_open, True)
+
+    def save(self, order: OrderIntent) -> None:
+        self.orders[order.client_order_id] = order
+
+    def hear(self, order: OrderIntent, status: str) -> None:
+        for after in apply_report(order, report(order, status, int(self.filled(order)))):
+            self.save(after)
+
+    def filled(self, order: OrderIntent) -> Decimal:
+        shares = self.venue.get(order.client_order_id, 0)
+        return Decimal(shares if order.quantity > 0 else -shares)
+
+    def held(self, leg: int) -> Decimal:
+        return sum((self.filled(order) for order in self.orders.values() if order.leg == leg), Decimal(0))
+
+    def at_venue(self) -> list[OrderIntent]:
+        return [order for order in self.orders.values() if order.state in AT_BROKER]
+
+    def ended_short(self) -> list[OrderIntent]:
+        ended = (OrderState.CANCELED, OrderState.EXPIRED)
+        entries = [o for o in self.orders.values() if o.action is OrderAction.OPEN and o.state in ended]
+        return [o for o in entries if o.client_order_id in self.venue and self.filled(o) != o.quantity]
+
+
+TestTwoLegs = TwoLegs.TestCase
+TestTwoLegs.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
