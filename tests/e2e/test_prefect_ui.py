@@ -97,9 +97,9 @@ def test_every_schedule_of_a_deployment_is_shown_with_its_time_zone(ui: Ui) -> N
     for row in _deployments():
         ui.open(f"/deployments/deployment/{identities[row.name]}?tab=Description")
         ui.shows(row.description)
-        items = [item.inner_text() for item in ui.page.get_by_role("listitem").all()]
         for schedule in row.schedules:
-            assert f"{schedule.slug}: {schedule.cron} in {schedule.timezone}" in items
+            line = f"{schedule.slug}: {schedule.cron} in {schedule.timezone}"
+            ui.page.get_by_role("listitem").filter(has_text=line).first.wait_for(state="visible")
 
 
 def test_each_service_has_its_work_pool(ui: Ui) -> None:
@@ -121,7 +121,8 @@ def test_the_decisions_of_the_slot_are_a_table(ui: Ui) -> None:
     ui.shows("slot-decisions")
     ui.open(f"/artifacts/artifact/{artifact['id']}")
     ui.shows("Decisions of slot 2025-10-20 14:30 UTC.", "shares 1", "VUNO/VEXI", "enter_short", "APPROVED")
-    cells = [cell.inner_text() for cell in ui.page.locator("tr", has_text="VUNO/VEXI").get_by_role("cell").all()]
+    row = ui.page.locator("tr", has_text="VUNO/VEXI")
+    cells = row.get_by_role("cell").all_inner_texts()
     assert cells[8:10] == ["-5", "10"]
 
 
