@@ -7,6 +7,10 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 PYTHON ?= python3
 VENV := .venv/bin
 export PYTHONUNBUFFERED := 1
+# Where the system has certificates, uv trusts them, as pip does: a company's proxy may have added its own.
+ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
+export UV_SYSTEM_CERTS ?= true
+endif
 
 .PHONY: help setup demo up down test check format bench env-example
 

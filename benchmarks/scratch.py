@@ -18,7 +18,8 @@ from src.config.settings import load_settings
 from src.shared.infra.database import migrate
 from src.shared.infra.database.engine import make_engine
 from src.shared.infra.embedded.ports import free_port
-from src.shared.infra.embedded.postgres import APP_ROLE, OWNER_ROLE, TRADING_DATABASE, EmbeddedPostgres
+from src.shared.infra.embedded.postgres import TRADING_DATABASE, EmbeddedPostgres
+from src.shared.infra.postgres_roles import APP_ROLE, OWNER_ROLE
 from src.shared.prefect.config import SOURCE_ROOT
 
 _FOREIGN = ("TRADEWINDS_", "PREFECT_")

@@ -15,8 +15,9 @@ import pytest
 
 from src.shared.infra.database.migrate import upgrade
 from src.shared.infra.embedded.ports import free_port
-from src.shared.infra.embedded.postgres import APP_ROLE, OWNER_ROLE, Driver, EmbeddedPostgres
+from src.shared.infra.embedded.postgres import Driver, EmbeddedPostgres
 from src.shared.infra.embedded.redis import EmbeddedRedis
+from src.shared.infra.postgres_roles import APP_ROLE, OWNER_ROLE
 
 _PREFIX = "tradewinds-tests-"
 _TEMPLATE = "trading_template"

@@ -43,6 +43,7 @@ BESIDES = {
         "children.py",
         "diagnosis.py",
         "env_example.py",
+        "externals.py",
         "lifecycle.py",
         "pair_fits.py",
         "state.py",

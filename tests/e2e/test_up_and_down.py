@@ -2,65 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import psutil
 import pytest
 
-from src.shared.infra.embedded.ports import free_port
+from tests.e2e.conftest import ROOT, Prompt
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A shell with the settings of one state folder."""
-
-    home: Path
-    variables: dict[str, str]
-
-    def run(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*words),
-            env={**self.variables, **more},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-
-    def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "src.services.cli.main", *words]
-
-    def pids(self) -> dict[str, int | None]:
-        rows: list[dict[str, Any]] = json.loads(self.run("status", "--json").stdout)["rows"]
-        return {row["name"]: row["pid"] for row in rows}
-
-
-@pytest.fixture
-def prompt() -> Iterator[Prompt]:
-    root = Path(tempfile.mkdtemp(prefix="tradewinds-e2e-"))
-    root.chmod(0o711)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRADEWINDS_", "PREFECT_"))}
-    ports = {f"TRADEWINDS_{name}_PORT": str(free_port()) for name in ("REDIS", "PREFECT", "TWIN")}
-    home = root / "home"
-    made = Prompt(home, {**kept, **ports, "TRADEWINDS_HOME": str(home), "TRADEWINDS_ENV_FILE": "/dev/null"})
-    yield made
-    made.run("down", "--now")
-    shutil.rmtree(root, ignore_errors=True)
 
 
 def test_up_detached_serves_until_down_and_down_leaves_nothing(prompt: Prompt) -> None:

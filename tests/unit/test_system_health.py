@@ -53,7 +53,7 @@ async def test_no_secret_of_an_address_is_shown_by_a_probe() -> None:
 
     probes = [
         PostgresProbe("db", lambda: "postgresql://u:hush@h/d"),
-        HttpProbe("x", "http://h", {"k": "hush"}),
+        HttpProbe("x", "http://h", lambda: {"k": "hush"}),
     ]
 
     assert "hush" not in repr(probes)

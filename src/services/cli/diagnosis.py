@@ -14,17 +14,19 @@ from dotenv import dotenv_values
 
 from src.config.settings import SettingOrigin, Settings, describe, env_file
 from src.services.cli.state import package_version
-from src.shared.domain.errors import UserError
+from src.shared.domain.errors import EnvironmentMismatch, UserError
+from src.shared.infra.alpaca.keys import broker_headers
 from src.shared.infra.embedded import postgres as postgres_module
 from src.shared.infra.embedded import redis as redis_module
 from src.shared.infra.embedded.stack import redis_url, trading_database_url
-from src.shared.infra.environment import check_settings
+from src.shared.infra.environment import check_known, check_settings
 from src.shared.infra.prefect_api import prefect_credentials
 from src.shared.infra.redaction import redactor_for
 
 Verdict = Literal["ok", "warning", "wrong"]
 
 _SECONDS = 5.0
+_KEYS_MEND = "Check TRADEWINDS_ALPACA_API_KEY, _SECRET_KEY, _ENVIRONMENT and _FEED against your Alpaca plan."
 # Variables of ours that are no settings.
 _NOT_SETTINGS = frozenset({"TRADEWINDS_ENV_FILE", "TRADEWINDS_SHARED"})
 
@@ -147,6 +149,7 @@ def _broker_clock(settings: Settings) -> str:
 
 def _broker_account(settings: Settings) -> str:
     account = _broker(settings, f"{settings.broker_url}/v2/account", {})
+    check_known(settings, trading_database_url(settings), account["id"])
     return f"{account['account_number']}, {account['status']}, equity {account['equity']}"
 
 
@@ -157,12 +160,10 @@ def _market_data(settings: Settings) -> str:
 
 
 def _broker(settings: Settings, url: str, options: dict[str, str]) -> dict[str, Any]:
-    key, secret = settings.broker.api_key, settings.broker.secret_key
-    headers = {
-        "APCA-API-KEY-ID": key.get_secret_value() if key else "twin",
-        "APCA-API-SECRET-KEY": secret.get_secret_value() if secret else "twin",
-    }
-    response = httpx.get(url, params=options, headers=headers, timeout=_SECONDS).raise_for_status()
+    response = httpx.get(url, params=options, headers=broker_headers(settings), timeout=_SECONDS)
+    if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+        raise EnvironmentMismatch(f"{url} refuses the keys ({response.status_code}). {_KEYS_MEND}")
+    response.raise_for_status()
     answer: dict[str, Any] = response.json()
     return answer
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from src.config.settings import Settings
 from src.services.cli.children import Child, Needs, children, wanted
+from src.services.cli.externals import account_at_broker, require_externals
 from src.shared.domain.errors import UserError
 from src.shared.infra.embedded.ports import require_free_port
 from src.shared.infra.embedded.stack import (
@@ -79,10 +80,13 @@ class Suite:
 
         check_settings(self._settings)
         self._check_ports()
+        require_externals(self._settings)
+        account = account_at_broker(self._settings)
         with ExitStack() as undo:
             self._start_servers(undo)
+            self._check_owner(account)
             self._launch("servers", undo)
-            self._migrate()
+            self._migrate(account)
             self._launch("schema", undo)
             self._import_prefect()
             self._await("servers")
@@ -149,14 +153,20 @@ class Suite:
         for server in servers:
             undo.callback(server.stop)
 
-    def _migrate(self) -> None:
+    def _check_owner(self, account: str | None) -> None:
+        # before it is migrated: another environment's database is not ours to change
+        from src.shared.infra import environment
+
+        environment.check_known(self._settings, trading_database_url(self._settings, "owner"), account)
+
+    def _migrate(self, account: str | None) -> None:
         from src.shared.infra import environment
         from src.shared.infra.database import migrate
 
         with self._step("database schema up to date"):
             migrate.upgrade(trading_database_url(self._settings, "owner"))
         with self._step(f"environment '{self._settings.environment}' agrees with keys, URL and database"):
-            environment.check(self._settings, trading_database_url(self._settings))
+            environment.check(self._settings, trading_database_url(self._settings), account)
 
     def _import_prefect(self) -> None:
         # Done while the server starts: it takes a second or more.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from src.config.settings import Settings
 from src.services.notification.adapters.health_probes import HttpProbe, PostgresProbe, RedisProbe
 from src.services.notification.ports import Probe
+from src.shared.infra.alpaca.keys import broker_headers
 from src.shared.infra.embedded.stack import redis_url, trading_database_url
 
 
@@ -13,16 +14,9 @@ def build_probes(settings: Settings) -> tuple[Probe, ...]:
     return (
         PostgresProbe("PostgreSQL", lambda: _database_url(settings)),
         RedisProbe("Redis", lambda: redis_url(settings)),
-        HttpProbe("Broker clock", f"{settings.broker_url}/v2/clock", _broker_headers(settings)),
+        HttpProbe("Broker clock", f"{settings.broker_url}/v2/clock", lambda: broker_headers(settings)),
         HttpProbe("Prefect API", f"{settings.prefect_api_url}/health"),
     )
-
-
-def _broker_headers(settings: Settings) -> dict[str, str]:
-    key, secret = settings.broker.api_key, settings.broker.secret_key
-    if key is None or secret is None:
-        return {}
-    return {"APCA-API-KEY-ID": key.get_secret_value(), "APCA-API-SECRET-KEY": secret.get_secret_value()}
 
 
 def _database_url(settings: Settings) -> str:

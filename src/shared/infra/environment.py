@@ -44,6 +44,21 @@ def check_settings(settings: Settings) -> None:
         )
 
 
+def check_known(settings: Settings, url: str, account: str | None = None) -> None:
+    """Compare with what the database was first used for, if it was used at all; nothing is written.
+
+    Raises:
+        EnvironmentMismatch: it belongs to another environment or another account.
+    """
+    engine = create_engine(url, connect_args={"connect_timeout": settings.database.connect_timeout_seconds})
+    try:
+        with engine.connect() as connection:
+            if connection.execute(text("SELECT to_regclass('ops.environment') IS NOT NULL")).scalar_one():
+                _compare(connection, settings.environment, account)
+    finally:
+        engine.dispose()
+
+
 def check_recorded(connection: Connection, environment: Environment, account: str | None = None) -> None:
     """Compare with the one row of ``ops.environment``; the first use writes it."""
     connection.execute(
@@ -53,28 +68,30 @@ def check_recorded(connection: Connection, environment: Environment, account: st
         ),
         {"environment": environment, "account": account},
     )
-    recorded = connection.execute(text("SELECT environment, account FROM ops.environment WHERE id = 1")).one()
+    if _compare(connection, environment, account) is None and account is not None:
+        connection.execute(
+            text("UPDATE ops.environment SET account = :account WHERE id = 1 AND account IS NULL"),
+            {"account": account},
+        )
+
+
+def _compare(connection: Connection, environment: Environment, account: str | None) -> str | None:
+    rows = connection.execute(text("SELECT environment, account FROM ops.environment WHERE id = 1"))
+    if (recorded := rows.one_or_none()) is None:
+        return None
     if recorded.environment != environment:
         raise EnvironmentMismatch(
             f"This database belongs to '{recorded.environment}' but the settings say '{environment}': use "
             "another one (TRADEWINDS_HOME, TRADEWINDS_DATABASE_URL), or set "
             f"TRADEWINDS_ALPACA_ENVIRONMENT={recorded.environment}."
         )
-    if account is not None:
-        _check_account(connection, recorded.account, account)
-
-
-def _check_account(connection: Connection, recorded: str | None, account: str) -> None:
-    if recorded is None:
-        connection.execute(
-            text("UPDATE ops.environment SET account = :account WHERE id = 1 AND account IS NULL"),
-            {"account": account},
-        )
-    elif recorded != account:
+    if account is not None and recorded.account not in (None, account):
         raise EnvironmentMismatch(
-            f"This database belongs to account {recorded} but the keys are those of {account}: use the keys "
+            f"This database belongs to account {recorded.account} but the keys are those of {account}: use the keys "
             "of that account, or another database (TRADEWINDS_HOME, TRADEWINDS_DATABASE_URL)."
         )
+    owner: str | None = recorded.account
+    return owner
 
 
 def _check_keys(settings: Settings, environment: Environment) -> None:

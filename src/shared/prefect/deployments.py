@@ -166,7 +166,7 @@ async def _register(row: DeploymentRow, flow: Any, outcome: DeploymentOutcome) -
     with redirect_stdout(io.StringIO()):
         identity: UUID = await flow.adeploy(
             name=row.name,
-            description=row.description,
+            description=_described(row),
             tags=row.tags,
             parameters=row.parameters,
             work_pool_name=row.work_pool.name,
@@ -182,6 +182,12 @@ async def _register(row: DeploymentRow, flow: Any, outcome: DeploymentOutcome) -
             ignore_warnings=True,
         )
     return identity
+
+
+def _described(row: DeploymentRow) -> str:
+    # Prefect's UI puts a cron into words and leaves the time zone out.
+    times = [f"- {each.slug}: `{each.cron}` in {each.timezone}" for each in row.schedules]
+    return "\n".join([row.description, "", *times]) if times else row.description
 
 
 def _schedule(row: Any, asleep: Collection[str]) -> Schedule:

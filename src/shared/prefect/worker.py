@@ -11,8 +11,9 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ async def work(
         raise InputInvalid(f"No such pool: {', '.join(unknown)}. There are {', '.join(POOLS)}.")
     require_server(settings)
     _put_own_python_first()
-    with prefect_settings(settings):
+    with prefect_settings(settings), private_temporary_folder():
         async with get_client() as client:
             await ensure_work_pools(client, {pool: POOLS[pool] for pool in pools})
         async with _signals() as signals:
@@ -177,6 +178,22 @@ async def _or_wait(call: Callable[[], Awaitable[Any]], seconds: float | None = N
             raise
         logger.warning("The Prefect server does not answer ({}); trying again.", type(error).__name__)
         return None
+
+
+@contextmanager
+def private_temporary_folder() -> Iterator[Path]:
+    """Let temporary files of this process go to a folder of its own, removed at the end.
+
+    Prefect's runner makes ``runner_storage`` below the common one, where on a shared machine the first user
+    to come owns it and shuts the others out.
+    """
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory(prefix="tradewinds-worker-") as folder:
+        tempfile.tempdir = folder
+        try:
+            yield Path(folder)
+        finally:
+            tempfile.tempdir = before
 
 
 def _put_own_python_first() -> None:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import Engine, NullPool, create_engine
 
-from src.shared.infra.embedded.postgres import OWNER_ROLE, EmbeddedPostgres
+from src.shared.infra.embedded.postgres import EmbeddedPostgres
+from src.shared.infra.postgres_roles import OWNER_ROLE
 from tests.conftest import TradingDatabase
 
 

@@ -19,7 +19,8 @@ from src.shared.infra.database import migrate
 from src.shared.infra.database.grants import APPEND_ONLY
 from src.shared.infra.database.migrations.versions import __path__ as versions
 from src.shared.infra.database.tables import METADATA, SCHEMAS
-from src.shared.infra.embedded.postgres import APP_ROLE, EmbeddedPostgres
+from src.shared.infra.embedded.postgres import EmbeddedPostgres
+from src.shared.infra.postgres_roles import APP_ROLE
 from tests.conftest import TradingDatabase
 from tests.integration.database.catalog import everything, tables
 

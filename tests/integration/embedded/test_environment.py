@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Connection, create_engine, text
 
 from src.shared.domain.errors import EnvironmentMismatch
-from src.shared.infra.embedded.postgres import OWNER_ROLE
 from src.shared.infra.environment import check_recorded
+from src.shared.infra.postgres_roles import OWNER_ROLE
 from tests.conftest import TradingDatabase
 
 TABLE = """

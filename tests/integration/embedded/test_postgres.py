@@ -19,14 +19,13 @@ import pytest
 from src.shared.domain.errors import Unreachable
 from src.shared.infra.embedded.files import StateFolderUnusable
 from src.shared.infra.embedded.postgres import (
-    APP_ROLE,
-    OWNER_ROLE,
     PREFECT_DATABASE,
     PREFECT_ROLE,
     TRADING_DATABASE,
     EmbeddedPostgres,
     ToolFailed,
 )
+from src.shared.infra.postgres_roles import APP_ROLE, OWNER_ROLE
 from tests.conftest import TradingDatabase
 
 

@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from src.config.settings import load_settings
-from src.services.cli.commands.run_flow import check_parameters, choose, parse_parameters
+from src.services.cli.commands.run_flow import check_parameters, choose, parse_parameters, refusal
 from src.services.cli.diagnosis import unknown_variables
 from src.services.cli.env_example import render
 from src.shared.domain.errors import InputInvalid
@@ -154,3 +155,41 @@ def _tradewinds(command: str, tmp_path: Path, **variables: str) -> subprocess.Co
         check=False,
         timeout=60,
     )
+
+
+def test_a_value_that_does_not_fit_the_flow_is_a_persons_mistake_in_one_line() -> None:
+    detail = "Error creating flow run: Validation failed for field 'symbols'.\nFailure reason: 'spy' is not valid"
+
+    refused = refusal(_answer(409, {"detail": detail}))
+
+    assert isinstance(refused, InputInvalid)
+    assert str(refused) == "--param: Validation failed for field 'symbols'. Failure reason: 'spy' is not valid."
+
+
+def test_any_other_answer_of_the_server_stays_what_it_is() -> None:
+    error = _answer(500, {})
+
+    assert refusal(error) is error
+
+
+def test_doctor_cuts_no_setting_short_on_a_narrow_screen(tmp_path: Path) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRADEWINDS_", "PREFECT_"))}
+    own = {"TRADEWINDS_HOME": str(tmp_path), "TRADEWINDS_ENV_FILE": "/dev/null", "COLUMNS": "80"}
+    ports = {f"TRADEWINDS_{name}_PORT": "1" for name in ("PREFECT", "TWIN")}
+    shown = subprocess.run(
+        [sys.executable, "-m", "src.services.cli.main", "doctor"],
+        cwd=ROOT,
+        env={**kept, **own, **ports},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert shown.returncode == 1, shown.stderr
+    names = [line.partition("=")[0] for line in render().splitlines() if line.startswith("TRADEWINDS_")]
+    assert [name for name in names if f" {name} " not in shown.stdout] == []
+
+
+def _answer(status: int, body: dict[str, Any]) -> httpx.HTTPStatusError:
+    request = httpx.Request("POST", "http://server/api")
+    return httpx.HTTPStatusError("no", request=request, response=httpx.Response(status, json=body, request=request))

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from src.services.cli.diagnosis import Diagnosis
 
 _UNWELL = 1
+_WIDE = 120
 
 
 def register(app: typer.Typer) -> None:
@@ -45,16 +48,27 @@ def doctor(
 def _print(diagnosis: Diagnosis) -> None:
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
     console = Console(highlight=False)
     colour = {"ok": "green", "warning": "yellow", "wrong": "red"}
-    settings = Table("Setting", "Value", "From", "Meaning", title="Settings", title_justify="left")
-    for origin in diagnosis.settings:
-        settings.add_row(origin.variable, escape(origin.value), origin.source, escape(origin.meaning))
-    console.print(settings)
+    console.print(_settings_table(diagnosis, with_meaning=console.width >= _WIDE))
     console.print("Versions: " + ", ".join(f"{name} {value}" for name, value in diagnosis.versions.items()))
     for finding in diagnosis.findings:
         verdict = f"[{colour[finding.verdict]}]{finding.verdict:<7}[/]"
         mend = f" {escape(finding.mend)}" if finding.verdict != "ok" else ""
         console.print(f"{verdict} {escape(finding.name)}: {escape(finding.detail)}{mend}", soft_wrap=True)
+
+
+def _settings_table(diagnosis: Diagnosis, *, with_meaning: bool) -> Table:
+    from rich.markup import escape
+    from rich.table import Column, Table
+
+    # a name cut short could not be copied; what each means is in deployment/env.example too
+    columns = [Column("Setting", no_wrap=True), Column("Value", overflow="fold"), Column("From")]
+    if with_meaning:
+        columns.append(Column("Meaning"))
+    table = Table(*columns, title="Settings", title_justify="left")
+    for origin in diagnosis.settings:
+        meaning = [escape(origin.meaning)] if with_meaning else []
+        table.add_row(origin.variable, escape(origin.value), origin.source, *meaning)
+    return table

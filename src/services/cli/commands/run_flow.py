@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Collection, Iterable, Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ import typer
 from src.shared.domain.errors import InputInvalid
 
 if TYPE_CHECKING:
+    from httpx import HTTPStatusError
     from prefect.client.schemas.objects import FlowRun
     from prefect.client.schemas.responses import DeploymentResponse
 
@@ -87,6 +89,14 @@ def check_parameters(given: Mapping[str, Any], schema: Mapping[str, Any]) -> Non
             raise InputInvalid(f"The flow has no parameter '{name}'. {_nearest(name, known)}")
 
 
+def refusal(error: HTTPStatusError) -> Exception:
+    """Make the server's word that a value does not fit the flow's types one line; leave any other error as it is."""
+    if error.response.status_code not in {HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY}:
+        return error
+    detail = " ".join(str(error.response.json().get("detail", error.response.text)).split())
+    return InputInvalid(f"--param: {detail.removeprefix('Error creating flow run: ').rstrip('.')}.")
+
+
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
@@ -110,15 +120,19 @@ def _run_and_wait(wanted: str, parameters: dict[str, Any]) -> FlowRun:
 async def _arun_and_wait(wanted: str, parameters: dict[str, Any]) -> FlowRun:
     from prefect import get_client
     from prefect.deployments import arun_deployment
+    from prefect.exceptions import PrefectHTTPStatusError
 
     async with get_client() as client:
         deployed = await _deployed(client)
     name = choose(wanted, deployed)
     check_parameters(parameters, deployed[name].parameter_openapi_schema or {})
     typer.echo(f"Running {name} …", err=True)
-    finished: FlowRun = await arun_deployment(
-        deployed[name].id, parameters=parameters, poll_interval=1, as_subflow=False
-    )
+    try:
+        finished: FlowRun = await arun_deployment(
+            deployed[name].id, parameters=parameters, poll_interval=1, as_subflow=False
+        )
+    except PrefectHTTPStatusError as error:
+        raise refusal(error) from error
     return finished
 
 

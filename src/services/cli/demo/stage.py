@@ -21,12 +21,13 @@ from src.shared.infra.embedded.stack import stack_lock
 
 # Whatever a person has set for real trading must not reach a demo: keys, databases, other servers.
 _FOREIGN = ("TRADEWINDS_ALPACA_", "TRADEWINDS_DATABASE_", "TRADEWINDS_REDIS_URL", "TRADEWINDS_PREFECT_", "PREFECT_")
+_OWN_PORT = "TRADEWINDS_PREFECT_PORT"
 _ADMIN_SECONDS = 30.0
 
 
 def demo_environment(home: Path, request: Request, base: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of a demo: only the twin, ports that are free, nobody's schedule running beside it."""
-    variables = {name: value for name, value in base.items() if not name.startswith(_FOREIGN)}
+    variables = {k: v for k, v in base.items() if k == _OWN_PORT or not k.startswith(_FOREIGN)}
     chosen = {
         "TRADEWINDS_HOME": str(home),
         "TRADEWINDS_ENV_FILE": os.devnull,

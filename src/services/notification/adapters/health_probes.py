@@ -42,15 +42,15 @@ class RedisProbe:
 
 @dataclass(frozen=True)
 class HttpProbe:
-    """One GET that must succeed."""
+    """One GET that must succeed; `headers` are made when asked, for that may fail."""
 
     name: str
     url: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Callable[[], Mapping[str, str]] = field(default=dict, repr=False)
 
     async def ask(self) -> str:
         """Get the address; anything but 2xx is raised."""
         async with httpx.AsyncClient() as client:
-            answer = await client.get(self.url, headers=dict(self.headers))
+            answer = await client.get(self.url, headers=dict(self.headers()))
         answer.raise_for_status()
         return f"answers {answer.status_code}"

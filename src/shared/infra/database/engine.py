@@ -10,7 +10,7 @@ from sqlalchemy import Engine, create_engine
 
 from src.config.settings import DatabaseSettings
 from src.shared.domain.errors import TradewindsError, Transient, Unreachable
-from src.shared.infra.database.urls import normalised_url
+from src.shared.infra.postgres_urls import normalised_url
 
 # Class 40: the server rolled the transaction back so that it can be repeated. 57P0x, 53xxx: it is going away or full.
 # 57014, 55P03: it took too long, for a statement or for a lock.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Connection, text
 
 from src.shared.infra.database.tables import SCHEMAS
+from src.shared.infra.postgres_roles import APP_ROLE
 
-APP_ROLE = "tradewinds_app"
 APPEND_ONLY = ("execution.fill", "execution.ledger_entry", "execution.ledger_posting", "ops.audit_log")
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, create_engine, pool
 
 from src.shared.domain.errors import SchemaMismatch
 from src.shared.infra.database.engine import translated_errors
-from src.shared.infra.database.urls import normalised_url
+from src.shared.infra.postgres_urls import normalised_url
 
 _FOLDER = Path(__file__).parent / "migrations"
 
@@ -64,6 +64,16 @@ def head() -> str:
     if newest is None:
         raise SchemaMismatch("This installation holds no migrations: install Tradewinds again.")
     return newest
+
+
+def check_known(url: str) -> None:
+    """Let a database pass that this code can upgrade: empty, older or at `head()`.
+
+    Raises:
+        SchemaMismatch: it is newer.
+        Unreachable: no server answers.
+    """
+    _refuse_unknown(current(url))
 
 
 def check(url: str) -> None:

@@ -33,14 +33,13 @@ from psycopg import sql
 from src.shared.domain.errors import Unreachable
 from src.shared.infra.embedded.files import StateFolderUnusable, locked, make_folder, write_atomically
 from src.shared.infra.embedded.processes import wait_ended
+from src.shared.infra.postgres_roles import APP_ROLE, OWNER_ROLE
 
 Driver = Literal["psycopg", "asyncpg", "libpq"]
 StopMode = Literal["smart", "fast", "immediate"]
 
 TRADING_DATABASE = "trading_system"
 PREFECT_DATABASE = "prefect"
-OWNER_ROLE = "tradewinds_owner"
-APP_ROLE = "tradewinds_app"
 PREFECT_ROLE = "prefect"
 SUPERUSER = "postgres"
 

@@ -6,16 +6,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Literal
 
-from pydantic import SecretStr
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
 from src.config.settings import Settings
-from src.shared.domain.errors import SettingsInvalid, Unreachable
+from src.shared.domain.errors import Unreachable
 from src.shared.infra.embedded.files import locked, make_folder
 from src.shared.infra.embedded.postgres import (
-    APP_ROLE,
-    OWNER_ROLE,
     PREFECT_DATABASE,
     PREFECT_ROLE,
     TRADING_DATABASE,
@@ -23,6 +17,8 @@ from src.shared.infra.embedded.postgres import (
 )
 from src.shared.infra.embedded.processes import Supervisor
 from src.shared.infra.embedded.redis import EmbeddedRedis
+from src.shared.infra.postgres_roles import APP_ROLE, OWNER_ROLE
+from src.shared.infra.postgres_urls import normalised_url
 
 Role = Literal["app", "owner"]
 
@@ -107,7 +103,7 @@ def trading_database_url(settings: Settings, role: Role = "app") -> str:
         Unreachable: it is the embedded server's and that does not run.
     """
     if settings.database.url is not None:
-        return _with_driver("TRADEWINDS_DATABASE_URL", settings.database.url, "postgresql+psycopg")
+        return normalised_url(settings.database.url.get_secret_value(), name="TRADEWINDS_DATABASE_URL")
     name = APP_ROLE if role == "app" else OWNER_ROLE
     return postgres(settings).url(TRADING_DATABASE, name)
 
@@ -120,7 +116,7 @@ def prefect_database_url(settings: Settings) -> str:
     """
     url = settings.orchestrator.database_url
     if url is not None:
-        return _with_driver("TRADEWINDS_PREFECT_DATABASE_URL", url, "postgresql+asyncpg")
+        return normalised_url(url.get_secret_value(), "asyncpg", "TRADEWINDS_PREFECT_DATABASE_URL")
     return postgres(settings).url(PREFECT_DATABASE, PREFECT_ROLE, "asyncpg")
 
 
@@ -136,13 +132,3 @@ def redis_url(settings: Settings) -> str:
     if not server.is_running():
         raise Unreachable(f"Redis does not run in {settings.home}: run `tradewinds up`.")
     return server.url()
-
-
-def _with_driver(variable: str, url: SecretStr, driver: str) -> str:
-    try:
-        parsed = make_url(url.get_secret_value())
-    except ArgumentError:
-        raise SettingsInvalid(f"{variable} is not a URL like postgresql://user:password@host:port/name.") from None
-    if parsed.get_backend_name() != "postgresql":
-        raise SettingsInvalid(f"{variable} must begin with postgresql://, not {parsed.drivername}://.")
-    return parsed.set(drivername=driver).render_as_string(hide_password=False)

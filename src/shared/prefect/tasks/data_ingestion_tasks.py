@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from loguru import logger
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -25,4 +26,13 @@ if TYPE_CHECKING:
 async def fetch_bars(symbols: list[str], slot: datetime) -> LoadResult:
     """Store the hourly bars that are missing up to a slot."""
     wired = services()
-    return wired.ingestion.fetch_bars(symbols, slot, wired.settings.strategy.history_bars)
+    load = wired.ingestion.fetch_bars(symbols, slot, wired.settings.strategy.history_bars)
+    logger.info(
+        "Bars up to {:%Y-%m-%d %H:%M} UTC for {} symbols: {} written, {} rejected, {} missing.",
+        slot,
+        len(symbols),
+        load.rows_written,
+        load.rows_rejected,
+        load.rows_missing,
+    )
+    return load

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from loguru import logger
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -50,7 +51,10 @@ async def open_gate() -> Gate:
 )
 async def execute_slot(gate: Gate) -> ExecutionSummary:
     """Act on what risk approved."""
-    return services().execution.cycle.execute_slot(gate)
+    summary = services().execution.cycle.execute_slot(gate)
+    trades = ", ".join(f"{count} {state}" for state, count in sorted(summary.states.items())) or "none"
+    logger.info("Pair trades of this cycle: {}.", trades)
+    return summary
 
 
 @task(name="publish-reconciliation", cache_policy=NO_CACHE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from loguru import logger
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -25,4 +26,7 @@ if TYPE_CHECKING:
 async def review_slot(gate: Gate) -> SlotReview:
     """Size the slot's signals and hold them against the limits."""
     market = gate.market
-    return services().risk.review_slot(gate.slot, market.now, market.is_open, market.next_close, gate.reconciled)
+    review = services().risk.review_slot(gate.slot, market.now, market.is_open, market.next_close, gate.reconciled)
+    for decision in review.decisions:
+        logger.info("{} {}: {}. {}", decision.pair_id, decision.action.value, decision.code, decision.reason)
+    return review

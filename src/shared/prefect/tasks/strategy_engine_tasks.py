@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from loguru import logger
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -39,7 +40,11 @@ async def symbols_to_watch() -> list[str]:
 )
 async def evaluate_slot(gate: Gate) -> SlotEvaluation:
     """Decide about every pair in the slot."""
-    return services().strategy.evaluate_slot(gate.slot, gate.market.now, gate.market.next_close)
+    evaluation = services().strategy.evaluate_slot(gate.slot, gate.market.now, gate.market.next_close)
+    for signal in evaluation.signals:
+        z = "" if signal.reading is None else f" at z {signal.reading.z:.3f}"
+        logger.info("{}: {}{} ({})", signal.pair_id, signal.action.value, z, signal.reason)
+    return evaluation
 
 
 @task(name="publish-decisions", cache_policy=NO_CACHE)

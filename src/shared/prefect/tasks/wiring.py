@@ -42,14 +42,16 @@ class Services:
 
     @cached_property
     def broker(self) -> AlpacaClient:
-        """The process's client of the broker, after a look that keys, URL and database belong together."""
+        """The process's client of the broker, after a look that keys, URL, account and database belong together."""
         from src.shared.infra.alpaca.factory import make_alpaca_client
         from src.shared.infra.environment import check_recorded, check_settings
 
         check_settings(self.settings)
+        client = make_alpaca_client(self.settings)
+        account = client.account().account_id
         with self.engine.begin() as connection:
-            check_recorded(connection, self.settings.environment)
-        return make_alpaca_client(self.settings)
+            check_recorded(connection, self.settings.environment, account)
+        return client
 
     @cached_property
     def ingestion(self) -> DataIngestion:

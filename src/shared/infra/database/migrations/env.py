@@ -9,7 +9,7 @@ from src.config.settings import load_settings
 from src.shared.infra.database.grants import grant_app_role
 from src.shared.infra.database.locks import lock_key
 from src.shared.infra.database.tables import METADATA, SCHEMAS
-from src.shared.infra.database.urls import normalised_url
+from src.shared.infra.postgres_urls import normalised_url
 
 
 def _migrate(connection: Connection) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from src.shared.domain.errors import SettingsInvalid
 from src.shared.infra.database.locks import lock_key
-from src.shared.infra.database.urls import normalised_url
+from src.shared.infra.postgres_urls import normalised_url
 
 
 @pytest.mark.parametrize(

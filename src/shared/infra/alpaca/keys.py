@@ -1,0 +1,46 @@
+"""The keys that go with the environment, for every client of the broker."""
+
+from __future__ import annotations
+
+from pydantic import SecretStr
+
+from src.config.settings import Settings
+from src.shared.domain.errors import EnvironmentMismatch, SettingsInvalid
+
+# The twin lets in anybody who shows keys at all.
+_TWIN_KEYS = SecretStr("TWIN"), SecretStr("twin")
+_FOREIGN_PREFIX = {"paper": "AK", "live": "PK"}
+
+
+def broker_keys(settings: Settings) -> tuple[SecretStr, SecretStr]:
+    """Return key id and secret key.
+
+    Raises:
+        SettingsInvalid: paper or live without keys.
+        EnvironmentMismatch: live keys in paper or paper keys in live.
+    """
+    key, secret = settings.broker.api_key, settings.broker.secret_key
+    if key is None or secret is None:
+        if settings.environment == "twin":
+            return _TWIN_KEYS
+        raise SettingsInvalid(
+            f"Environment {settings.environment} needs TRADEWINDS_ALPACA_API_KEY and TRADEWINDS_ALPACA_SECRET_KEY."
+        )
+    foreign = _FOREIGN_PREFIX.get(settings.environment)
+    if foreign and key.get_secret_value().startswith(foreign):
+        raise EnvironmentMismatch(
+            f"TRADEWINDS_ALPACA_API_KEY starts with {foreign}, so it is not a key for {settings.environment}; "
+            "correct it or TRADEWINDS_ALPACA_ENVIRONMENT."
+        )
+    return key, secret
+
+
+def broker_headers(settings: Settings) -> dict[str, str]:
+    """Return the headers by which the broker knows us. They hold secrets: they are not for showing.
+
+    Raises:
+        SettingsInvalid: paper or live without keys.
+        EnvironmentMismatch: live keys in paper or paper keys in live.
+    """
+    key, secret = broker_keys(settings)
+    return {"APCA-API-KEY-ID": key.get_secret_value(), "APCA-API-SECRET-KEY": secret.get_secret_value()}

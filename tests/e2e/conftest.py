@@ -1,0 +1,69 @@
+"""A prompt of one's own: a state folder, free ports and nothing else set."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src.shared.infra.embedded.ports import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A shell with the settings of one state folder."""
+
+    home: Path
+    variables: dict[str, str]
+
+    def run(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*words),
+            env={**self.variables, **more},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "src.services.cli.main", *words]
+
+    def pids(self) -> dict[str, int | None]:
+        rows: list[dict[str, Any]] = json.loads(self.run("status", "--json").stdout)["rows"]
+        return {row["name"]: row["pid"] for row in rows}
+
+
+@pytest.fixture
+def prompt() -> Iterator[Prompt]:
+    with new_prompt() as made:
+        yield made
+
+
+@contextmanager
+def new_prompt() -> Iterator[Prompt]:
+    """Give a prompt; at the end everything of its state folder is stopped and the folder removed."""
+    root = Path(tempfile.mkdtemp(prefix="tradewinds-e2e-"))
+    root.chmod(0o711)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRADEWINDS_", "PREFECT_"))}
+    ports = {f"TRADEWINDS_{name}_PORT": str(free_port()) for name in ("REDIS", "PREFECT", "TWIN")}
+    home = root / "home"
+    made = Prompt(home, {**kept, **ports, "TRADEWINDS_HOME": str(home), "TRADEWINDS_ENV_FILE": "/dev/null"})
+    try:
+        yield made
+    finally:
+        made.run("down", "--now")
+        shutil.rmtree(root, ignore_errors=True)
