@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from datetime import datetime
 from pathlib import Path
 
@@ -64,6 +65,10 @@ class Twin:
 
     url: str
 
+    @cached_property
+    def _client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=_ADMIN_SECONDS)
+
     def begin_at(self, moment: datetime) -> None:
         """Let a fresh market's clock stand at `moment`, wherever it stood before."""
         self._steer({"now": moment.isoformat(), "reset": True})
@@ -73,7 +78,7 @@ class Twin:
         self._steer({"now": moment.isoformat()})
 
     def _steer(self, body: dict[str, object]) -> None:
-        response = httpx.post(f"{self.url}/admin/clock", json=body, timeout=_ADMIN_SECONDS)
+        response = self._client.post("/admin/clock", json=body)
         if response.is_error:
             raise Terminal(f"the twin refused to move its clock: {response.text}")
 
