@@ -27,12 +27,14 @@ from src.shared.domain.ids import slot_key
 from src.shared.domain.orders import OrderAction
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.infra.database.engine import make_engine
-from src.shared.infra.database.tables import order_intent
+from src.shared.infra.database.tables import order_intent, outbox
 from src.shared.infra.embedded.stack import trading_database_url
+from src.shared.messages.orders import OrderSent
 from src.shared.prefect.config import prefect_settings
 from src.shared.prefect.tasks.wiring import Services
 
 AIM_SECONDS = 5.0
+LONGEST_SECONDS = 600.0
 REFERENCE = "the flow inline in a warm process, at the next slot that opens a pair"
 _POLL_SECONDS = 0.02
 
@@ -129,7 +131,9 @@ def _by_worker(stage: Stage) -> tuple[float, Mapping[str, float]]:
         "→ seen at the broker": ordered,
         "→ Completed": moments["Completed"],
     }
-    gaps = (later - earlier for earlier, later in pairwise([begin, *marks.values()]))
+    gaps = [later - earlier for earlier, later in pairwise([begin, *marks.values()])]
+    if min(gaps) < -1 or max(gaps) > LONGEST_SECONDS:
+        raise RuntimeError(f"the marks of the slot do not follow each other: {marks}")
     return ordered - begin, dict(zip(marks, gaps, strict=True))
 
 
@@ -177,7 +181,10 @@ async def _moments(settings: Settings, slot: datetime) -> dict[str, float]:
 
 
 def _first_sent(engine: Engine, slot: datetime) -> float | None:
-    sent = select(func.min(order_intent.c.sent_at)).where(order_intent.c.slot == slot)
+    # By the database's clock: an intent's own `sent_at` is the market's time, which is replayed here.
+    sent = select(func.min(outbox.c.recorded_at)).where(
+        outbox.c.channel == OrderSent.channel(), outbox.c.correlation_id == slot_key(slot)
+    )
     with engine.connect() as connection:
         moment = connection.execute(sent).scalar()
     return None if moment is None else float(moment.timestamp())
