@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -49,20 +48,3 @@ class CloseSeries:
     def pair(self, symbol_1: str, symbol_2: str) -> tuple[Floats, Floats]:
         """Return both legs' closes, each of length T."""
         return self.column(symbol_1), self.column(symbol_2)
-
-    def before(self, moment: datetime) -> CloseSeries:
-        """Return the part that ends at or before `moment`."""
-        count = sum(1 for end in self.ends if end <= moment)
-        return CloseSeries(self.symbols, self.ends[:count], self.closes[:count])
-
-
-def close_series(bars: Sequence[Bar], symbols: Sequence[str], ends: Sequence[datetime]) -> CloseSeries:
-    """Lay bars out on the grid of `ends`; bars off the grid are left out, missing ones become NaN."""
-    rows = {end: i for i, end in enumerate(ends)}
-    columns = {symbol: j for j, symbol in enumerate(symbols)}
-    closes = np.full((len(ends), len(symbols)), np.nan)
-    for bar in bars:
-        row, column = rows.get(bar.end), columns.get(bar.symbol)
-        if row is not None and column is not None:
-            closes[row, column] = bar.close
-    return CloseSeries(tuple(symbols), tuple(ends), closes)

@@ -95,7 +95,6 @@ class OrderIntent:
     filled_avg_price: Decimal | None = None
     reject_code: str | None = None
     reason: str | None = None
-    lookups_missing: int = 0
 
     @property
     def side(self) -> str:

@@ -243,7 +243,6 @@ def intent_of(row: RowMapping) -> OrderIntent:
         filled_avg_price=row["filled_avg_price"],
         reject_code=row["reject_code"],
         reason=row["reason"],
-        lookups_missing=row["lookups_missing"],
     )
 
 
@@ -268,7 +267,6 @@ def _intent_row(intent: OrderIntent) -> dict[str, object]:
         "filled_avg_price": intent.filled_avg_price,
         "reject_code": intent.reject_code,
         "reason": intent.reason,
-        "lookups_missing": intent.lookups_missing,
     }
 
 

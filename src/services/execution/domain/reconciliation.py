@@ -21,20 +21,6 @@ class Drift:
     detail: str
 
 
-@dataclass(frozen=True)
-class Reconciliation:
-    """The result of one comparison. `external` are signed shares held in symbols we never traded."""
-
-    drifts: frozenset[Drift]
-    external: Mapping[str, Decimal]
-    external_orders: frozenset[str]
-
-    @property
-    def clean(self) -> bool:
-        """Say whether nothing differs."""
-        return not self.drifts
-
-
 def late_news(ours: Mapping[str, OrderIntent], reports: Iterable[OrderReport]) -> list[OrderReport]:
     """Pick the reports that tell something new of an order which is done here: a fill after its end."""
     done = [r for r in reports if r.client_order_id in ours and ours[r.client_order_id].is_done]
@@ -48,8 +34,8 @@ def compare(
     orders: Iterable[OrderReport],
     open_orders: Iterable[OrderReport],
     our_prefix: str,
-) -> Reconciliation:
-    """Compare what we hold and sent with what the broker says.
+) -> frozenset[Drift]:
+    """Return how what we hold and sent differs from the broker's word; a symbol we do not hold is not ours to judge.
 
     Args:
         held: signed shares by symbol, from our books.
@@ -64,9 +50,7 @@ def compare(
     drifts = set(_position_drifts(held, theirs))
     drifts |= {drift for order in [*orders, *working] for drift in _order_drifts(order, ours, our_prefix)}
     drifts |= {drift for order in working for drift in _revenants(order, ours)}
-    external = {symbol: quantity for symbol, quantity in theirs.items() if symbol not in held}
-    others = frozenset(o.symbol for o in working if not o.client_order_id.startswith(our_prefix))
-    return Reconciliation(frozenset(drifts), external, others)
+    return frozenset(drifts)
 
 
 def _position_drifts(held: Mapping[str, Decimal], theirs: Mapping[str, Decimal]) -> Iterable[Drift]:

@@ -261,7 +261,7 @@ class Execution:
             held = work.repo.holdings()
             ours = work.repo.intents_named(order.client_order_id for order in [*working, *recent])
         prefix = client_order_prefix(self.environment)
-        return compare(held, ours, positions, recent, working, prefix).drifts
+        return compare(held, ours, positions, recent, working, prefix)
 
     def _unread(self) -> frozenset[Drift]:
         """Rows that could not be read: without them nobody can say that books and broker agree."""

@@ -8,7 +8,6 @@ from decimal import Decimal
 
 from src.services.twin.domain.orders import Fill, Order
 
-CENT = Decimal("0.01")
 Price = Callable[[str], Decimal]
 
 

@@ -93,7 +93,6 @@ order_intent = Table(
     Column("filled_avg_price", Money),
     Column("reject_code", String(32)),
     Column("reason", Text),
-    Column("lookups_missing", Integer, nullable=False, server_default="0"),
     recorded_at(),
     UniqueConstraint("client_order_id"),
     UniqueConstraint("broker_order_id"),

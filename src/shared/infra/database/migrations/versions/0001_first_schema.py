@@ -405,7 +405,6 @@ def _create_execution() -> None:
         sa.Column("filled_avg_price", sa.Numeric(precision=20, scale=6), nullable=True),
         sa.Column("reject_code", sa.String(length=32), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
-        sa.Column("lookups_missing", sa.Integer(), server_default="0", nullable=False),
         sa.Column(
             "recorded_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
         ),
