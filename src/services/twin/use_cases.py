@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
 from src.services.twin.domain.clock import ClockSetting, MarketClock
-from src.services.twin.domain.errors import ClockRefused
+from src.services.twin.domain.errors import ClockRefused, FaultInvalid
+from src.services.twin.domain.fault_book import FaultBook
+from src.services.twin.domain.faults import Rule
 from src.services.twin.domain.moments import iso_utc
 from src.services.twin.domain.orders import NewOrder, Order
 from src.services.twin.domain.venue import Changes, Event, Venue
@@ -27,11 +29,13 @@ class Memory(Protocol):
 
 
 class Twin:
-    """One account at one venue, at one time, remembered."""
+    """One account at one venue, at one time, remembered. `order_posts` counts the orders that were knocked with."""
 
     def __init__(self, venue: Venue, clock: MarketClock, memory: Memory) -> None:
         self.venue = venue
         self.clock = clock
+        self.faults = FaultBook()
+        self.order_posts = 0
         self._memory = memory
         self._listeners: list[Callable[[list[Event]], None]] = []
 
@@ -65,6 +69,17 @@ class Twin:
         with self._step():
             return self.venue.cancel(order_id)
 
+    def arm(self, rules: Sequence[Rule], source: str) -> list[int]:
+        """Put rules of faults in force, all or none, and return their numbers.
+
+        Raises:
+            FaultInvalid: a rule names a symbol that the market does not have.
+        """
+        for number, rule in enumerate(rules, start=1):
+            if rule.symbol is not None and rule.symbol not in self.venue.rules:
+                raise FaultInvalid(f"rule {number}: symbol {rule.symbol!r} is unknown in this market")
+        return self.faults.arm(rules, source)
+
     def steer_clock(self, moment: int | None, rate: float, *, reset: bool = False) -> None:
         """Set the clock to `moment` (None: stay where it is) and let it run at `rate`.
 
@@ -88,8 +103,9 @@ class Twin:
         self.catch_up()
 
     def reset(self, now: int | None = None) -> None:
-        """Forget orders, fills, positions and cash."""
+        """Forget orders, fills, positions and cash; rules of faults stay."""
         self._memory.clear()
+        self.order_posts = 0
         self.venue.reset(self.clock.now() if now is None else now)
         self._memory.note(now=str(self.venue.now))
 
