@@ -57,6 +57,16 @@ class FaultBook:
         """Tell whether a rule is still in force."""
         return any(each.rule is rule for each in self._armed.values())
 
+    def standing(self, kind: type[AnyStanding], at: int) -> list[AnyStanding]:
+        """Return the rules of a kind that last at a moment, and count that they were asked for."""
+        found: list[AnyStanding] = []
+        for each in self._armed.values():
+            if isinstance(each.rule, kind) and each.rule.lasts_at(at):
+                each.matched += 1
+                each.fired += 1
+                found.append(each.rule)
+        return found
+
     def fired(self, kind: type[AnyCounted], ask: Ask) -> AnyCounted | None:
         """Count a request with every rule of a kind that matches, and return the first that fires."""
         found: AnyCounted | None = None

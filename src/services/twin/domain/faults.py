@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, ClassVar, Literal, get_args
@@ -24,6 +24,7 @@ SUBMIT, REPLACE, CANCEL, CLOCK = (
     "DELETE /v2/orders/{id}",
     "GET /v2/clock",
 )
+ACTIVITIES = "GET /v2/account/activities"
 REQUESTS = (
     SUBMIT,
     REPLACE,
@@ -35,7 +36,7 @@ REQUESTS = (
     "GET /v2/account/configurations",
     "PATCH /v2/account/configurations",
     "GET /v2/account/portfolio/history",
-    "GET /v2/account/activities",
+    ACTIVITIES,
     "GET /v2/account/activities/{kind}",
     "GET /v2/assets",
     "GET /v2/assets/{symbol}",
@@ -52,6 +53,22 @@ REQUESTS = (
     "GET /v2/stocks/snapshots",
 )
 
+STREAM = "STREAM "
+MESSAGES = tuple(
+    STREAM + event
+    for event in (
+        "new",
+        "fill",
+        "partial_fill",
+        "pending_cancel",
+        "canceled",
+        "expired",
+        "replaced",
+        "rejected",
+    )
+)
+
+LONGEST_LAG_SECONDS = 600
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 Often = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -78,17 +95,46 @@ class Rule(BaseModel):
     after: AwareDatetime | None = Field(None, strict=False)
     until: AwareDatetime | None = Field(None, strict=False)
 
-    def covers(self, at: int, symbols: Iterable[str]) -> bool:
-        """Tell whether a moment and symbols are within the rule."""
-        return (
-            (self.symbol is None or self.symbol in symbols)
-            and (self.after is None or at >= to_micros(self.after))
-            and (self.until is None or at < to_micros(self.until))
+    def is_about(self, symbols: Collection[str]) -> bool:
+        """Tell whether the rule means one of these symbols."""
+        return self.symbol is None or self.symbol in symbols
+
+    def lasts_at(self, at: int) -> bool:
+        """Tell whether a moment of the twin's clock is within the rule."""
+        return (self.after is None or at >= to_micros(self.after)) and (
+            self.until is None or at < to_micros(self.until)
         )
 
 
 class Standing(Rule):
     """A fault that lasts as long as its rule is there, whoever asks."""
+
+
+class HardToBorrow(Standing):
+    """The asset is not easy to borrow, and not sold short."""
+
+    kind: Literal["hard_to_borrow"]
+
+
+class Halt(Standing):
+    """Market orders are refused, others rest."""
+
+    kind: Literal["halt"]
+
+
+class Lag(Standing):
+    """Positions, or executions among the activities, are answered as they were some seconds of the host's clock ago."""
+
+    kind: Literal["lag"]
+    of: Literal["positions", "activities"] = "positions"
+    seconds: Annotated[float, Field(ge=0, le=LONGEST_LAG_SECONDS)] = 5.0
+
+
+class ClockSkew(Standing):
+    """The venue's clock, and the date of every answer, differ from the twin's; negative: they are late."""
+
+    kind: Literal["clock_skew"]
+    seconds: Annotated[float, Field(ge=-86_400, le=86_400)]
 
 
 class Counted(Rule):
@@ -117,7 +163,8 @@ class Counted(Rule):
         return (
             fnmatchcase(ask.endpoint, self.endpoint)
             and (self.client_order_id is None or fnmatchcase(ask.client_order_id, self.client_order_id))
-            and self.covers(ask.at, ask.symbols)
+            and self.is_about(ask.symbols)
+            and self.lasts_at(ask.at)
         )
 
     def fires(self, count: int, fired: int) -> bool:
@@ -271,6 +318,196 @@ class MissingRows(Changed):
     without: list[str] = []
 
 
+class BeforeHttp(Wire):
+    """The answer to an order comes after its websocket messages, and `seconds` later."""
+
+    known: ClassVar[tuple[str, ...]] = (SUBMIT,)
+
+    kind: Literal["before_http"]
+    endpoint: str = SUBMIT
+    seconds: Seconds = 0.0
+
+
+class ClockBack(Counted):
+    """One answer of the clock lies back."""
+
+    known: ClassVar[tuple[str, ...]] = (CLOCK,)
+
+    kind: Literal["clock_back"]
+    endpoint: str = CLOCK
+    times: Often | None = 1
+    seconds: Seconds = 600.0
+
+
+class Refusal(Counted):
+    """The venue does not take an order."""
+
+    known: ClassVar[tuple[str, ...]] = (SUBMIT, REPLACE)
+
+
+class Reject(Refusal):
+    """Any order, with a code and a message."""
+
+    kind: Literal["reject"]
+    code: Annotated[int, Field(ge=40_000_000, le=59_999_999)] = 42210000
+    message: str = "order rejected by the venue"
+
+
+class ShortRefused(Refusal):
+    """Orders that open or grow a short, although the asset is shown as easy to borrow."""
+
+    kind: Literal["short_refused"]
+
+
+class Course(Counted):
+    """What becomes of an order that the venue took."""
+
+    known: ClassVar[tuple[str, ...]] = (SUBMIT, REPLACE)
+
+
+class RejectAsync(Course):
+    """It is taken with a 200 and rejected right after."""
+
+    kind: Literal["reject_async"]
+
+
+class NoFill(Course):
+    """It rests, however good the price."""
+
+    kind: Literal["no_fill"]
+
+
+class PartialFill(Course):
+    """A fraction is filled, in whole shares rounded down; the rest never, at the next bar, or while it is canceled."""
+
+    kind: Literal["partial_fill"]
+    fraction: Fraction = 0.5
+    rest: Literal["never", "later", "after_cancel"] = "never"
+
+
+class Invisible(Counted):
+    """It is taken, but no list and no look-up by client id shows it for some seconds of the host's clock."""
+
+    known: ClassVar[tuple[str, ...]] = (SUBMIT, REPLACE)
+
+    kind: Literal["invisible"]
+    seconds: Seconds = 5.0
+
+
+class LostFill(Counted):
+    """An execution that activities never show; order and position do."""
+
+    known: ClassVar[tuple[str, ...]] = (ACTIVITIES,)
+
+    kind: Literal["lost_fill"]
+
+
+class BadCancel(Counted):
+    """What becomes of a cancel."""
+
+    known: ClassVar[tuple[str, ...]] = (CANCEL,)
+
+
+class CancelTooLate(BadCancel):
+    """The order fills, and the cancel is refused with a 422."""
+
+    kind: Literal["cancel_too_late"]
+
+
+class HeldCancel(BadCancel):
+    """A cancel that is answered with 204 and ends later, by the host's clock."""
+
+    seconds: Seconds | None = 0.0
+
+
+class FillDuringCancel(HeldCancel):
+    """204 and pending_cancel; then a fraction of the rest is filled, and what is left is canceled."""
+
+    kind: Literal["fill_during_cancel"]
+    fraction: Fraction = 1.0
+
+
+class LateFillAfterCancel(HeldCancel):
+    """204 and canceled; then a fraction of the rest is filled all the same."""
+
+    kind: Literal["late_fill_after_cancel"]
+    fraction: Fraction = 1.0
+
+
+class SlowCancel(HeldCancel):
+    """204 and pending_cancel; canceled after some seconds."""
+
+    kind: Literal["slow_cancel"]
+    seconds: Seconds | None = 2.0
+
+
+class StuckPendingCancel(HeldCancel):
+    """204 and pending_cancel, for some seconds or as long as the rule is there."""
+
+    kind: Literal["stuck_pending_cancel"]
+    seconds: Seconds | None = None
+
+
+class Message(Counted):
+    """A fault of one trade update on the websocket."""
+
+    known: ClassVar[tuple[str, ...]] = MESSAGES
+
+
+class Duplicate(Message):
+    """It comes again at once."""
+
+    kind: Literal["duplicate"]
+    copies: Annotated[int, Field(ge=1, le=100)] = 1
+
+
+class Reorder(Message):
+    """It comes after the next one, or after `seconds` if there is none."""
+
+    kind: Literal["reorder"]
+    seconds: Seconds = 1.0
+
+
+class Lose(Message):
+    """It never comes."""
+
+    kind: Literal["lose"]
+
+
+class Malformed(Message):
+    """It is no JSON, or JSON without the order."""
+
+    kind: Literal["malformed"]
+    form: Literal["text", "no_order"] = "text"
+
+
+class UnknownEvent(Message):
+    """Its event is a word that nobody knows."""
+
+    kind: Literal["unknown_event"]
+    name: str = "bewitched"
+
+
+class UnknownStatus(Message):
+    """Its order has a status that nobody knows."""
+
+    kind: Literal["unknown_status"]
+    name: str = "bewitched"
+
+
+class Silence(Message):
+    """From it on nothing comes, for some seconds or as long as the rule is there; the socket stays."""
+
+    kind: Literal["silence"]
+    seconds: Seconds | None = None
+
+
+class Disconnect(Message):
+    """The socket is closed in its place."""
+
+    kind: Literal["disconnect"]
+
+
 AnyRule = Annotated[
     Drop
     | AcceptThenTimeout
@@ -284,7 +521,33 @@ AnyRule = Annotated[
     | Html
     | Truncated
     | Extra
-    | MissingRows,
+    | MissingRows
+    | BeforeHttp
+    | ClockBack
+    | ClockSkew
+    | Reject
+    | ShortRefused
+    | HardToBorrow
+    | Halt
+    | RejectAsync
+    | NoFill
+    | PartialFill
+    | Invisible
+    | LostFill
+    | Lag
+    | CancelTooLate
+    | FillDuringCancel
+    | LateFillAfterCancel
+    | SlowCancel
+    | StuckPendingCancel
+    | Duplicate
+    | Reorder
+    | Lose
+    | Malformed
+    | UnknownEvent
+    | UnknownStatus
+    | Silence
+    | Disconnect,
     Field(discriminator="kind"),
 ]
 _ADAPTER: TypeAdapter[Rule] = TypeAdapter(AnyRule)
