@@ -63,9 +63,9 @@ def build_app(config: TwinConfig) -> FastAPI:
     """
     rules = read_faults(config.faults) if config.faults is not None else []
     store = Store(config.store)
-    stream = Stream()
     twin = _build_twin(config, store)
     twin.arm(rules, "file")
+    stream = Stream(twin.faults)
     twin.listen(stream.publish)
     limits = Limits(config.requests_per_minute, config.latency_ms)
     app = FastAPI(
@@ -77,7 +77,7 @@ def build_app(config: TwinConfig) -> FastAPI:
     app.include_router(stream.routes())
     app.add_exception_handler(VenueRefusal, _refused)
     app.add_exception_handler(HTTPException, _not_served)
-    app.add_middleware(Gate, limits=limits, twin=twin)
+    app.add_middleware(Gate, limits=limits, twin=twin, told=stream.flushed)
     return app
 
 

@@ -28,7 +28,7 @@ def twin() -> None:
 
 @app.command()
 def serve(
-    store: Annotated[Path, typer.Option(help="Folder that keeps orders, fills and cash.")],
+    store: Annotated[Path, typer.Option(help="Folder that keeps orders, fills and cash.")] = Path(".twin"),
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 4100,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic market and of every chance.")] = 7,
     bars: Annotated[
@@ -88,6 +88,7 @@ def server_config(application: FastAPI) -> uvicorn.Config:
         http=KnownConnection,
         log_level="warning",
         access_log=False,
+        date_header=False,  # the twin dates its answers with its own clock
         ws="websockets-sansio",
         timeout_graceful_shutdown=2,
     )

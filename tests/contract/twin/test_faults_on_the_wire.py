@@ -12,7 +12,8 @@ from alpaca.trading.client import TradingClient
 from alpaca.trading.requests import GetOrdersRequest
 
 from tests.contract.twin.conftest import Send
-from tests.fakes.twin_server import TwinHandle
+from tests.fakes.twin_server import TwinHandle, running_twin
+from tests.polling import eventually
 
 KEYS = {"APCA-API-KEY-ID": "key", "APCA-API-SECRET-KEY": "secret"}
 POST = "POST /v2/orders"
@@ -195,6 +196,15 @@ def test_latency_delays_and_nothing_else(twin: TwinHandle, send: Send) -> None:
     assert placed(twin) == ["mine"]
 
 
+def test_a_late_request_reaches_the_venue_although_nobody_waits_for_it(twin: TwinHandle) -> None:
+    twin.admin.fault(kind="latency", seconds=0.6, endpoint=POST)
+
+    with pytest.raises(requests.ReadTimeout):
+        post(twin)
+
+    eventually(lambda: placed(twin) == ["mine"])
+
+
 def test_a_rule_means_its_symbol_its_client_id_and_its_request_only(twin: TwinHandle, trading: TradingClient) -> None:
     twin.admin.fault(kind="status", endpoint=POST, symbol="KYLO")
     twin.admin.fault(kind="status", endpoint=POST, client_order_id="exit-*")
@@ -236,6 +246,16 @@ def test_chance_with_a_seed_strikes_the_same_requests_again(twin: TwinHandle) ->
 
     assert set(first) == {200, 503}
     assert struck() == first
+
+
+def test_a_twin_that_hangs_on_purpose_can_be_stopped(caplog: pytest.LogCaptureFixture) -> None:
+    with requests.Session() as session, running_twin() as twin:
+        twin.admin.fault(kind="hang", after_headers=True)
+        answer = session.get(f"{twin.url}/v2/account", headers=KEYS, timeout=30, stream=True)
+
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        _ = answer.content
+    assert [record.message for record in caplog.records] == []
 
 
 def test_the_admin_api_is_never_lied_about(twin: TwinHandle) -> None:

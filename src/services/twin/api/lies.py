@@ -6,7 +6,7 @@ import asyncio
 import math
 import operator
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,10 +18,11 @@ from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from src.services.twin.api.connection import cut, until_left
+from src.services.twin.api.connection import cut, hold
 from src.services.twin.api.render import Json
 from src.services.twin.domain.faults import (
     Ask,
+    BeforeHttp,
     Changed,
     Cut,
     Empty,
@@ -48,13 +49,14 @@ _UNKNOWN_FIELDS = {"twin_unknown_field": {"nested": [1, None]}, "twin_huge_numbe
 
 @dataclass(slots=True)
 class Exchange:
-    """One request whose body has been read, and the way to the venue and back."""
+    """One request whose body has been read, the way to the venue and back, and `told`: the stream has caught up."""
 
     app: ASGIApp
     scope: Scope
     receive: Receive
     send: Send
     body: bytes
+    told: Callable[[], Awaitable[None]]
 
     async def pass_on(self, send: Send | None = None) -> None:
         """Let the venue act and answer."""
@@ -87,9 +89,7 @@ class Exchange:
 
     async def hold(self, seconds: float) -> None:
         """Wait, at most until the client has gone."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await until_left(self.receive)
+        await hold(self.scope, self.receive, seconds)
 
 
 async def read_body(receive: Receive) -> bytes:
@@ -134,6 +134,11 @@ async def tell(lie: Wire, exchange: Exchange) -> None:
             await _cut(lie, exchange)
         case Latency():
             await _delay(lie, exchange)
+        case BeforeHttp():
+            answer = await exchange.venue_answer()
+            await exchange.told()
+            await exchange.hold(lie.seconds)
+            await exchange.answer(answer)
         case MadeUp():
             if lie.processed:
                 await exchange.venue_answer()
@@ -156,9 +161,10 @@ async def _cut(lie: Cut, exchange: Exchange) -> None:
 async def _delay(lie: Latency, exchange: Exchange) -> None:
     if lie.processed:
         answer = await exchange.venue_answer()
-        await asyncio.sleep(lie.seconds)
+        await exchange.hold(lie.seconds)
         await exchange.answer(answer)
     else:
+        # It is on its way: the venue will get it even if the client does not wait.
         await asyncio.sleep(lie.seconds)
         await exchange.pass_on()
 

@@ -123,7 +123,7 @@ class Halt(Standing):
 
 
 class Lag(Standing):
-    """Positions, or executions among the activities, are answered as they were some seconds of the host's clock ago."""
+    """Positions, or executions among the activities, are shown as they were some seconds of the host's clock ago."""
 
     kind: Literal["lag"]
     of: Literal["positions", "activities"] = "positions"
@@ -378,7 +378,7 @@ class NoFill(Course):
 
 
 class PartialFill(Course):
-    """A fraction is filled, in whole shares rounded down; the rest never, at the next bar, or while it is canceled."""
+    """A fraction is filled, in whole shares rounded down; the rest never, at the next bar, or during its cancel."""
 
     kind: Literal["partial_fill"]
     fraction: Fraction = 0.5

@@ -1,4 +1,4 @@
-"""What single orders have met: who rests, who is hidden, whose cancel hangs. A lie lasts as long as its rule is there."""
+"""What single orders have met: which rest, which are hidden, whose cancel hangs. A lie ends with its rule."""
 
 from __future__ import annotations
 
