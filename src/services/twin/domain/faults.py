@@ -73,7 +73,8 @@ Seconds = Annotated[float, Field(ge=0, le=86_400)]
 Often = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 _PLACEHOLDER = re.compile(r"\\\{\w+\\\}")
-_UNKNOWN_KEY, _UNKNOWN_KIND, _NO_KIND = "extra_forbidden", "union_tag_invalid", "union_tag_not_found"
+_UNKNOWN_KEY, _NO_KEY = "extra_forbidden", "missing"
+_UNKNOWN_KIND, _NO_KIND = "union_tag_invalid", "union_tag_not_found"
 
 
 @dataclass(frozen=True, slots=True)
@@ -584,5 +585,7 @@ def _why(exc: ValidationError, row: Mapping[str, Any]) -> str:
     key = ".".join(str(part) for part in error["loc"][1:])
     if error["type"] == _UNKNOWN_KEY:
         return f" ({row['kind']}): key {key!r} is unknown"
+    if error["type"] == _NO_KEY:
+        return f" ({row['kind']}): {key} is missing"
     said = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return f" ({row['kind']}): {key} {said}"
