@@ -276,3 +276,52 @@ def test_get_orders_through_alpaca_py_meets_an_unknown_status(
 
     rows: Any = trading.get_orders(GetOrdersRequest())
     assert [row.status.value for row in rows] == ["new"]
+
+
+def test_an_answer_without_a_body_can_not_be_spoilt(twin: TwinHandle, trading: TradingClient, send: Send) -> None:
+    for kind in ("truncated", "extra", "missing_rows"):
+        twin.admin.fault(kind=kind, endpoint="DELETE /v2/orders/*", times=1)
+
+    for _ in range(3):
+        trading.cancel_order_by_id(send("buy", 1, limit=20.0).id)
+
+    assert [rule["fired"] for rule in twin.admin.faults()] == [1, 1, 1]
+    assert {order["status"] for order in twin.admin.state()["orders"]} == {"canceled"}
+
+
+def test_rules_of_faults_are_put_in_force_all_or_none(twin: TwinHandle) -> None:
+    def arm(body: Any) -> requests.Response:
+        return requests.post(f"{twin.url}/admin/faults", data=body, timeout=5)
+
+    good, bad = {"kind": "drop", "nth": 9}, {"kind": "drop", "nth": 0}
+    answers = [arm(json.dumps(body)) for body in ([good, bad], {"kind": "drop", "symbol": "NOPE"}, 3, [])]
+    no_json = arm("kind = drop")
+
+    assert [answer.status_code for answer in [*answers, no_json]] == [422, 422, 422, 200, 422]
+    assert answers[0].json()["message"] == "rule 2 (drop): nth should be greater than or equal to 1"
+    assert answers[1].json()["message"] == "rule 1: symbol 'NOPE' is unknown in this market"
+    assert twin.admin.faults() == []
+
+
+def test_one_rule_can_be_taken_out_of_force(twin: TwinHandle) -> None:
+    first, second = twin.admin.fault(kind="drop", nth=9), twin.admin.fault(kind="reset", nth=9)
+
+    gone = requests.delete(f"{twin.url}/admin/faults/{first}", timeout=5)
+    again = requests.delete(f"{twin.url}/admin/faults/{first}", timeout=5)
+
+    assert (gone.status_code, again.status_code) == (200, 404)
+    assert [(rule["id"], rule["source"], rule["rule"]["kind"]) for rule in twin.admin.faults()] == [
+        (second, "api", "reset")
+    ]
+
+
+def test_orders_that_arrive_are_counted_until_a_reset(twin: TwinHandle) -> None:
+    twin.admin.fault(kind="drop", endpoint=POST, nth=1)
+    with pytest.raises(requests.ConnectionError):
+        post(twin)
+    post(twin)
+    get(twin, "/v2/orders")
+
+    assert twin.admin.state()["order_posts"] == 2
+    assert twin.admin.reset()["order_posts"] == 0
+    assert len(twin.admin.faults()) == 1
