@@ -274,12 +274,13 @@ def test_positions_may_lag_behind_the_fills(twin: TwinHandle, trading: TradingCl
     assert held(trading) == {"KELV": "2", "KYLO": "4"}
 
 
-def test_a_position_that_is_closed_may_still_be_shown(twin: TwinHandle, trading: TradingClient, send: Send) -> None:
+def test_a_position_that_lags_is_shown_in_the_end_and_so_is_its_end(
+    twin: TwinHandle, trading: TradingClient, send: Send
+) -> None:
+    twin.admin.fault(kind="lag", seconds=0.2)
     send("buy", 2)
     eventually(lambda: held(trading) == {"KELV": "2"})
-    twin.admin.fault(kind="lag", seconds=0.3)
     send("sell", 2)
-
     eventually(lambda: held(trading) == {})
 
     assert twin.admin.state()["counts"]["positions"] == 0
