@@ -67,7 +67,7 @@ class SqlActionStore(SqlTradeStore):
         """Store announcements; corrected until something is booked for them."""
         booked = exists().where(ledger_entry.c.corporate_action_id == corporate_action.c.corporate_action_id)
         for action in actions:
-            values = asdict(action) | {"kind": action.kind.value, "raw": dict(action.raw)}
+            values = asdict(action) | {"kind": action.kind.value, "vendor_type": action.vendor_type[:32]}
             identity = values.pop("id")
             statement = insert(corporate_action).values(corporate_action_id=identity, **values)
             self._connection.execute(
@@ -127,10 +127,8 @@ class SqlActionStore(SqlTradeStore):
             leg=leg,
             occurred_at=booking.occurred_at,
         )
-        added = self._connection.execute(
-            statement.on_conflict_do_nothing().returning(ledger_entry.c.entry_id)
-        ).first()
-        if added is None:
+        once = statement.on_conflict_do_nothing().returning(ledger_entry.c.entry_id)
+        if self._connection.execute(once).first() is None:
             return False
         self._post(entry, booking.lines)
         for symbol, shares in shares_moved(booking.lines).items():

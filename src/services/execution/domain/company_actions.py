@@ -55,7 +55,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Booking:
-    """One ledger entry to be made. `scale` is what the trade's target is multiplied by, `new_symbol` what it becomes."""
+    """One ledger entry to be made; the trade's target is multiplied by `scale`, its symbol becomes `new_symbol`."""
 
     action_id: str
     trade_id: UUID
@@ -143,7 +143,7 @@ def allot(held: Mapping[UUID, Decimal], ratio: Decimal) -> dict[UUID, tuple[Deci
 def in_lieu_bookings(
     fractions: Sequence[Fraction], activities: Sequence[AccountActivity], times: Mapping[str, datetime]
 ) -> list[Booking]:
-    """Divide the cash that came in lieu of fractions among the trades that wait for it; what has not come waits on."""
+    """Divide the cash that came in lieu of fractions among the trades that wait for it."""
     found: list[Booking] = []
     for action_id in dict.fromkeys(fraction.action_id for fraction in fractions):
         waiting = [fraction for fraction in fractions if fraction.action_id == action_id]

@@ -7,7 +7,7 @@ is its own transaction with a unique key, so that a run which ends in between is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from loguru import logger
@@ -132,11 +132,9 @@ class Companies:
             due = work.repo.fractions_due()
         if not due:
             return frozenset()
-        since = min(fraction.ex_date for fraction in due) - timedelta(days=1)
+        first = min(fraction.ex_date for fraction in due)
         try:
-            paid = self.broker.account_activities(
-                ["CIL"], datetime(since.year, since.month, since.day, tzinfo=_NEW_YORK)
-            )
+            paid = self.broker.account_activities(["CIL"], datetime.combine(first, time.min, _NEW_YORK))
         except _NO_WORD as error:
             logger.warning("cash in lieu of fractions can't be read: {}", error)
             return frozenset()

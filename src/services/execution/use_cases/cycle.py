@@ -87,9 +87,8 @@ class Execution:
         with self.become_writer() as epoch:
             # What is begun is carried on; the first leg of an entry waits for the cycle that has seen the gate.
             driver = self.make_driver(Cycle(slot, market, self.clock.now(), epoch, may_enter=False))
-            drifts = (
-                self.companies.take_in(driver) | self._resume(driver) | self._compare_twice(slot) | self._unread()
-            )
+            drifts = self.companies.take_in(driver) | self._resume(driver)
+            drifts |= self._compare_twice(slot) | self._unread()
         if drifts:
             self._report(drifts, slot, market.now)
         return Gate(slot, market, not drifts, tuple(sorted(f"{d.subject}: {d.detail}" for d in drifts)))

@@ -177,10 +177,10 @@ class Driver:
             match two_leg.settling_step(situation, self.rules):
                 case Book(intents):
                     self._book(intents)
-                case Resolve(intent) if (
-                    report := self.broker.order_by_client_id(intent.client_order_id)
-                ) is not None:
-                    self.hear(intent, report)
+                case Resolve(intent):
+                    report = self.broker.order_by_client_id(intent.client_order_id)
+                    if report is None or not self.hear(intent, report):
+                        return
                 case _:
                     return
 
