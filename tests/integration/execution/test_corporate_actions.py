@@ -109,6 +109,7 @@ def desk(trading_database: TradingDatabase, monkeypatch: pytest.MonkeyPatch) -> 
         for name, value in QUICK.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("TRADEWINDS_ALPACA_BASE_URL", twin.url)
+        monkeypatch.setenv("TRADEWINDS_ALPACA_DATA_URL", twin.url)
         settings = load_settings()
         engine = make_engine(trading_database.app_url, settings.database)
         with engine.begin() as connection:
@@ -301,11 +302,8 @@ def test_two_trades_in_a_symbol_share_whole_shares_and_cash(desk: Desk) -> None:
         desk.morning()
 
     with desk.engine.connect() as connection:
-        held = dict(
-            connection.execute(
-                select(position.c.pair_trade_id, position.c.quantity).where(position.c.symbol == "KELV")
-            ).all()
-        )
+        rows = connection.execute(select(position).where(position.c.symbol == "KELV"))
+        held = {row.pair_trade_id: row.quantity for row in rows}
     assert held == {trade: 1, other: 1}
     assert desk.entries().count("cash_in_lieu") == 2
 

@@ -65,14 +65,16 @@ class SqlActionStore(SqlTradeStore):
 
     def add_actions(self, actions: Sequence[CorporateAction]) -> None:
         """Store announcements; corrected until something is booked for them."""
-        booked = exists().where(ledger_entry.c.corporate_action_id == corporate_action.c.corporate_action_id)
+        names = [action.id for action in actions]
+        known = select(ledger_entry.c.corporate_action_id).where(ledger_entry.c.corporate_action_id.in_(names))
+        booked = set(self._connection.execute(known).scalars())
         for action in actions:
-            values = asdict(action) | {"kind": action.kind.value, "vendor_type": action.vendor_type[:32]}
-            identity = values.pop("id")
-            statement = insert(corporate_action).values(corporate_action_id=identity, **values)
-            self._connection.execute(
-                statement.on_conflict_do_update(index_elements=["corporate_action_id"], set_=values, where=~booked)
-            )
+            if action.id not in booked:
+                values = asdict(action) | {"kind": action.kind.value, "vendor_type": action.vendor_type[:32]}
+                statement = insert(corporate_action).values(corporate_action_id=values.pop("id"), **values)
+                self._connection.execute(
+                    statement.on_conflict_do_update(index_elements=["corporate_action_id"], set_=values)
+                )
 
     def actions_between(self, first: date, last: date) -> list[CorporateAction]:
         """List stored actions by their day."""
