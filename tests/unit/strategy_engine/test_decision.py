@@ -220,12 +220,9 @@ def test_long_and_short_mirror_each_other(z: float, limits: Thresholds, held: in
 
 @pytest.mark.parametrize("freeze", [Freeze.NO_ENTRY, Freeze.BASIS_LOST])
 def test_a_frozen_pair_takes_no_entry(freeze: Freeze) -> None:
-    state = TradeState(freeze=freeze)
+    decision = decide(make_reading(2.5), TradeState(freeze=freeze), make_thresholds(), make_context())
 
-    assert decide(make_reading(2.5), state, make_thresholds(), make_context()) == (
-        SignalAction.NO_DECISION,
-        Reason.FROZEN,
-    )
+    assert decision == (SignalAction.NO_DECISION, Reason.FROZEN)
 
 
 @pytest.mark.parametrize(
