@@ -11,7 +11,7 @@ from sqlalchemy import Engine, select
 from typer.testing import CliRunner
 
 from src.config.settings import load_settings
-from src.services.cli.main import app
+from src.services.cli.main import application
 from src.services.strategy_engine.domain.reasons import Reason
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.pairs import PairMode
@@ -71,18 +71,18 @@ def signal(services: Services, slot: datetime, now: datetime) -> Any:
 
 def test_a_split_freezes_and_a_new_fit_on_adjusted_history_releases(services: Services, twin: TwinHandle) -> None:
     runner = CliRunner()
-    assert runner.invoke(app, ["pairs", "add", PAIR]).exit_code == 0
+    assert runner.invoke(application(), ["pairs", "add", PAIR]).exit_code == 0
     (before,) = rows(services.engine, pair_registry)
     twin.admin.post(
         "corporate-actions", type="forward_split", symbol="KELV", ex_date="2025-03-04", old_rate=1, new_rate=2
     )
     twin.admin.move_clock(MORNING.isoformat())
     services.execution.cycle.open_gate()
-    early = runner.invoke(app, ["pairs", "rebase", PAIR, "--why", "too early"])
+    early = runner.invoke(application(), ["pairs", "rebase", PAIR, "--why", "too early"])
 
     slot = at(services, twin, LATER)
     frozen = signal(services, slot, LATER)
-    done = runner.invoke(app, ["pairs", "rebase", PAIR, "--why", "split 2 for 1"])
+    done = runner.invoke(application(), ["pairs", "rebase", PAIR, "--why", "split 2 for 1"])
 
     assert isinstance(early.exception, InputInvalid)
     assert "once an hour is finished" in str(early.exception)
@@ -103,21 +103,21 @@ def test_a_split_freezes_and_a_new_fit_on_adjusted_history_releases(services: Se
 
 
 def test_a_pair_that_is_not_frozen_has_nothing_to_rebase(services: Services, twin: TwinHandle) -> None:
-    CliRunner().invoke(app, ["pairs", "add", PAIR])
+    CliRunner().invoke(application(), ["pairs", "add", PAIR])
 
-    result = CliRunner().invoke(app, ["pairs", "rebase", PAIR, "--why", "no reason"])
+    result = CliRunner().invoke(application(), ["pairs", "rebase", PAIR, "--why", "no reason"])
 
     assert isinstance(result.exception, InputInvalid)
     assert "not frozen" in str(result.exception)
 
 
 def test_a_pair_whose_symbol_changed_is_to_be_named_anew(services: Services, twin: TwinHandle) -> None:
-    CliRunner().invoke(app, ["pairs", "add", PAIR])
+    CliRunner().invoke(application(), ["pairs", "add", PAIR])
     twin.admin.post("corporate-actions", type="name_change", symbol="KELV", ex_date="2025-03-04", new_symbol="KLVN")
     at(services, twin, LATER)
 
-    result = CliRunner().invoke(app, ["pairs", "rebase", PAIR, "--why", "new name"])
-    added = CliRunner().invoke(app, ["pairs", "add", "KLVN/KYLO"])
+    result = CliRunner().invoke(application(), ["pairs", "rebase", PAIR, "--why", "new name"])
+    added = CliRunner().invoke(application(), ["pairs", "add", "KLVN/KYLO"])
 
     assert "pairs add" in str(result.exception)
     assert added.exit_code == 0, added.output
