@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import Protocol
 
 from src.services.twin.domain.book import Position
 from src.services.twin.domain.clock import ClockSetting, MarketClock
+from src.services.twin.domain.company import ActionTerms, Activity, CorporateAction
 from src.services.twin.domain.errors import ClockRefused, FaultInvalid
 from src.services.twin.domain.faults import CLOCK, Ask, ClockBack, ClockSkew, Lag, Rule
 from src.services.twin.domain.history import History
@@ -26,7 +28,7 @@ class Memory(Protocol):
         """Remember named texts."""
 
     def clear(self) -> None:
-        """Forget orders, fills and closes."""
+        """Forget orders, fills, closes and corporate actions."""
 
 
 class Twin:
@@ -124,6 +126,18 @@ class Twin:
                 raise FaultInvalid(f"rule {number}: symbol {rule.symbol!r} is unknown in this market")
         return self.faults.arm(rules, source)
 
+    def schedule(self, terms: ActionTerms, announced_at: int | None = None) -> CorporateAction:
+        """Have a corporate action happen at the open of its day. Raises ActionRefused."""
+        self.catch_up()
+        with self._step():
+            return self.venue.schedule(terms, announced_at)
+
+    def move_cash(self, amount: Decimal) -> Activity:
+        """Pay money in or out. Raises ActionRefused."""
+        self.catch_up()
+        with self._step():
+            return self.venue.move_cash(amount)
+
     def steer_clock(self, moment: int | None, rate: float, *, reset: bool = False) -> None:
         """Set the clock to `moment` (None: stay where it is) and let it run at `rate`.
 
@@ -147,7 +161,7 @@ class Twin:
         self.catch_up()
 
     def reset(self, now: int | None = None) -> None:
-        """Forget orders, fills, positions and cash; rules of faults stay."""
+        """Forget orders, fills, positions, cash and corporate actions; rules of faults stay."""
         self._memory.clear()
         self.order_posts = 0
         self.venue.reset(self.clock.now() if now is None else now)
@@ -176,7 +190,7 @@ class Twin:
             changes = self.venue.drain()
             if changes:
                 self._memory.save(changes, self.venue.now)
-            if changes.fills:
+            if changes.fills or changes.activities:
                 self._history.note(self.venue.host, self.venue.book.positions, len(self.venue.fills))
             for listener in self._listeners:
                 listener(changes.events)
