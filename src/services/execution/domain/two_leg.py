@@ -9,7 +9,9 @@ state      | when                                           | step
 any        | an order's outcome is unknown                   | Resolve
 any        | an order is planned and still to be sent        | Send
 any        | … its hour is over, or the market closed        | GiveUp
-any        | an order is past its deadline at the broker     | Cancel, once; then Wait
+any        | … it would open a trade that was given up       | GiveUp
+any        | an order is past its deadline at the broker,    | Cancel, once; then Wait
+           | or opens a trade that was given up              |
 any        | fills are reported but not booked               | Book
 OPENING    | no first leg yet                                | Place the short leg, if entries are allowed now
 OPENING    | … its hour is over, or the market closed        | Move ABANDONED
@@ -171,7 +173,12 @@ def second_quantity(trade: PairTrade, first_filled: Decimal) -> Decimal:
 
 
 def worth_sending(intent: OrderIntent, s: Situation) -> bool:
-    """Say whether an order that is not at the broker is still to be sent: an entry only within its own slot."""
+    """Say whether an order that is not at the broker is still to be sent: an entry only within its own slot.
+
+    Nor is an entry of a trade that is given up already.
+    """
+    if intent.action is OrderAction.OPEN and s.trade.state is not PairTradeState.OPENING:
+        return False
     return s.market_open and (intent.action is not OrderAction.OPEN or intent.slot == s.slot)
 
 
@@ -197,6 +204,8 @@ def _settle_orders(s: Situation, rules: Rules) -> Step | None:
 
 
 def _is_late(intent: OrderIntent, s: Situation, rules: Rules) -> bool:
+    if intent.action is OrderAction.OPEN and s.trade.state is not PairTradeState.OPENING:
+        return True  # a person gave the entry up while it was sent
     return intent.sent_at is not None and s.now - intent.sent_at > rules.leg_deadline
 
 

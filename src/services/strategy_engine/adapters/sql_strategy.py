@@ -11,12 +11,14 @@ from sqlalchemy import Connection, exists, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from src.services.strategy_engine.domain.evaluation import Evaluation, UnfinishedTrade, WatchedPair
-from src.services.strategy_engine.ports import AuditNote, RegisteredPair
+from src.services.strategy_engine.ports import RegisteredPair
+from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.pairs import FINISHED_TRADES, Direction, Pair, PairMode, PairTradeState
 from src.shared.domain.signals import Signal, SignalAction, SpreadReading
+from src.shared.infra.database.audit import write_note
 from src.shared.infra.database.closes import read_closes
-from src.shared.infra.database.tables import audit_log, outbox, pair_registry, pair_signal, pair_spread, pair_trade
+from src.shared.infra.database.tables import outbox, pair_registry, pair_signal, pair_spread, pair_trade
 from src.shared.infra.database.unit_of_work import outbox_row
 from src.shared.messages.base import Event
 
@@ -129,7 +131,7 @@ class SqlStrategyRepository:
 
     def note(self, note: AuditNote) -> None:
         """Add a line to the audit log."""
-        self._connection.execute(insert(audit_log).values(**asdict(note)))
+        write_note(self._connection, note)
 
 
 def _watched(row: Mapping[Any, Any]) -> WatchedPair:
