@@ -218,7 +218,7 @@ class Desk:
             standing = work.repo.standing()
         if standing.state is RiskState.HALTED:
             raise InputInvalid(
-                f"The account is halted ({standing.who}: {standing.why}), so nothing is sent: say `tradewinds resume` "
+                f"The account is halted ({standing.who}: {standing.why}), nothing is sent: say `tradewinds resume` "
                 "or `tradewinds halt entries` first."
             )
 

@@ -8,7 +8,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from src.shared.domain.errors import NotTheWriter
+from src.shared.domain.errors import NotTheWriter, Transient
 from src.shared.prefect.monitoring import flow_hooks
 from src.shared.prefect.states import ended
 from src.shared.prefect.tasks.execution_tasks import (
@@ -38,7 +38,12 @@ async def execute_trades(slot: datetime | None = None) -> dict[str, Any] | State
         newest = await open_gate()
         gate = await validate_slot(newest, slot)
         if gate.slot == newest.slot:
-            await review_slot(gate)
+            try:
+                await review_slot(gate)
+            except Transient:
+                # Exits are decided before the broker is asked about the account: they go on without its answer.
+                await execute_slot(gate)
+                raise
         if not (pending := await pending_approvals(gate)):
             return ended(
                 "ALREADY_DONE", "Nothing is approved that was not acted on.", {"slot": gate.slot.isoformat()}
