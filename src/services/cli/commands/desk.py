@@ -61,7 +61,7 @@ def reconcile(
 
 def close(
     name: Annotated[str, typer.Argument(metavar="PAIR|ID", help="The pair whose trade is to be closed, or its id.")],
-    why: Annotated[str, typer.Option(help="For the audit log.")],
+    why: Annotated[str, typer.Option(help="For the audit log; required.")] = "",
     who: Who = "",
 ) -> None:
     """Close a pair's trade now, or at the next open; exactly what it holds, and nothing else of the account."""
@@ -72,7 +72,7 @@ def close(
 
 def flatten(
     confirm: Annotated[bool, typer.Option("--confirm", help="Do it; else only say what would be done.")] = False,
-    why: Annotated[str, typer.Option(help="For the audit log.")] = "",
+    why: Annotated[str, typer.Option(help="For the audit log; required with --confirm.")] = "",
     who: Who = "",
 ) -> None:
     """Close every trade of ours. What else the account holds is never touched."""

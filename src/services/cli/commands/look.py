@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from src.shared.domain.errors import InputInvalid
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
     from rich.table import Table
 
@@ -254,7 +256,15 @@ def print_trade(out: Console, story: TradeStory) -> None:
     out.print(made)
 
 
-def _numbers(numbers: Any) -> str:
+def _numbers(numbers: Mapping[str, object]) -> str:
+    """One line for what is plain, then one for each rule that has numbers of its own."""
+    flat = {name: value for name, value in numbers.items() if not isinstance(value, dict)}
+    rules = {name: value for name, value in numbers.items() if isinstance(value, dict)}
+    lines = [_listed(flat)] if flat else []
+    return "\n".join(lines + [f"{name}: {_listed(each)}" for name, each in rules.items()])
+
+
+def _listed(numbers: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {_rounded(value)}" for name, value in numbers.items())
 
 

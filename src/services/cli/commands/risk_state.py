@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from src.shared.domain.risk import RiskState
 
 Who = Annotated[str, typer.Option(help="Who does it; else the user of this system.")]
-Why = Annotated[str, typer.Option(help="For the audit log.")]
+Why = Annotated[str, typer.Option(help="For the audit log; required.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -23,10 +23,10 @@ def register(app: typer.Typer) -> None:
 
 
 def halt(
-    why: Why,
     what: Annotated[
         str, typer.Argument(metavar="[entries|everything]", help="entries: exits go on. everything: no order at all.")
     ] = "entries",
+    why: Why = "",
     who: Who = "",
 ) -> None:
     """Stop entries, or everything; nothing that is held is sold by it."""
@@ -38,7 +38,7 @@ def halt(
     _set(levels[what], who, why, needs_broker=False)
 
 
-def resume(why: Why, who: Who = "") -> None:
+def resume(why: Why = "", who: Who = "") -> None:
     """Let entries and exits go on; the account's peak of equity counts anew from now."""
     from src.shared.domain.risk import RiskState
 
