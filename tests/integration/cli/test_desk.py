@@ -11,12 +11,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import delete
 
 from src.services.execution.use_cases.cycle import Gate
 from src.shared.domain.errors import Transient
 from src.shared.domain.orders import OrderReport
 from src.shared.domain.signals import SignalAction
 from src.shared.infra.alpaca.client import AlpacaClient
+from src.shared.infra.database.tables import pair_registry
 from src.shared.prefect.tasks.wiring import services
 from tests.conftest import TradingDatabase
 from tests.fakes.desk import (
@@ -138,7 +140,7 @@ def test_verify_is_0_while_all_holds_and_1_when_somebody_traded_in_our_symbol(de
     # Signals and decisions are written here without their events; their services tell them.
     before = {each["name"]: each["breaches"] for each in _json(desk, "verify", code=1)["invariants"]}
     assert [name for name, breaches in before.items() if breaches] == ["I6"]
-    assert all(each.startswith(("signal ", "risk_")) for each in before["I6"])
+    assert all(each.startswith(("signal ", "risk_", "pair ")) for each in before["I6"])
 
     desk.order_by_hand(FIRST, 2)
     broken = desk.tradewinds("verify", "--since", "2025-03-03")
@@ -148,6 +150,9 @@ def test_verify_is_0_while_all_holds_and_1_when_somebody_traded_in_our_symbol(de
 
 
 def test_verify_of_books_that_are_whole_is_0(desk: Installation) -> None:
+    with desk.services.engine.begin() as connection:
+        connection.execute(delete(pair_registry))  # it was written here without its event
+
     shown = desk.tradewinds("verify")
 
     assert shown.code == 0
