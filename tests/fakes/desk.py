@@ -175,7 +175,7 @@ def _logging_kept() -> Iterator[None]:
         logging.captureWarnings(capture=False)
         logger.remove()
         logger.configure(patcher=None)
-        logger.add(sys.stderr)
+        logger.add(sys.__stderr__ or sys.stderr)
 
 
 def _pair() -> dict[str, object]:
