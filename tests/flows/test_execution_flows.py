@@ -22,6 +22,12 @@ from tests.fakes.desk import AFTER_HOURS, FIRST, NEXT_OPEN, SECOND, SLOT, Instal
 
 OPENED = [(SECOND, -4), (FIRST, 5)]
 
+# Prefect 3.8.8 leaves connections to its server open where flows run in the test's own process.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
 
 @pytest.fixture
 def desk(

@@ -8,6 +8,7 @@ import typer
 
 from src.services.cli.commands import demo, desk, doctor, look, pairs, risk_state, run_flow, suite
 from src.shared.domain.errors import TradewindsError, UserError
+from src.shared.failpoints import arm_from_environment
 
 _FAILED, _USER_ERROR, _INTERRUPTED = 1, 2, 130
 
@@ -29,6 +30,7 @@ def application() -> typer.Typer:
 def run() -> None:
     """Run the command line; a person's mistake is one line on stderr and exit code 2, any other failure one and 1."""
     try:
+        arm_from_environment()
         application()()
     except UserError as error:
         raise SystemExit(_say(error, _USER_ERROR)) from None
