@@ -29,27 +29,27 @@ def told(symbol: str, quantity: int, price: str | None = "101") -> PositionRepor
 def test_two_trades_in_one_symbol_are_summed_and_the_rest_is_external() -> None:
     [position] = lay_out([holding(10), holding(-4, pair="AAA/CCC", price="103")], [told("AAA", 9)], {})
 
-    assert (position.ours, position.broker, position.external) == (6, 9, 3)
+    assert (position.ours, position.broker, position.external) == (Decimal(6), Decimal(9), Decimal(3))
     assert position.unrealized_pnl == 10 * 1 + -4 * -2
 
 
 def test_a_symbol_of_somebody_else_is_external_alone() -> None:
     [position] = lay_out([], [told("ZZZ", -5)], {})
 
-    assert (position.ours, position.external, position.unrealized_pnl) == (0, -5, None)
+    assert (position.ours, position.external, position.unrealized_pnl) == (Decimal(0), Decimal(-5), None)
 
 
 def test_a_symbol_that_the_broker_does_not_list_is_zero_there() -> None:
     [position] = lay_out([holding()], [], {})
 
-    assert (position.broker, position.external) == (0, -10)
+    assert (position.broker, position.external) == (Decimal(0), Decimal(-10))
 
 
 def test_with_the_broker_away_nothing_is_said_of_the_account_and_the_stored_close_is_the_price() -> None:
     [position] = lay_out([holding()], None, {"AAA": Close(Decimal(98), SLOT)})
 
     assert (position.broker, position.external) == (None, None)
-    assert (position.price, position.price_at, position.unrealized_pnl) == (98, SLOT, -20)
+    assert (position.price, position.price_at, position.unrealized_pnl) == (Decimal(98), SLOT, Decimal(-20))
 
 
 def test_without_a_price_or_a_cost_no_result_is_invented() -> None:

@@ -29,7 +29,6 @@ from src.shared.domain.ids import client_order_prefix, pair_trade_id
 from src.shared.domain.orders import MarketClock
 from src.shared.domain.pairs import FINISHED_TRADES, PairTrade, PairTradeState
 from src.shared.domain.risk import RiskState
-from src.shared.failpoints import failpoint
 from src.shared.ports.unit_of_work import UnitOfWork
 
 CLOSED_BY_HAND = "closed by hand"
@@ -179,7 +178,6 @@ class Desk:
         self._refuse_while_halted()
         # All of it is written down before the first order: what this process does not finish, the next gate does.
         begun = [(trade, self._begin(driver, trade, what, person)) for trade in trades]
-        failpoint("execution.closing_by_hand")
         return Closing(market, tuple(self._carry(driver, before, trade) for before, trade in begun))
 
     def _begin(self, driver: Driver, trade: PairTrade, what: str, person: Person) -> PairTrade:
