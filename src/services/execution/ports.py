@@ -11,6 +11,17 @@ from typing import Protocol
 from uuid import UUID
 
 from src.services.execution.domain.company_actions import Booking, Fraction, Times
+from src.services.execution.domain.desk import (
+    Close,
+    Holding,
+    OrderLine,
+    OrderStory,
+    Standing,
+    SymbolPosition,
+    TradeLine,
+    TradeStory,
+)
+from src.shared.domain.audit import AuditNote
 from src.shared.domain.corporate_actions import CorporateAction
 from src.shared.domain.orders import FillReport, OrderIntent
 from src.shared.domain.pairs import PairTrade
@@ -114,6 +125,62 @@ class TradeStore(Protocol):
 
     def note_alert(self, severity: str, title: str, detail: str, slot: datetime, at: datetime) -> UUID:
         """Record something a person should know; the same alert of the same slot once."""
+        ...
+
+    def note(self, note: AuditNote) -> None:
+        """Add a line to the audit log."""
+        ...
+
+
+class DeskStore(TradeStore, Protocol):
+    """What people ask of trades, orders and books, within one transaction."""
+
+    def standing(self) -> Standing:
+        """Read the account's risk state; nobody having set one means active."""
+        ...
+
+    def pair_ids(self) -> list[str]:
+        """List every pair of the registry."""
+        ...
+
+    def last_trade(self, pair_id: str) -> PairTrade | None:
+        """Return the pair's newest trade."""
+        ...
+
+    def unfinished_trades(self) -> list[PairTrade]:
+        """List the trades that are not over, oldest first."""
+        ...
+
+    def holdings_by_trade(self) -> list[Holding]:
+        """List what each trade holds, by symbol and pair, without zeros."""
+        ...
+
+    def last_closes(self, symbols: Iterable[str]) -> dict[str, Close]:
+        """Return the newest stored hourly close of each symbol that has one."""
+        ...
+
+    def orders(self, pair_id: str | None, last: int | None) -> list[OrderLine]:
+        """List, oldest first, the orders that are not done; with `last` so many of the newest, done or not."""
+        ...
+
+    def order_story(self, name: str) -> OrderStory | None:
+        """Find an order by client order id, broker order id or intent id, with all that was told of it."""
+        ...
+
+    def trades(self, pair_id: str | None, is_open: bool | None, last: int, slot: datetime | None) -> list[TradeLine]:
+        """List the newest trades, oldest first: of a pair, unfinished or finished ones, of a slot."""
+        ...
+
+    def trade_story(self, trade: PairTrade) -> TradeStory:
+        """Tell everything that led to a trade and came of it."""
+        ...
+
+    def first_slot(self) -> datetime | None:
+        """Return the slot of the oldest order."""
+        ...
+
+    def add_snapshot(self, moment: datetime, positions: Iterable[SymbolPosition]) -> int:
+        """Store positions as of a moment and return how many were new; the first word on a moment stays."""
         ...
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from src.services.strategy_engine.domain.evaluation import Evaluation, Number, WatchedPair
+from src.services.strategy_engine.domain.evaluation import Evaluation, WatchedPair
+from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.corporate_actions import CorporateActionKind
 from src.shared.domain.pairs import Pair
@@ -24,17 +25,6 @@ class RegisteredPair:
     fitted_from: datetime
     fitted_to: datetime
     version: int
-
-
-@dataclass(frozen=True)
-class AuditNote:
-    """One line of the audit log."""
-
-    who: str
-    what: str
-    subject: str
-    why: str
-    numbers: dict[str, Number]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from src.services.strategy_engine.domain.decision import Thresholds
 from src.services.strategy_engine.domain.evaluation import Evaluation, SlotTime, WatchedPair, evaluate_pairs
 from src.services.strategy_engine.domain.fit import FitBounds, PairFit, fit_pair, judge_fit, refuse_no_pair
 from src.services.strategy_engine.domain.reasons import FitReason
-from src.services.strategy_engine.ports import AuditNote, RegisteredPair, StrategyRepository
+from src.services.strategy_engine.ports import RegisteredPair, StrategyRepository
+from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.corporate_actions import CorporateActionKind
 from src.shared.domain.errors import InputInvalid

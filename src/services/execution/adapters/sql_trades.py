@@ -13,11 +13,13 @@ from sqlalchemy.dialects.postgresql import insert
 
 from src.services.execution.domain.books import CASH, DOLLARS, HOLDINGS, Postings, postings
 from src.services.execution.ports import Approval
+from src.shared.domain.audit import AuditNote
 from src.shared.domain.errors import NotTheWriter, Transient
 from src.shared.domain.ids import derived_id, slot_key
 from src.shared.domain.orders import FillReport, OrderAction, OrderIntent, OrderState
 from src.shared.domain.pairs import FINISHED_TRADES, Direction, PairTrade, PairTradeState
 from src.shared.domain.signals import SignalAction
+from src.shared.infra.database.audit import write_note
 from src.shared.infra.database.tables import (
     alert,
     fill,
@@ -199,6 +201,10 @@ class SqlTradeStore:
         )
         self._connection.execute(statement.on_conflict_do_nothing())
         return alert_id
+
+    def note(self, note: AuditNote) -> None:
+        """Add a line to the audit log."""
+        write_note(self._connection, note)
 
     def _one_trade(self, *conditions: Any) -> PairTrade | None:
         row = self._connection.execute(select(pair_trade).where(*conditions)).mappings().one_or_none()

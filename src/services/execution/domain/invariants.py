@@ -16,6 +16,7 @@ from uuid import UUID
 
 from src.shared.domain.orders import OrderIntent, OrderReport, OrderState, PositionReport
 from src.shared.domain.pairs import FINISHED_TRADES, PairTrade, PairTradeState
+from src.shared.domain.quantities import plain
 
 NEVER_SENT = frozenset({OrderState.PLANNED})
 Aggregate = tuple[str, str]
@@ -113,8 +114,10 @@ def _shares_differ(facts: Facts, ours: Mapping[str, OrderIntent]) -> Iterable[st
     theirs = {p.symbol: p.quantity for p in facts.broker_positions}
     for symbol in {*facts.held, *facts.ledger_shares}:
         held, ledger = facts.held.get(symbol, Decimal(0)), facts.ledger_shares.get(symbol, Decimal(0))
-        if not held == ledger == theirs.get(symbol, Decimal(0)):
-            yield f"{symbol}: positions {held}, ledger {ledger}, broker {theirs.get(symbol, Decimal(0))}"
+        broker = theirs.get(symbol, Decimal(0))
+        # Where we hold nothing, what the account holds is somebody else's.
+        if held != ledger or (held and held != broker):
+            yield f"{symbol}: positions {plain(held)}, ledger {plain(ledger)}, broker {plain(broker)}"
 
 
 def _legs_differ(facts: Facts) -> Iterable[str]:

@@ -9,7 +9,9 @@ state      | when                                           | step
 any        | an order's outcome is unknown                   | Resolve
 any        | an order is planned and still to be sent        | Send
 any        | … its hour is over, or the market closed        | GiveUp
-any        | an order is past its deadline at the broker     | Cancel, once; then Wait
+any        | … it would open a trade that was given up       | GiveUp
+any        | an order is past its deadline at the broker,    | Cancel, once; then Wait
+           | or opens a trade that was given up              |
 any        | fills are reported but not booked               | Book
 OPENING    | no first leg yet                                | Place the short leg, if entries are allowed now
 OPENING    | … its hour is over, or the market closed        | Move ABANDONED
@@ -175,10 +177,11 @@ def second_quantity(trade: PairTrade, first_filled: Decimal) -> Decimal:
 def worth_sending(intent: OrderIntent, s: Situation) -> bool:
     """Say whether an order that is not at the broker is still to be sent.
 
-    An entry only within its own slot; any other, once a company's action changed the leg, only up to what is held.
+    An entry only within its own slot and while its trade is being opened; any other, once a company's action changed
+    the leg, only up to what is held.
     """
     if intent.action is OrderAction.OPEN:
-        return s.market_open and intent.slot == s.slot
+        return s.market_open and intent.slot == s.slot and s.trade.state is PairTradeState.OPENING
     return s.market_open and (intent.leg not in s.adjusted or abs(intent.quantity) <= abs(s.held(intent.leg)))
 
 
@@ -204,6 +207,8 @@ def settling_step(s: Situation, rules: Rules) -> Step | None:
 
 
 def _is_late(intent: OrderIntent, s: Situation, rules: Rules) -> bool:
+    if intent.action is OrderAction.OPEN and s.trade.state is not PairTradeState.OPENING:
+        return True  # a person gave the entry up while it was sent
     return intent.sent_at is not None and s.now - intent.sent_at > rules.leg_deadline
 
 

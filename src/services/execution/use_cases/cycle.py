@@ -38,6 +38,7 @@ class Gate:
     market: MarketClock
     reconciled: bool
     differences: tuple[str, ...]
+    drifts: frozenset[Drift] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ class Execution:
             drifts |= self._compare_twice(slot) | self._unread()
         if drifts:
             self._report(drifts, slot, market.now)
-        return Gate(slot, market, not drifts, tuple(sorted(f"{d.subject}: {d.detail}" for d in drifts)))
+        told = tuple(sorted(f"{d.subject}: {d.detail}" for d in drifts))
+        return Gate(slot, market, not drifts, told, drifts)
 
     def execute_slot(self, gate: Gate) -> ExecutionSummary:
         """Act on every approval of the gate's slot: exits first, then entries. A second run finds the work done.
@@ -218,7 +220,7 @@ class Execution:
 
     def _hear_late_fills(self, driver: Driver) -> list[Trouble]:
         try:
-            reports = self.broker.orders_since(self._recently(driver.cycle.slot))
+            reports = self.broker.orders_since(self.recently(driver.cycle.slot))
         except _NO_WORD as error:
             return [_troubled("recent orders", error)]
         with self.store() as work:
@@ -246,7 +248,7 @@ class Execution:
             return [_troubled(subject, error)]
         return []
 
-    def _recently(self, slot: datetime) -> datetime:
+    def recently(self, slot: datetime) -> datetime:
         """The beginning of the session before the slot's: a day order's last word is not later than that."""
         return self.calendar.last_spans(slot, _BARS_LOOKED_BACK)[0][0]
 
@@ -262,7 +264,7 @@ class Execution:
     def _compare(self, slot: datetime) -> frozenset[Drift]:
         try:
             positions, working = self.broker.positions(), self.broker.open_orders()
-            recent = self.broker.orders_since(self._recently(slot))
+            recent = self.broker.orders_since(self.recently(slot))
         except _NO_WORD as error:
             return frozenset({Drift("unread", "broker", f"could not be compared with our books: {error}")})
         with self.store() as work:

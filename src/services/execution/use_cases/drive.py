@@ -31,6 +31,7 @@ from src.services.execution.domain.two_leg import (
     worth_sending,
 )
 from src.services.execution.ports import TradeStore, WallClock
+from src.shared.domain.audit import AuditNote
 from src.shared.domain.errors import DuplicateOrderId, InputInvalid, OutcomeUnknown, Refused, Terminal, Transient
 from src.shared.domain.ids import client_order_id, derived_id, slot_key
 from src.shared.domain.orders import MarketClock, OrderIntent, OrderReport, OrderState
@@ -114,8 +115,11 @@ class Driver:
             self._save(*steps)
         return bool(steps)
 
-    def move(self, trade: PairTrade, state: PairTradeState, reason: str) -> PairTrade:
-        """Bring a trade into another state and say so; a final state carries the booked result."""
+    def move(self, trade: PairTrade, state: PairTradeState, reason: str, note: AuditNote | None = None) -> PairTrade:
+        """Bring a trade into another state and say so; a final state carries the booked result.
+
+        `note` is the line of the audit log that belongs to it, where a person asked for it.
+        """
         check_transition(PAIR_TRADE_TRANSITIONS, trade.state, state, f"trade of {trade.pair_id}")
         with self.store() as work:
             after = self._after_move(work.repo, trade, state, reason)
@@ -123,6 +127,8 @@ class Driver:
             work.record(self._trade_event(after, reason))
             if state in (PairTradeState.ORPHANED, PairTradeState.UNWINDING):
                 self._alert(work, after, reason)
+            if note is not None:
+                work.repo.note(note)
             failpoint("execution.before_move")
             work.commit()
         failpoint("execution.moved")

@@ -12,14 +12,15 @@ from sqlalchemy.dialects.postgresql import insert
 
 from src.services.strategy_engine.domain.decision import Freeze
 from src.services.strategy_engine.domain.evaluation import Evaluation, UnfinishedTrade, WatchedPair
-from src.services.strategy_engine.ports import AuditNote, PairFreeze, RegisteredPair
+from src.services.strategy_engine.ports import PairFreeze, RegisteredPair
+from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.corporate_actions import CorporateActionKind
 from src.shared.domain.pairs import FINISHED_TRADES, Direction, Pair, PairMode, PairTradeState
 from src.shared.domain.signals import Signal, SignalAction, SpreadReading
+from src.shared.infra.database.audit import write_note
 from src.shared.infra.database.closes import read_closes
 from src.shared.infra.database.tables import (
-    audit_log,
     outbox,
     pair_freeze,
     pair_registry,
@@ -166,7 +167,7 @@ class SqlStrategyRepository:
 
     def note(self, note: AuditNote) -> None:
         """Add a line to the audit log."""
-        self._connection.execute(insert(audit_log).values(**asdict(note)))
+        write_note(self._connection, note)
 
 
 def _watched(row: Mapping[Any, Any]) -> WatchedPair:

@@ -179,6 +179,7 @@ def position(raw: Raw) -> PositionReport | None:
         symbol=_symbol(raw),
         quantity=-abs(quantity) if side == "short" else quantity,
         avg_entry_price=_decimal(raw, "avg_entry_price"),
+        price=_price_if_told(raw),
     )
 
 
@@ -288,6 +289,14 @@ def _decimal(raw: Raw, name: str, least: Decimal | None = None) -> Decimal:
     if not number.is_finite() or abs(number) > _LARGEST or (least is not None and number < least):
         raise Unreadable(f"{name} is out of bounds")
     return number
+
+
+def _price_if_told(raw: Raw) -> Decimal | None:
+    """Read what is only shown: a row must not be lost because of it."""
+    try:
+        return _positive(raw, "current_price")
+    except Unreadable:
+        return None
 
 
 def _positive(raw: Raw, name: str) -> Decimal:

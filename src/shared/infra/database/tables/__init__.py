@@ -11,6 +11,7 @@ from src.shared.infra.database.tables.execution import (
     pair_freeze,
     pair_trade,
     position,
+    position_snapshot,
     writer_epoch,
 )
 from src.shared.infra.database.tables.market import corporate_action, load_run, market_data, symbol
@@ -50,6 +51,7 @@ __all__ = [
     "pair_spread",
     "pair_trade",
     "position",
+    "position_snapshot",
     "risk_decision",
     "risk_state",
     "symbol",

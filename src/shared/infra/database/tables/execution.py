@@ -143,6 +143,23 @@ position = Table(
     schema="execution",
 )
 
+# What was held at each quarter of an hour, ours and the whole account's: history for people, read by no decision.
+position_snapshot = Table(
+    "position_snapshot",
+    METADATA,
+    Column("taken_at", Moment, nullable=False),
+    symbol_column(),
+    Column("ours", Quantity, nullable=False),
+    Column("broker", Quantity, nullable=False),
+    Column("price", Money),
+    Column("unrealized_pnl", Money),
+    recorded_at(),
+    PrimaryKeyConstraint("taken_at", "symbol"),
+    symbol_check(),
+    finite("ours", "broker", "price", "unrealized_pnl"),
+    schema="execution",
+)
+
 ledger_entry = Table(
     "ledger_entry",
     METADATA,
