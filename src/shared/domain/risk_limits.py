@@ -1,4 +1,4 @@
-"""Every limit that people may change while the system runs: its name, its unit, its bounds, and what would contradict.
+"""Every limit that people may change while the system runs: name, unit, bounds, and what would contradict what.
 
 A value is a Decimal; a switch is 1 (on) or 0 (off). The same bounds hold for the settings that seed a database, for
 `tradewinds risk set` and, as a CHECK, for the rows themselves.
@@ -17,7 +17,14 @@ from src.shared.domain.errors import InputInvalid
 Unit = Literal["of equity", "fraction", "on/off", "trades", "pairs", "orders", "bars", "days"]
 
 _FRACTIONS = frozenset({"of equity", "fraction"})
-_SWITCH = {"on": Decimal(1), "true": Decimal(1), "1": Decimal(1), "off": Decimal(0), "false": Decimal(0), "0": Decimal(0)}
+_SWITCH = {
+    "on": Decimal(1),
+    "true": Decimal(1),
+    "1": Decimal(1),
+    "off": Decimal(0),
+    "false": Decimal(0),
+    "0": Decimal(0),
+}
 _PLACES = 9
 
 
@@ -107,10 +114,16 @@ _ALL = (
     _bounds(
         "max_daily_loss_fraction", "of equity", "0.001", "1", "Loss since the day's first equity that stops entries."
     ),
-    _bounds("max_rolling_loss_fraction", "of equity", "0.001", "1", "Booked loss of the last days that stops entries."),
-    _bounds("rolling_loss_days", "days", "1", "90", "New York days, today included, that a rolling loss is summed over."),
+    _bounds(
+        "max_rolling_loss_fraction", "of equity", "0.001", "1", "Booked loss of the last days that stops entries."
+    ),
+    _bounds(
+        "rolling_loss_days", "days", "1", "90", "New York days, today included, that a rolling loss is summed over."
+    ),
     _bounds("max_drawdown_fraction", "of equity", "0.001", "1", "Drawdown from peak that halts entries."),
-    _bounds("event_days", "days", "0", "30", "Days, today included, without a known event in either leg; 0: not asked."),
+    _bounds(
+        "event_days", "days", "0", "30", "Days, today included, without a known event in either leg; 0: not asked."
+    ),
 )
 
 LIMIT_BOUNDS: Mapping[str, LimitBounds] = {bounds.name: bounds for bounds in _ALL}
