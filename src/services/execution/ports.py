@@ -13,7 +13,7 @@ from uuid import UUID
 from src.shared.domain.orders import FillReport, OrderIntent
 from src.shared.domain.pairs import PairTrade
 from src.shared.domain.signals import SignalAction
-from src.shared.ports.broker import Broker
+from src.shared.ports.broker import Broker, CorporateActionSource
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class UnreadRow(Protocol):
         ...
 
 
-class TradingBroker(Broker, Protocol):
+class TradingBroker(Broker, CorporateActionSource, Protocol):
     """A broker that also says what it could not read: a list without such a row must not pass for complete."""
 
     def take_quarantined(self) -> Sequence[UnreadRow]:
