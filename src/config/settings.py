@@ -130,7 +130,7 @@ class StrategySettings(_Component):
 
 
 class RiskSettings(_Component):
-    """Position size and the limits every entry must pass: these seed a new database, then `tradewinds risk set` rules."""
+    """Size and limits of a new database; afterwards `tradewinds risk set` changes them, and these do not count."""
 
     model_config = SettingsConfigDict(env_prefix="TRADEWINDS_RISK_")
 

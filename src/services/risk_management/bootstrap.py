@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import Connection, Engine
 
 from src.config.settings import Settings
-from src.services.risk_management.adapters.broker_facts import DailyBrokerFacts
+from src.services.risk_management.adapters.broker_facts import DailyBrokerFacts, MoneySource
 from src.services.risk_management.adapters.risk_repository import SqlRiskRepository
 from src.services.risk_management.domain.values import SessionRules
 from src.services.risk_management.ports import RiskRepository
@@ -18,10 +18,9 @@ from src.shared.infra.database.closes import read_closes
 from src.shared.infra.database.engine import make_engine
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
 from src.shared.infra.embedded.stack import trading_database_url
-from src.shared.ports.broker import AccountSource
 
 
-def build(settings: Settings, engine: Engine | None = None, broker: AccountSource | None = None) -> RiskManagement:
+def build(settings: Settings, engine: Engine | None = None, broker: MoneySource | None = None) -> RiskManagement:
     """Return the wired service; `engine` and `broker` take the place of those of the settings.
 
     Raises:
@@ -43,7 +42,7 @@ def build_limits(settings: Settings, engine: Engine | None = None) -> LimitBook:
 
 
 def build_watch(
-    settings: Settings, engine: Engine | None = None, broker: AccountSource | None = None
+    settings: Settings, engine: Engine | None = None, broker: MoneySource | None = None
 ) -> PortfolioWatch:
     """Return the wired watch over the portfolio. Arguments and errors as of `build`."""
     return PortfolioWatch(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from math import nan
@@ -12,6 +12,7 @@ import pytest
 
 from src.services.risk_management.domain.book import Book, Entry
 from src.services.risk_management.domain.codes import RejectCode
+from src.services.risk_management.domain.events import MarketEvent
 from src.services.risk_management.domain.limits import LIMITS as ALL_LIMITS
 from src.services.risk_management.domain.limits import RiskLimits, judge, may_exit
 from src.services.risk_management.domain.sizing import Size
@@ -66,14 +67,17 @@ BROKEN: list[tuple[RejectCode, dict[str, object], dict[str, object], dict[str, o
     (RejectCode.GROSS_EXPOSURE, {"size": sized("75001", "-75000")}, {}, {}),
     (RejectCode.NET_EXPOSURE, {}, {"holdings": (holding(notional_1="60000", notional_2="-5000"),)}, {}),
     (RejectCode.SYMBOL_EXPOSURE, {"size": sized("26000", "-26000")}, {}, {}),
+    (RejectCode.PAIR_EXPOSURE, {}, {}, {"max_pair_fraction": Decimal("0.019")}),
     (RejectCode.CORRELATION, {}, {"holdings": (holding("CCC/AAA"),)}, {}),
     (RejectCode.ORDERS_PER_MINUTE, {}, {"orders_last_minute": 60}, {}),
     (RejectCode.ORDERS_PER_DAY, {}, {"orders_today": 500}, {}),
     (RejectCode.DAILY_LOSS, {}, {"equity": equity("96000", day_first="100000")}, {}),
+    (RejectCode.ROLLING_LOSS, {}, {"booked": Decimal(-5000)}, {}),
     (RejectCode.DRAWDOWN, {}, {"equity": equity("90000", day_first="90000")}, {}),
     (RejectCode.NOT_TRADABLE, {}, {"assets": {"BBB": asset("BBB")}}, {}),
     (RejectCode.NOT_SHORTABLE, {}, {"assets": {"AAA": asset("AAA"), "BBB": hard_to_borrow("BBB")}}, {}),
     (RejectCode.BUYING_POWER, {}, {"account": account(buying_power="10")}, {}),
+    (RejectCode.EVENT_RISK, {}, {"events": (MarketEvent("BBB", date(2026, 11, 19), "ex-dividend"),)}, {}),
 ]
 
 

@@ -23,9 +23,9 @@ from tests.fakes.risk_store import FakeBrokerFacts, FakeRiskRepository, FakeRisk
 from tests.unit.risk_management.examples import (
     CALENDAR,
     CLOSE,
-    LIMITS,
     NOW,
-    RULES,
+    SEED,
+    SESSION,
     SLOT,
     account,
     closed_trades,
@@ -42,7 +42,7 @@ ENTRY_PAIRS = ("AAA/BBB", "CCC/DDD", "EEE/FFF", "GGG/HHH", "AAA/DDD")
 def service(*signals: SlotSignal, equity: str = "100000", **facts: object) -> RiskManagement:
     repo = FakeRiskRepository(list(signals), series=unrelated_closes(SYMBOLS), **facts)  # type: ignore[arg-type]
     broker = FakeBrokerFacts(account(equity))
-    return RiskManagement(FakeRiskStore(repo), broker, CALENDAR, LIMITS, RULES, 60)
+    return RiskManagement(FakeRiskStore(repo), broker, CALENDAR, SEED, SESSION)
 
 
 def review(risk: RiskManagement) -> SlotReview:

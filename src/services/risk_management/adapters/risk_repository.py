@@ -26,6 +26,7 @@ from src.shared.domain.pairs import FINISHED_TRADES, PairMode, PairTradeState
 from src.shared.domain.risk import RiskDecision, RiskState
 from src.shared.domain.signals import SignalAction
 from src.shared.infra.database.locks import lock_key
+from src.shared.infra.database.tables import alert as alert_table
 from src.shared.infra.database.tables import (
     audit_log,
     cash_flow,
@@ -42,7 +43,6 @@ from src.shared.infra.database.tables import (
     risk_decision,
     risk_state,
 )
-from src.shared.infra.database.tables import alert as alert_table
 from src.shared.infra.database.tables.base import Moment
 from src.shared.infra.database.unit_of_work import outbox_row
 from src.shared.messages.base import Event

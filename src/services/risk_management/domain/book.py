@@ -88,8 +88,8 @@ class Entry:
 class Book:
     """Everything the limits look at besides the entry.
 
-    `planned_orders` are approved but not sent yet; `booked` is the result in dollars of the trades finished within the
-    days of the rolling loss; `events` are those known of the legs, None where nobody knows any.
+    `planned_orders` are approved but not sent yet; `booked` is the result in dollars of the trades finished within
+    the days of the rolling loss; `events` are those known of the legs, None where nobody knows any.
     """
 
     slot: datetime

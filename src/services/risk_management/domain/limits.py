@@ -189,7 +189,7 @@ class TimeLeft(Limit):
         left = (book.market_close - book.now) if book.market_close is not None else timedelta(0)
         numbers: dict[str, object] = {"seconds_to_close": left.total_seconds(), "overnight": limits.overnight}
         reason = f"{left.total_seconds() / 60:.0f} minutes to the close; the last hour takes no entry."
-        return _verdict(self, limits.overnight or left > LAST_HOUR, reason, numbers)
+        return _verdict(self, limits.overnight or left > LAST_HOUR, reason, numbers, _tomorrow(book.now))
 
 
 class MaxOpenPairs(Limit):

@@ -19,7 +19,7 @@ NEAR = Decimal("0.9")
 
 @dataclass(frozen=True)
 class Portfolio:
-    """What is held and what was done, in dollars at the last closes. `unpriced` are held symbols without any close."""
+    """What is held and what was done, in dollars at the last closes; `unpriced` are held symbols without a close."""
 
     now: datetime
     account: AccountReport
