@@ -45,6 +45,7 @@ BESIDES = {
         "env_example.py",
         "externals.py",
         "lifecycle.py",
+        "limit_table.py",
         "pair_fits.py",
         "state.py",
     },

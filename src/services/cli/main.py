@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from src.services.cli.commands import demo, doctor, pairs, run_flow, suite
+from src.services.cli.commands import demo, doctor, pairs, risk, run_flow, suite
 from src.shared.domain.errors import UserError
 
 _USER_ERROR, _INTERRUPTED = 2, 130
@@ -21,7 +21,7 @@ def application() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for group in (demo, suite, pairs, run_flow, doctor):
+    for group in (demo, suite, pairs, risk, run_flow, doctor):
         group.register(app)
     return app
 

@@ -250,7 +250,7 @@ def test_a_drawdown_reduces_the_account_until_a_person_starts_a_new_peak(
 
     assert [d.code for d in review(risk).decisions] == ["DRAWDOWN"]
     assert risk.standing().state is RiskState.REDUCING
-    assert count(engine, audit_log) == 1
+    assert count(engine, audit_log) == 2  # the limits' seed and the change of state
     assert count(engine, outbox) == 2
 
     risk.set_state(RiskState.ACTIVE, "ann", "looked into it", NOW - timedelta(minutes=30))

@@ -2,9 +2,10 @@
 
 Method. What is compared is the value of a share in the account, as a fund's is: a deposit buys shares and a
 withdrawal sells them at the value just before, so neither moves it (the time-weighted return; CFA Institute, Global
-Investment Performance Standards). Between two points with a flow F between them, equity E₀ → E₁ returned E₁ / (E₀ + F) for a
-deposit and (E₁ − F) / E₀ for a withdrawal. Earlier points are restated in dollars of the account as it is now: a peak
-of $100,000 before half was withdrawn is a peak of $50,000 today, so the same percentage stays the same percentage.
+Investment Performance Standards). Between two points with a flow F between them, equity E₀ → E₁ returned
+E₁ / (E₀ + F) for a deposit and (E₁ − F) / E₀ for a withdrawal. Earlier points are restated in dollars of the account
+as it is now: a peak of $100,000 before half was withdrawn is a peak of $50,000 today, so the same percentage stays the
+same percentage.
 
 Nothing counts twice: the broker's equity holds the unrealised and the booked result alike; nothing is added to it.
 

@@ -3,7 +3,8 @@
 Both read the last equity of each New York day, with deposits and withdrawals taken out (`domain/equity.py`).
 Volatility is the sample standard deviation (ddof = 1) of log returns times √252. Value at risk is historical
 simulation: the loss that one day in twenty exceeded, the empirical 5 % quantile of simple returns with its sign
-turned (P. Jorion, *Value at Risk*, 3rd ed., ch. 10). Fewer than `MIN_RETURNS` returns say nothing, and None is returned.
+turned (P. Jorion, *Value at Risk*, 3rd ed., ch. 10). Fewer than `MIN_RETURNS` returns say nothing:
+None is returned.
 """
 
 from __future__ import annotations

@@ -77,6 +77,13 @@ class Usage:
         """Say whether nine tenths of the limit are used."""
         return self.used >= NEAR * self.limit
 
+    @property
+    def standing(self) -> str:
+        """Say it in one word."""
+        if self.is_breached:
+            return "breached"
+        return "near" if self.is_near else "ok"
+
 
 _Measure = Callable[[Portfolio], tuple[Decimal, str]]
 
@@ -130,3 +137,6 @@ _MEASURES: Mapping[str, _Measure] = {
     "max_rolling_loss_fraction": lambda p: (booked_loss(p.booked, p.account.equity), ""),
     "max_drawdown_fraction": lambda p: (max(p.equity.drawdown, ZERO), ""),
 }
+
+MEASURED = frozenset(_MEASURES)
+"""The limits that fill up; the others are switches and rules."""

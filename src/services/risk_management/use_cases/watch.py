@@ -13,7 +13,7 @@ from src.services.risk_management.domain.equity import CashFlow, EquityPoint
 from src.services.risk_management.domain.metrics import EquityMetrics, measure
 from src.services.risk_management.domain.sizing import Size, bet_fraction, size_pair
 from src.services.risk_management.domain.state import EquityHistory, Standing, new_york_midnight
-from src.services.risk_management.domain.usage import Portfolio, Usage, usages
+from src.services.risk_management.domain.usage import Portfolio, Usage, exposures, usages
 from src.services.risk_management.domain.values import LimitsInForce
 from src.services.risk_management.ports import BrokerFacts, PairFit, Reading, RiskRepository
 from src.services.risk_management.use_cases.limits import limits_in_force
@@ -51,6 +51,11 @@ class Look:
     def breached(self) -> list[Usage]:
         """What is exceeded."""
         return [usage for usage in self.usages if usage.is_breached]
+
+    @property
+    def exposures(self) -> Sequence[tuple[str, str, Decimal]]:
+        """Exposure as (scope, of what, dollars)."""
+        return exposures(self.portfolio)
 
 
 @dataclass(frozen=True)

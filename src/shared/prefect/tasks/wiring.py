@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from src.services.analytics.use_cases import Analytics
     from src.services.data_ingestion.use_cases import DataIngestion
     from src.services.execution.bootstrap import ExecutionService
-    from src.services.risk_management.use_cases import RiskManagement
+    from src.services.risk_management.use_cases import LimitBook, PortfolioWatch, RiskManagement
     from src.services.strategy_engine.use_cases import StrategyEngine
     from src.shared.infra.alpaca.client import AlpacaClient
 
@@ -73,6 +73,20 @@ class Services:
         from src.services.risk_management.bootstrap import build
 
         return build(self.settings, self.engine, self.broker)
+
+    @cached_property
+    def limits(self) -> LimitBook:
+        """The limits in force."""
+        from src.services.risk_management.bootstrap import build_limits
+
+        return build_limits(self.settings, self.engine)
+
+    @cached_property
+    def watch(self) -> PortfolioWatch:
+        """What the portfolio uses of the limits."""
+        from src.services.risk_management.bootstrap import build_watch
+
+        return build_watch(self.settings, self.engine, self.broker)
 
     @cached_property
     def execution(self) -> ExecutionService:
