@@ -66,7 +66,7 @@ SEED = {
     "max_gross_fraction": LIMITS.max_gross_fraction,
     "max_net_fraction": LIMITS.max_net_fraction,
     "max_symbol_fraction": LIMITS.max_symbol_fraction,
-    "max_pair_fraction": LIMITS.max_pair_fraction,
+    "max_pair_fraction": Decimal("0.25"),
     "max_correlation": Decimal("0.85"),
     "correlation_bars": Decimal(60),
     "max_orders_per_minute": Decimal(LIMITS.max_orders_per_minute),

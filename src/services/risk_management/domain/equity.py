@@ -4,7 +4,7 @@ Method. What is compared is the value of a share in the account, as a fund's is:
 withdrawal sells them at the value just before, so neither moves it (the time-weighted return; CFA Institute, Global
 Investment Performance Standards). Between two points with a flow F between them, equity E₀ → E₁ returned
 E₁ / (E₀ + F) for a deposit and (E₁ − F) / E₀ for a withdrawal. Earlier points are restated in dollars of the account
-as it is now: a peak of $100,000 before half was withdrawn is a peak of $50,000 today, so the same percentage stays the
+as it is now: a peak of $100,000 before half was withdrawn is a peak of $50,000 today, so a percentage lost stays the
 same percentage.
 
 Nothing counts twice: the broker's equity holds the unrealised and the booked result alike; nothing is added to it.
@@ -25,6 +25,7 @@ from itertools import pairwise
 from src.services.risk_management.domain.state import EquityHistory
 
 ONE = Decimal(1)
+_PLACES = 6
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ def restated(points: Sequence[EquityPoint], flows: Sequence[CashFlow]) -> list[E
             scale *= (before + flow) / before
         elif flow < 0:
             scale *= after / (after - flow)
-        result.append(EquityPoint(points[i - 1].at, before * scale))
+        restated_to = before if scale == ONE else round(before * scale, _PLACES)
+        result.append(EquityPoint(points[i - 1].at, restated_to))
     return result[::-1]
 
 
