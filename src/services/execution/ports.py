@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
+from src.services.execution.domain.company_actions import Booking, Fraction, Times
+from src.shared.domain.corporate_actions import CorporateAction
 from src.shared.domain.orders import FillReport, OrderIntent
 from src.shared.domain.pairs import PairTrade
 from src.shared.domain.signals import SignalAction
@@ -94,8 +96,12 @@ class TradeStore(Protocol):
         """Book one execution: the fill, its ledger entry and the position; False when it was booked before."""
         ...
 
+    def adjusted(self, trade_id: UUID) -> dict[int, Decimal]:
+        """Return, by leg, the signed shares that companies' actions added to a trade."""
+        ...
+
     def realized_pnl(self, trade_id: UUID) -> Decimal:
-        """Sum the dollars that a trade's executions moved into cash."""
+        """Sum the dollars that a trade's executions and its companies' actions moved into cash."""
         ...
 
     def holdings(self) -> dict[str, Decimal]:
@@ -108,6 +114,58 @@ class TradeStore(Protocol):
 
     def note_alert(self, severity: str, title: str, detail: str, slot: datetime, at: datetime) -> UUID:
         """Record something a person should know; the same alert of the same slot once."""
+        ...
+
+
+class ActionStore(TradeStore, Protocol):
+    """Announcements of companies, what is booked for them, and frozen pairs, within one transaction."""
+
+    def unread_symbols(self, day: date) -> list[str]:
+        """List the symbols that are watched or held and were not looked up on `day` or later."""
+        ...
+
+    def note_look(self, symbols: Sequence[str], day: date) -> None:
+        """Remember that the announcements about these symbols were read on a day."""
+        ...
+
+    def add_actions(self, actions: Sequence[CorporateAction]) -> None:
+        """Store announcements; one that is known is corrected as long as nothing is booked for it."""
+        ...
+
+    def actions_between(self, first: date, last: date) -> list[CorporateAction]:
+        """List the stored actions that take effect from `first` to `last`, in the order of their days."""
+        ...
+
+    def held_before(self, symbol: str, moment: datetime) -> dict[UUID, Decimal]:
+        """Return the signed shares that each trade held in a symbol before a moment, by the ledger."""
+        ...
+
+    def unsettled_trades(self, symbol: str) -> list[PairTrade]:
+        """List the trades in a symbol with an order that is not settled or has fills that are not booked."""
+        ...
+
+    def book_action(self, booking: Booking, epoch: int) -> bool:
+        """Make one entry, move the position and the trade's terms; False when it was booked before.
+
+        Raises:
+            NotTheWriter: another process took over.
+        """
+        ...
+
+    def fractions_due(self) -> list[Fraction]:
+        """List the fractions of shares whose cash has not been booked."""
+        ...
+
+    def freeze(self, action: CorporateAction, times: Times, basis_kept: bool) -> list[str]:
+        """Freeze the pairs that watch or hold the action's symbol; returns the ids of those that were not yet."""
+        ...
+
+    def frozen(self, pair_id: str, moment: datetime) -> str | None:
+        """Say why a pair takes no entries at a moment, or None."""
+        ...
+
+    def trades_to_close(self, moment: datetime) -> list[PairTrade]:
+        """List the open trades whose pair lost its basis to an action that has happened by `moment`."""
         ...
 
 

@@ -14,6 +14,7 @@ from loguru import logger
 from src.services.execution.domain.precheck import Surroundings, objection
 from src.services.execution.domain.reconciliation import Drift, compare, late_news
 from src.services.execution.ports import Approval, TradeStore, TradingBroker, WallClock, WriterLock
+from src.services.execution.use_cases.companies import Companies
 from src.services.execution.use_cases.drive import Cycle, Driver
 from src.shared.domain.errors import NotTheWriter, Refused, Terminal, TradewindsError, Transient
 from src.shared.domain.ids import client_order_prefix, pair_trade_id, slot_key
@@ -25,7 +26,7 @@ from src.shared.ports.unit_of_work import UnitOfWork
 
 _NO_WORD = (Transient, Refused)
 _BARS_LOOKED_BACK = 14
-_ROWS_THAT_COUNT = frozenset({"position", "order", "fill"})
+_ROWS_THAT_COUNT = frozenset({"position", "order", "fill", "corporate action"})
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Execution:
     become_writer: WriterLock
     make_driver: Callable[[Cycle], Driver]
     environment: str
+    companies: Companies
 
     def market_clock(self) -> MarketClock:
         """Read market time. Raises as the broker's port says."""
@@ -85,7 +87,8 @@ class Execution:
         with self.become_writer() as epoch:
             # What is begun is carried on; the first leg of an entry waits for the cycle that has seen the gate.
             driver = self.make_driver(Cycle(slot, market, self.clock.now(), epoch, may_enter=False))
-            drifts = self._resume(driver) | self._compare_twice(slot) | self._unread()
+            drifts = self.companies.take_in(driver) | self._resume(driver)
+            drifts |= self._compare_twice(slot) | self._unread()
         if drifts:
             self._report(drifts, slot, market.now)
         return Gate(slot, market, not drifts, tuple(sorted(f"{d.subject}: {d.detail}" for d in drifts)))
@@ -183,7 +186,9 @@ class Execution:
             return "the market is closed"
         if self.calendar.last_slot(gate.market.now) != gate.slot:
             return "its hour is over"
-        return objection(trade, self._surroundings(trade))
+        return self.companies.why_frozen(trade.pair_id, gate.market.now) or objection(
+            trade, self._surroundings(trade)
+        )
 
     def _surroundings(self, trade: PairTrade) -> Surroundings:
         with self.store() as work:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import ceil
+from uuid import UUID
 
 from loguru import logger
 
@@ -156,11 +157,39 @@ class Driver:
                     if not self._look(intents):
                         return situation.trade
 
+    def restate(self, work: Work[TradeStore], trade_id: UUID) -> PairTrade:
+        """Return a trade whose books have changed without an order; a result that was told is told anew."""
+        trade = work.repo.trade(trade_id)
+        if trade is None:
+            raise Terminal(f"trade {trade_id} is booked but does not exist; a person has to look")
+        result = work.repo.realized_pnl(trade_id)
+        if trade.state not in _RESULT_IS_FINAL or trade.realized_pnl == result:
+            return trade
+        after = replace(trade, version=trade.version + 1, realized_pnl=result)
+        work.repo.save_trade(after, self.cycle.epoch)
+        work.record(self._trade_event(after, "its result was corrected"))
+        return after
+
+    def settle_books(self, trade: PairTrade) -> None:
+        """Book what was filled, as far as the broker tells, and send nothing. Raises as `drive`."""
+        for _ in range(self.patience.booking_looks):
+            situation = self._situation(trade)
+            match two_leg.settling_step(situation, self.rules):
+                case Book(intents):
+                    self._book(intents)
+                case Resolve(intent):
+                    report = self.broker.order_by_client_id(intent.client_order_id)
+                    if report is None or not self.hear(intent, report):
+                        return
+                case _:
+                    return
+
     def _situation(self, trade: PairTrade) -> Situation:
         with self.store() as work:
             current = work.repo.trade(trade.id) or trade
             intents = tuple(work.repo.intents(trade.id))
             booked = work.repo.booked(trade.id)
+            adjusted = work.repo.adjusted(trade.id)
         return Situation(
             current,
             intents,
@@ -170,6 +199,7 @@ class Driver:
             self._now(),
             self._market_open(),
             self.cycle.may_enter,
+            adjusted,
         )
 
     def _now(self) -> datetime:
