@@ -11,6 +11,7 @@ from src.services.analytics.ports import ResultsRepository
 from src.shared.domain.errors import Terminal
 from src.shared.domain.ids import slot_key
 from src.shared.domain.sessions import TradingCalendar
+from src.shared.failpoints import failpoint
 from src.shared.messages.portfolio import PerformanceRecorded
 from src.shared.ports.unit_of_work import UnitOfWork, Work
 
@@ -37,7 +38,9 @@ class Analytics:
                     recorded += self._record(work, trade, slot)
                 except Terminal as error:
                     doubtful.append(str(error))
+            failpoint("analytics.before_results")
             work.commit()
+        failpoint("analytics.results_recorded")
         if doubtful:
             raise Terminal(" ".join(doubtful))
         return recorded

@@ -21,6 +21,7 @@ from src.shared.domain.ids import client_order_prefix, pair_trade_id, slot_key
 from src.shared.domain.orders import MarketClock, OrderIntent, OrderReport
 from src.shared.domain.pairs import PairTrade, PairTradeState
 from src.shared.domain.sessions import TradingCalendar
+from src.shared.failpoints import failpoint
 from src.shared.messages.ops import AlertRaised
 from src.shared.ports.unit_of_work import UnitOfWork
 
@@ -83,6 +84,7 @@ class Execution:
             Transient: the broker's clock or the database can't be read.
         """
         market = self.broker.clock()
+        failpoint("execution.gate_clock_read")
         slot = self.calendar.last_slot(market.now)
         with self.become_writer() as epoch:
             # What is begun is carried on; the first leg of an entry waits for the cycle that has seen the gate.
@@ -106,6 +108,7 @@ class Execution:
         with self.become_writer() as epoch:
             # Between the gate and here signals and limits took their time: the market may have closed.
             gate = replace(gate, market=self.broker.clock())
+            failpoint("execution.became_writer")
             driver = self.make_driver(Cycle(gate.slot, gate.market, self.clock.now(), epoch, may_enter=True))
             with self.store() as work:
                 approvals = work.repo.approvals(gate.slot)
@@ -282,7 +285,9 @@ class Execution:
         with self.store() as work:
             alert = work.repo.note_alert("critical", title, detail, slot, at)
             work.record(AlertRaised.of(alert, 1, at, slot_key(slot), severity="critical", title=title, detail=detail))
+            failpoint("execution.before_alert")
             work.commit()
+        failpoint("execution.alerted")
 
 
 def _abandoned(trade: PairTrade, why: str) -> PairTrade:

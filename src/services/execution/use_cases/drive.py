@@ -35,6 +35,7 @@ from src.shared.domain.errors import DuplicateOrderId, InputInvalid, OutcomeUnkn
 from src.shared.domain.ids import client_order_id, derived_id, slot_key
 from src.shared.domain.orders import MarketClock, OrderIntent, OrderReport, OrderState
 from src.shared.domain.pairs import PAIR_TRADE_TRANSITIONS, PairTrade, PairTradeState, check_transition
+from src.shared.failpoints import failpoint
 from src.shared.messages.base import Event
 from src.shared.messages.ops import AlertRaised
 from src.shared.messages.orders import ORDER_EVENTS, PAIR_TRADE_EVENTS
@@ -92,7 +93,9 @@ class Driver:
             added = work.repo.add_trade(trade, self.cycle.epoch)
             if added:
                 work.record(self._trade_event(trade, trade.close_reason))
+                failpoint("execution.before_begin")
                 work.commit()
+        failpoint("execution.begun")
         return added
 
     def hear(self, intent: OrderIntent, report: OrderReport) -> bool:
@@ -120,7 +123,9 @@ class Driver:
             work.record(self._trade_event(after, reason))
             if state in (PairTradeState.ORPHANED, PairTradeState.UNWINDING):
                 self._alert(work, after, reason)
+            failpoint("execution.before_move")
             work.commit()
+        failpoint("execution.moved")
         logger.info("{} {} → {}: {}", trade.pair_id, trade.state, state, reason)
         return after
 
@@ -230,11 +235,14 @@ class Driver:
         with self.store() as work:
             work.repo.add_intent(intent)
             work.record(self._order_event(intent))
+            failpoint("execution.before_intent")
             work.commit()
+        failpoint("execution.intent_committed")
 
     def _send(self, intent: OrderIntent) -> None:
         sending = moved(intent, OrderState.SENDING, sent_at=self._now())
         self._save(sending)
+        failpoint("execution.before_post")
         try:
             report = self.broker.submit_market_order(sending.client_order_id, sending.symbol, sending.quantity)
         except DuplicateOrderId as error:
@@ -250,7 +258,9 @@ class Driver:
             logger.warning("{}: outcome unknown ({})", sending.client_order_id, error)
             self._save(moved(sending, OrderState.UNKNOWN, reason=str(error)))
         else:
+            failpoint("execution.after_post")
             self.hear(sending, report)
+        failpoint("execution.answer_committed")
 
     def _give_up(self, intent: OrderIntent, reason: str) -> None:
         logger.info("{} given up: {}", intent.client_order_id, reason)
@@ -265,7 +275,9 @@ class Driver:
         if intent.state is OrderState.SENDING:
             intent = moved(intent, OrderState.UNKNOWN, reason="the process ended while it was sent")
             self._save(intent)
+            failpoint("execution.unknown_committed")
         report = self._look_up(intent) or self._listed(intent)
+        failpoint("execution.looked_up")
         if report is not None:
             self.hear(intent, report)
         elif not worth_sending(intent, replace(situation, now=self._now(), market_open=self._market_open())):
@@ -298,10 +310,12 @@ class Driver:
 
     def _cancel(self, intent: OrderIntent) -> None:
         self._cancelling.add(intent.client_order_id)
+        failpoint("execution.before_cancel")
         try:
             self.broker.cancel_order(intent.broker_order_id or "")
         except (Refused, OutcomeUnknown) as error:
             logger.warning("cancel of {}: {}", intent.client_order_id, error)
+        failpoint("execution.after_cancel")
 
     def _look(self, intents: tuple[OrderIntent, ...]) -> bool:
         """Look at working orders once; False when waiting on makes no sense in this cycle.
@@ -352,10 +366,13 @@ class Driver:
 
     def _book_new(self, by_order: dict[str | None, OrderIntent], since: datetime) -> None:
         fills = [fill for fill in self.broker.fills_since(since) if fill.broker_order_id in by_order]
+        failpoint("execution.fills_read")
         with self.store() as work:
             for fill in fills:
                 work.repo.book(by_order[fill.broker_order_id], fill)
+            failpoint("execution.before_booking")
             work.commit()
+        failpoint("execution.booked")
 
     def _all_booked(self, intents: tuple[OrderIntent, ...]) -> bool:
         with self.store() as work:
@@ -368,7 +385,9 @@ class Driver:
             for intent in steps:
                 work.repo.save_intent(intent, self.cycle.epoch)
                 work.record(self._order_event(intent))
+            failpoint("execution.before_save")
             work.commit()
+        failpoint("execution.saved")
 
     def _after_move(self, repo: TradeStore, trade: PairTrade, state: PairTradeState, reason: str) -> PairTrade:
         after = replace(trade, state=state, version=trade.version + 1)
