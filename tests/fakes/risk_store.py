@@ -41,7 +41,7 @@ class FakeRiskRepository:
     flows: list[CashFlow] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
     booked: Decimal = Decimal(0)
-    events: list[MarketEvent] | None = None
+    events: list[MarketEvent] = field(default_factory=list)
     fits: dict[str, PairFit] = field(default_factory=dict)
     alerts: list[AlertRaised] = field(default_factory=list)
 
@@ -108,9 +108,7 @@ class FakeRiskRepository:
     def booked_since(self, moment: datetime) -> Decimal:
         return self.booked
 
-    def upcoming_events(self, symbols: Sequence[str], first: date, last: date) -> list[MarketEvent] | None:
-        if self.events is None:
-            return None
+    def upcoming_events(self, symbols: Sequence[str], first: date, last: date) -> list[MarketEvent]:
         return [event for event in self.events if event.symbol in symbols and first <= event.day <= last]
 
     def pair_fit(self, pair_id: str) -> PairFit | None:

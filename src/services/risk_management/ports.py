@@ -150,8 +150,8 @@ class RiskRepository(Protocol):
         """Sum the booked P&L in dollars of all trades finished since a moment."""
         ...
 
-    def upcoming_events(self, symbols: Sequence[str], first: date, last: date) -> list[MarketEvent] | None:
-        """Read the known events of these symbols on New York days `first` to `last`; None where none are kept."""
+    def upcoming_events(self, symbols: Sequence[str], first: date, last: date) -> list[MarketEvent]:
+        """Read the known events of these symbols on New York days `first` to `last`, by day."""
         ...
 
     def pair_fit(self, pair_id: str) -> PairFit | None:

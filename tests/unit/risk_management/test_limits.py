@@ -290,13 +290,6 @@ def test_an_event_of_a_leg_denies_within_the_days_asked_for(day: int, days: int,
     assert verdict.until == (None if verdict.allowed else datetime(2026, 11, day + 1, 5, tzinfo=UTC))
 
 
-def test_without_a_source_of_events_nothing_is_denied_and_the_numbers_say_so() -> None:
-    verdict = judge(entry(), book(events=None), LIMITS)
-
-    assert verdict.allowed
-    assert verdict.numbers["events"] == {"asked": False}
-
-
 @pytest.mark.parametrize("rule", ALL_LIMITS, ids=lambda rule: rule.name)
 def test_every_rule_has_a_name_a_scope_and_one_way_to_answer(rule: Limit) -> None:
     verdict = rule.check(entry(), book(), LIMITS)

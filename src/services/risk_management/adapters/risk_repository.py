@@ -30,6 +30,7 @@ from src.shared.infra.database.tables import alert as alert_table
 from src.shared.infra.database.tables import (
     audit_log,
     cash_flow,
+    corporate_action,
     equity_point,
     limit_change,
     order_intent,
@@ -49,7 +50,6 @@ from src.shared.messages.base import Event
 from src.shared.messages.ops import AlertRaised
 
 ClosesReader = Callable[[Connection, Sequence[str], Sequence[datetime]], CloseSeries]
-EventsReader = Callable[[Connection, Sequence[str], date, date], list[MarketEvent]]
 
 _ASKING = [action.value for action in SignalAction if action.is_entry or action.is_exit]
 _FINISHED = [state.value for state in FINISHED_TRADES]
@@ -57,17 +57,11 @@ _LOCK = lock_key("risk")
 
 
 class SqlRiskRepository:
-    """Implements `RiskRepository` on one connection.
+    """Implements `RiskRepository` on one connection. `read_closes` reads the closes of finished hourly bars."""
 
-    `read_closes` reads the closes of finished hourly bars; `read_events` what is known of companies, if anything is.
-    """
-
-    def __init__(
-        self, connection: Connection, read_closes: ClosesReader, read_events: EventsReader | None = None
-    ) -> None:
+    def __init__(self, connection: Connection, read_closes: ClosesReader) -> None:
         self._connection = connection
         self._read_closes = read_closes
-        self._read_events = read_events
 
     def lock(self) -> None:
         """Take the advisory lock that all reviews share, until the transaction ends."""
@@ -213,9 +207,15 @@ class SqlRiskRepository:
         finished = pair_trade.c.state.in_(_FINISHED), finished_at >= moment
         return Decimal(self._connection.execute(select(booked).where(*finished)).scalar_one())
 
-    def upcoming_events(self, symbols: Sequence[str], first: date, last: date) -> list[MarketEvent] | None:
-        """Read the known events of these symbols on New York days `first` to `last`."""
-        return self._read_events(self._connection, symbols, first, last) if self._read_events is not None else None
+    def upcoming_events(self, symbols: Sequence[str], first: date, last: date) -> list[MarketEvent]:
+        """Read the companies' announced actions with their day from `first` to `last`, by day."""
+        action = corporate_action.c
+        rows = self._connection.execute(
+            select(action.symbol, action.ex_date, action.kind)
+            .where(action.symbol.in_(symbols), action.ex_date.between(first, last))
+            .order_by(action.ex_date, action.symbol, action.corporate_action_id)
+        )
+        return [MarketEvent(row.symbol, row.ex_date, row.kind.replace("_", " ")) for row in rows]
 
     def pair_fit(self, pair_id: str) -> PairFit | None:
         """Read a registered pair."""

@@ -89,7 +89,7 @@ class Book:
     """Everything the limits look at besides the entry.
 
     `planned_orders` are approved but not sent yet; `booked` is the result in dollars of the trades finished within
-    the days of the rolling loss; `events` are those known of the legs, None where nobody knows any.
+    the days of the rolling loss; `events` are those known of the legs.
     """
 
     slot: datetime
@@ -105,7 +105,7 @@ class Book:
     fresh: frozenset[str]
     equity: EquityHistory
     booked: Decimal
-    events: tuple[MarketEvent, ...] | None
+    events: tuple[MarketEvent, ...]
     orders_last_minute: int
     orders_today: int
     planned_orders: int

@@ -1,4 +1,4 @@
-"""What is known to happen to a company on a day: ex-dividend, split, earnings."""
+"""What is known to happen to a company on a day, such as ex-dividend or a split."""
 
 from __future__ import annotations
 

@@ -402,13 +402,17 @@ class BuyingPower(Limit):
 
 
 class EventRisk(Limit):
-    """No entry shortly before a day on which one leg's price is known to jump for a reason of its own."""
+    """No entry shortly before a day on which one leg's price is known to jump for a reason of its own.
+
+    What is known are the companies' announcements that the broker has (dividends, splits, mergers and the like);
+    nobody tells earnings yet.
+    """
 
     name, code, scope = "events", RejectCode.EVENT_RISK, "symbol"
 
     def check(self, entry: Entry, book: Book, limits: RiskLimits) -> Verdict:
         """Look for the first event of either leg within the days asked for, today included."""
-        if limits.event_days == 0 or book.events is None:
+        if limits.event_days == 0:
             return _verdict(self, True, "", {"asked": False})
         today = new_york_day(book.now)
         days = today, today + timedelta(days=limits.event_days - 1)

@@ -240,11 +240,10 @@ class RiskManagement:
 
     def _events(
         self, repo: RiskRepository, entries: Sequence[SlotSignal], in_force: LimitsInForce, now: datetime
-    ) -> tuple[MarketEvent, ...] | None:
+    ) -> tuple[MarketEvent, ...]:
         symbols = sorted({symbol for entry in entries for symbol in entry.symbols})
         today = new_york_day(now)
-        found = repo.upcoming_events(symbols, today, today + timedelta(days=int(in_force["event_days"])))
-        return None if found is None else tuple(found)
+        return tuple(repo.upcoming_events(symbols, today, today + timedelta(days=int(in_force["event_days"]))))
 
 
 def assess_and_store(
