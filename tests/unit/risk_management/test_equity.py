@@ -84,7 +84,7 @@ def test_a_deposit_hides_no_loss() -> None:
 def test_a_flow_that_is_not_in_the_equity_yet_makes_no_loss() -> None:
     found = history(points(100_000, 100_000, 100_000), some_time_today(50_000))
 
-    assert (found.drawdown, found.daily_loss) == (0, 0)
+    assert found.drawdown == found.daily_loss == 0
 
 
 def test_without_flows_the_points_stay_as_they_are() -> None:

@@ -81,7 +81,7 @@ def test_money_in_or_out_is_no_result_and_is_noted_once(dollars: str) -> None:
     look = watched.monitor(NOW)
     watched.monitor(NOW + timedelta(minutes=15))
 
-    assert (look.portfolio.equity.drawdown, look.portfolio.equity.daily_loss) == (0, 0)
+    assert look.portfolio.equity.drawdown == look.portfolio.equity.daily_loss == 0
     assert look.portfolio.standing.state is RiskState.ACTIVE
     assert [note.subject for note in repo(watched).notes if note.what == CASH_FLOW_SEEN] == ["f"]
 

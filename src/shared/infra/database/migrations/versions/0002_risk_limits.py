@@ -36,7 +36,7 @@ _BOUNDS = (
     "(name = 'max_rolling_loss_fraction' AND value BETWEEN 0.001 AND 1)",
     "(name = 'rolling_loss_days' AND value BETWEEN 1 AND 90 AND value = trunc(value))",
     "(name = 'max_drawdown_fraction' AND value BETWEEN 0.001 AND 1)",
-    "(name = 'event_days' AND value BETWEEN 0 AND 30 AND value = trunc(value))",
+    "(name = 'event_days' AND value BETWEEN 0 AND 10 AND value = trunc(value))",
 )
 
 
