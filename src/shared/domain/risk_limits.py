@@ -122,7 +122,7 @@ _ALL = (
     ),
     _bounds("max_drawdown_fraction", "of equity", "0.001", "1", "Drawdown from peak that halts entries."),
     _bounds(
-        "event_days", "days", "0", "30", "Days, today included, without a known event in either leg; 0: not asked."
+        "event_days", "days", "0", "10", "Days, today included, without a known event in either leg; 0: not asked."
     ),
 )
 

@@ -151,7 +151,7 @@ def test_a_rolling_loss_sums_what_was_booked_by_closed_and_unwound_trades(engine
     for days, state, pnl in (
         (1, PairTradeState.CLOSED, -100),
         (3, PairTradeState.UNWOUND, -40),
-        (4.5, PairTradeState.CLOSED, -7),
+        (4.6, PairTradeState.CLOSED, -7),
     ):
         slot = SLOT - timedelta(days=days)
         trade(engine, "AAA/BBB", state, slot, closed_slot=slot, realized_pnl=Decimal(pnl))
