@@ -11,7 +11,9 @@ from src.services.risk_management.adapters.broker_facts import DailyBrokerFacts,
 from src.services.risk_management.adapters.risk_repository import SqlRiskRepository
 from src.services.risk_management.domain.values import SessionRules
 from src.services.risk_management.ports import RiskRepository
-from src.services.risk_management.use_cases import LimitBook, PortfolioWatch, RiskManagement
+from src.services.risk_management.use_cases.limits import LimitBook
+from src.services.risk_management.use_cases.review import RiskManagement
+from src.services.risk_management.use_cases.watch import PortfolioWatch
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.infra.alpaca.factory import make_alpaca_client
 from src.shared.infra.database.closes import read_closes

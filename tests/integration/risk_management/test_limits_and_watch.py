@@ -15,7 +15,7 @@ from src.config.settings import load_settings
 from src.services.risk_management.adapters.risk_repository import SqlRiskRepository
 from src.services.risk_management.bootstrap import build_limits, build_watch
 from src.services.risk_management.domain.events import MarketEvent
-from src.services.risk_management.use_cases import LimitBook
+from src.services.risk_management.use_cases.limits import LimitBook
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.pairs import PairTradeState
 from src.shared.domain.risk import RiskState

@@ -18,7 +18,7 @@ from src.services.risk_management.adapters.risk_repository import SqlRiskReposit
 from src.services.risk_management.bootstrap import build
 from src.services.risk_management.domain.equity import EquityPoint
 from src.services.risk_management.domain.state import Standing
-from src.services.risk_management.use_cases import RiskManagement, SlotReview
+from src.services.risk_management.use_cases.review import RiskManagement, SlotReview
 from src.shared.domain.pairs import Direction, PairMode, PairTradeState
 from src.shared.domain.risk import RiskState
 from src.shared.domain.signals import SignalAction, signal_id

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.config.settings import RiskSettings, load_settings
-from src.services.risk_management.use_cases import LimitBook
-from src.services.risk_management.use_cases.limits import LIMIT_CHANGED, LIMITS_SEEDED
+from src.services.risk_management.use_cases.limits import LIMIT_CHANGED, LIMITS_SEEDED, LimitBook
 from src.shared.domain.errors import InputInvalid, SettingsInvalid
 from src.shared.domain.risk_limits import LIMIT_BOUNDS, NOT_ABOVE, check_together
 from src.shared.domain.signals import SignalAction

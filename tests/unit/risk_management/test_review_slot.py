@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.services.risk_management.domain.review import OpenTrade, SlotSignal
-from src.services.risk_management.use_cases import PEAK_RESET, RiskManagement, SlotReview
-from src.services.risk_management.use_cases.review import STATE_CHANGED
+from src.services.risk_management.use_cases.review import PEAK_RESET, STATE_CHANGED, RiskManagement, SlotReview
 from src.shared.domain.errors import InputInvalid, Transient
 from src.shared.domain.pairs import PairMode
 from src.shared.domain.risk import RiskState

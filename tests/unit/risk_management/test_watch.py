@@ -11,8 +11,8 @@ import pytest
 from src.services.risk_management.domain.equity import CashFlow
 from src.services.risk_management.domain.review import OpenTrade
 from src.services.risk_management.ports import PairFit
-from src.services.risk_management.use_cases import PortfolioWatch
 from src.services.risk_management.use_cases.review import CASH_FLOW_SEEN
+from src.services.risk_management.use_cases.watch import PortfolioWatch
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.risk import RiskState
 from tests.fakes.risk_store import FakeBrokerFacts, FakeRiskRepository, FakeRiskStore

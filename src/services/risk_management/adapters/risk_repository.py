@@ -19,7 +19,7 @@ from src.services.risk_management.domain.review import OpenTrade, SlotSignal
 from src.services.risk_management.domain.state import EquityHistory, Standing
 from src.services.risk_management.domain.values import LimitChange, LimitRow
 from src.services.risk_management.ports import AuditNote, PairFit, Reading
-from src.services.risk_management.use_cases import PEAK_RESET
+from src.services.risk_management.use_cases.review import PEAK_RESET
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.orders import AccountReport
 from src.shared.domain.pairs import FINISHED_TRADES, PairMode, PairTradeState

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from src.services.analytics.use_cases import Analytics
     from src.services.data_ingestion.use_cases import DataIngestion
     from src.services.execution.bootstrap import ExecutionService
-    from src.services.risk_management.use_cases import LimitBook, PortfolioWatch, RiskManagement
+    from src.services.risk_management.use_cases.limits import LimitBook
+    from src.services.risk_management.use_cases.review import RiskManagement
+    from src.services.risk_management.use_cases.watch import PortfolioWatch
     from src.services.strategy_engine.use_cases import StrategyEngine
     from src.shared.infra.alpaca.client import AlpacaClient
 
