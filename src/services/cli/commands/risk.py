@@ -11,6 +11,8 @@ import typer
 if TYPE_CHECKING:
     from src.services.cli.limit_table import LimitLine
 
+_WIDE = 120
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
@@ -62,12 +64,12 @@ def _print(lines: list[LimitLine], title: str) -> None:
     from rich.markup import escape
     from rich.table import Column, Table
 
-    # a name cut short could not be typed again
+    console = Console(highlight=False)
+    is_wide = console.width >= _WIDE
+    # a name cut short could not be typed again; since and why need room, and are in --json too
     whole = [Column(head, no_wrap=True) for head in ("Limit", "Value", "Unit", "Used")]
-    table = Table(*whole, "Setting", "Since", "Who", "Why", title=title, title_justify="left")
+    table = Table(*whole, *(("Setting", "Since", "Who", "Why") if is_wide else ("Who",)), title=title)
     for line in lines:
-        since = f"{line.since:%Y-%m-%d %H:%M}"
-        table.add_row(
-            line.name, line.value, line.unit, line.used, line.setting, since, *map(escape, (line.who, line.why))
-        )
-    Console(highlight=False).print(table)
+        origin = [line.setting, f"{line.since:%Y-%m-%d %H:%M}", escape(line.who), escape(line.why)]
+        table.add_row(line.name, line.value, line.unit, line.used, *(origin if is_wide else origin[2:3]))
+    console.print(table)
