@@ -50,7 +50,7 @@ class RiskLimitChanged(Event):
     speaker: ClassVar[str] = "risk"
     aggregate: ClassVar[str] = "risk_limit"
 
-    before: Decimal
-    after: Decimal
+    value_before: Decimal
+    value_after: Decimal
     who: str
     why: str

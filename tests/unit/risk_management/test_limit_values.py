@@ -125,7 +125,11 @@ def test_a_change_is_a_new_row_audited_and_told() -> None:
     assert (after.value, after.who, after.why, after.version) == (Decimal("1.2"), "ann", "less of it", 2)
     (event,) = kept(limits).told
     assert isinstance(event, RiskLimitChanged)
-    assert (event.aggregate_id, event.aggregate_version, event.after) == ("max_gross_fraction", 2, Decimal("1.2"))
+    assert (event.aggregate_id, event.aggregate_version, event.value_after) == (
+        "max_gross_fraction",
+        2,
+        Decimal("1.2"),
+    )
     assert [row.value for row in limits.history("max_gross_fraction")] == [Decimal("1.5"), Decimal("1.2")]
 
 

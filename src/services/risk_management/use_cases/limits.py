@@ -78,7 +78,7 @@ class LimitBook:
                 work.repo.add_limits([change])
                 numbers: dict[str, object] = {"before": str(before.value), "after": str(value)}
                 work.repo.note(AuditNote(who, LIMIT_CHANGED, name, why, {**numbers, "version": change.version}))
-                facts = {"before": before.value, "after": value, "who": who, "why": why}
+                facts = {"value_before": before.value, "value_after": value, "who": who, "why": why}
                 work.record(RiskLimitChanged.of(name, change.version, now, slot_key(now), **facts))
                 failpoint("risk.before_limit_commit")
             after = in_force(work.repo.limit_rows()).rows[name]
