@@ -158,14 +158,14 @@ def test_between_the_split_and_the_close_books_and_broker_agree(desk: Desk) -> N
     desk.twin.admin.rules("KELV", no_fill=True)
     desk.twin.admin.rules("KYLO", no_fill=True)
 
-    with armed("execution.after_action_booked:exc:2"), pytest.raises(Crashed):
+    with armed("execution.action_booked:exc:2"), pytest.raises(Crashed):
         desk.morning()
 
     assert desk.books_against_twin() == ({"KELV": "2", "KYLO": "-20"}, {"KELV": "2", "KYLO": "-20"})
     assert desk.trade().target_1 == 2
 
 
-@pytest.mark.parametrize("place", ["before_action_booked", "after_action_booked"])
+@pytest.mark.parametrize("place", ["before_action", "action_booked"])
 @pytest.mark.parametrize("nth", [1, 2])
 def test_a_run_that_ends_between_the_steps_of_booking_is_carried_on_once(desk: Desk, place: str, nth: int) -> None:
     desk.open_pair()
@@ -298,7 +298,7 @@ def test_two_trades_in_a_symbol_share_whole_shares_and_cash(desk: Desk) -> None:
         connection.execute(text(_SECOND_TRADE), {"other": other, "trade": trade, "entry": uuid4()})
     desk.act("reverse_split", old_rate=10, new_rate=1)
 
-    with armed("execution.after_action_booked:exc:4"), pytest.raises(Crashed):
+    with armed("execution.action_booked:exc:4"), pytest.raises(Crashed):
         desk.morning()
 
     with desk.engine.connect() as connection:

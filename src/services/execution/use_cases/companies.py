@@ -116,13 +116,13 @@ class Companies:
         return frozenset()
 
     def _commit(self, driver: Driver, booking: Booking) -> None:
-        failpoint("execution.before_action_booked")
         with self.store() as work:
             if not work.repo.book_action(booking, driver.cycle.epoch):
                 return
             trade = driver.restate(work, booking.trade_id)
+            failpoint("execution.before_action")
             work.commit()
-        failpoint("execution.after_action_booked")
+        failpoint("execution.action_booked")
         logger.warning("booked {} of {} for a trade of {}", booking.kind, booking.symbol, trade.pair_id)
         if trade.state in FINISHED_TRADES:
             driver.drive(trade)

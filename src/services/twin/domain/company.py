@@ -11,6 +11,7 @@ from src.services.twin.domain.book import Position
 
 CENT = Decimal("0.01")
 WHOLE = Decimal(1)
+SMALLEST = Decimal("1e-9")
 
 
 class ActionType(StrEnum):
@@ -101,7 +102,7 @@ def effects(terms: ActionTerms, held: Position, price: Decimal) -> list[Effect]:
 
 
 def _split(terms: ActionTerms, held: Position, price: Decimal) -> list[Effect]:
-    after = held.qty * terms.new_rate / terms.old_rate
+    after = (held.qty * terms.new_rate / terms.old_rate).quantize(SMALLEST)
     # Whole shares stay, toward zero; a position that was fractional before is rounded like any other.
     fraction = after - after.quantize(WHOLE, ROUND_DOWN)
     text = f"{terms.new_rate:f} for {terms.old_rate:f} split"
