@@ -7,7 +7,9 @@ import pytest
 from src.shared.infra.embedded.postgres import EmbeddedPostgres
 from src.shared.infra.embedded.redis import EmbeddedRedis
 from tests.chaos.scene import FIT_UNTIL, Scene, scene
+from tests.conftest import TradingDatabase
 from tests.fakes.twin_server import running_twin
+from tests.integration.execution.processes import START, Floor, open_floor
 
 
 @pytest.fixture(scope="session")
@@ -18,4 +20,11 @@ def slot_scene(
         running_twin(clock=FIT_UNTIL.isoformat()) as twin,
         scene(embedded_postgres, trading_template, embedded_redis.url(), twin) as made,
     ):
+        yield made
+
+
+@pytest.fixture
+def floor(trading_database: TradingDatabase) -> Iterator[Floor]:
+    """One pair, ready to be entered and left slot by slot."""
+    with running_twin(clock=START.isoformat()) as twin, open_floor(trading_database.app_url, twin) as made:
         yield made

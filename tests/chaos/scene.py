@@ -8,7 +8,6 @@ finds that, and the share is bought back.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from collections import Counter
@@ -19,21 +18,19 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 from itertools import groupby
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from loguru import logger
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, select, text
 
 from src.config.settings import load_settings
 from src.services.execution.bootstrap import ExecutionService, HostClock, build
 from src.services.execution.ports import WallClock
 from src.shared.domain.errors import DuplicateOrderId
 from src.shared.domain.pairs import PairMode
-from src.shared.domain.sessions import TradingCalendar
 from src.shared.failpoints import arm
 from src.shared.infra.bus.consumer import Consumer
 from src.shared.infra.bus.redis import RedisBus
@@ -45,8 +42,12 @@ from src.shared.infra.postgres_roles import APP_ROLE
 from src.shared.messages.envelope import Envelope
 from src.shared.prefect.tasks.wiring import Services
 from tests.fakes.twin_server import TwinHandle
+from tests.forked import context
 
 SLOT = datetime(2025, 10, 21, 17, 30, tzinfo=UTC)
+BEFORE = (datetime(2025, 10, 20, 14, 30, tzinfo=UTC), datetime(2025, 10, 21, 15, 30, tzinfo=UTC))
+"""Slots in which the trades are entered that there are at the beginning."""
+
 FIT_UNTIL = datetime(2025, 10, 17, 20, 0, tzinfo=UTC)
 FIT_BARS = 300
 PAIRS = (("VUNO", "VEXI"), ("ZORN", "ZEMA"), ("JARQ", "JOVA"))
@@ -160,13 +161,6 @@ def _deliver(wired: Services) -> None:
 
 def _note_effect(connection: Connection, envelope: Envelope) -> None:
     connection.execute(text(f"INSERT INTO {EFFECTS} VALUES (:id)"), {"id": envelope.event_id})  # noqa: S608
-
-
-def context() -> ForkServerContext:
-    """Start processes from a clean server that has imported everything once."""
-    made = multiprocessing.get_context("forkserver")
-    made.set_forkserver_preload(["tests.chaos.preloaded"])
-    return made
 
 
 @dataclass
@@ -326,20 +320,20 @@ def _reach_the_beginning(stage: Stage) -> None:
             wired.strategy.register_pair(
                 one, two, until=FIT_UNTIL, bars=FIT_BARS, mode=PairMode.ACTIVE, who="test", why="chaos"
             )
-        *before, last = TradingCalendar().slots_between(FIT_UNTIL, SLOT - timedelta(minutes=1))
-        for slot in before:
+        for slot in BEFORE:
             stage.twin.admin.move_clock(_clock_at(slot))
-            if stage.twin.admin.get("clock")["is_open"]:
-                _trade(wired)
+            _trade(wired)
         _deliver(wired)
-        stage.twin.admin.move_clock(_clock_at(last))
+        stage.twin.admin.move_clock(_clock_at(SLOT - timedelta(hours=1)))
     assert stage.run(DIES_AT) == -signal.SIGKILL
 
 
 def _history(twin: TwinHandle) -> list[dict[str, Any]]:
     orders = sorted(twin.admin.state()["orders"], key=lambda each: each["created_at"])
     names = ("client_order_id", "symbol", "side", "qty", "type", "time_in_force")
-    return [{"clock": each["created_at"][:19] + "Z", "request": {name: each[name] for name in names}} for each in orders]
+    return [
+        {"clock": each["created_at"][:19] + "Z", "request": {name: each[name] for name in names}} for each in orders
+    ]
 
 
 def _clock_at(slot: datetime) -> str:

@@ -1,7 +1,8 @@
 """Kill the process that trades a slot at every place that has a name, start it again, and look at what came of it.
 
-Rows 1 to 4 of the faults one has to survive are four of these places: `execution.before_post`, `execution.after_post`,
-`relay.before_publish` and `relay.after_publish`. All ordered pairs of places take an hour: `make crash-matrix`.
+Rows 1 to 4 of the faults one has to survive are four of these places: `execution.before_post`,
+`execution.after_post`, `relay.before_publish` and `relay.after_publish`. All ordered pairs of places take an hour or
+more: `make crash-matrix`.
 """
 
 from __future__ import annotations
