@@ -27,14 +27,6 @@ EACH = 1 if os.environ.get("CRASH_MATRIX") == "all" else 167
 KILLED = -signal.SIGKILL
 
 
-@pytest.fixture(scope="module")
-def undisturbed(slot_scene: Scene) -> Outcome:
-    with slot_scene.fresh() as stage:
-        assert stage.run() == 0
-        assert stage.complaints() == []
-        return stage.outcome()
-
-
 def test_the_slot_opens_closes_and_unwinds(undisturbed: Outcome) -> None:
     of_the_slot = {pair: state for pair, state in undisturbed.trades.items() if pair.endswith("21 17:30")}
     partial = [order for order in undisturbed.orders.values() if order.split()[1] != order.split()[3]]

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from src.shared.infra.postgres_roles import APP_ROLE, OWNER_ROLE
 from src.shared.messages.envelope import Envelope
 from tests.conftest import TradingDatabase
 from tests.fakes.twin_server import TwinAdmin, TwinHandle, running_twin
-from tests.integration.execution.processes import SHORT, START, Floor, open_floor
+from tests.integration.execution.processes import SHORT, START, Floor, approve, open_floor
 from tests.polling import eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
@@ -55,7 +56,8 @@ def trade_on(database_url: str, twin_url: str, slots: int) -> None:
             for number in range(slots):
                 action = SignalAction.EXIT if number % 2 else SignalAction.ENTER_LONG
                 slot = next(floor.slots)
-                _until_it_goes_through(lambda slot=slot, action=action: floor.begin(slot, action))
+                floor.move_to(slot)
+                _until_it_goes_through(partial(approve, floor.engine, slot, action))
                 _until_it_goes_through(floor.run_here)
 
 

@@ -19,7 +19,8 @@ from uuid import uuid4
 
 import pytest
 from loguru import logger
-from sqlalchemy import Engine, event, insert, select
+from sqlalchemy import Engine, event, select
+from sqlalchemy.dialects.postgresql import insert
 
 from src.config.settings import load_settings
 from src.services.execution.bootstrap import ExecutionService, build
@@ -145,14 +146,13 @@ class Floor:
     def next_slot(self, action: SignalAction) -> datetime:
         """Move the market to the next hour in which one can trade, with an approval for it."""
         slot = next(self.slots)
-        self.begin(slot, action)
+        self.move_to(slot)
+        approve(self.engine, slot, action)
         return slot
 
-    def begin(self, slot: datetime, action: SignalAction) -> None:
-        """Move the market to a slot, with an approval for it unless there is one."""
+    def move_to(self, slot: datetime) -> None:
+        """Move the market to just after a slot."""
         self.twin.admin.move_clock((slot + timedelta(seconds=5)).isoformat(), rate=MARKET_SECONDS_A_SECOND)
-        with translated_errors(self.engine):
-            approve(self.engine, slot, action)
 
     def run_elsewhere(self, *fatal: int) -> list[int]:
         """Run the cycle in so many processes at once; returns how each ended."""
@@ -222,16 +222,19 @@ def open_floor(database_url: str, twin: TwinHandle, *, is_new: bool = True) -> I
 
 
 def approve(engine: Engine, slot: datetime, action: SignalAction) -> None:
-    """Write a signal and risk's approval of it, as their services do."""
+    """Write a signal and risk's approval of it, as their services do, unless they are there."""
     numbers: dict[str, Any] = {"numbers": {}, "action": action.value, "slot": slot, "pair_id": PAIR}
     quantities = {"quantity_1": 5, "quantity_2": -4} if action.is_entry else {"quantity_1": 0, "quantity_2": 0}
     identity = signal_id(PAIR, slot)
-    with engine.begin() as connection:
+    with translated_errors(engine), engine.begin() as connection:
         connection.execute(
-            insert(pair_signal).values(signal_id=identity, reason="ENTRY_Z", pair_mode="active", **numbers)
+            insert(pair_signal)
+            .values(signal_id=identity, reason="ENTRY_Z", pair_mode="active", **numbers)
+            .on_conflict_do_nothing()
         )
         connection.execute(
-            insert(risk_decision).values(
+            insert(risk_decision)
+            .values(
                 decision_id=uuid4(),
                 signal_id=identity,
                 approved=True,
@@ -240,6 +243,7 @@ def approve(engine: Engine, slot: datetime, action: SignalAction) -> None:
                 **quantities,
                 **numbers,
             )
+            .on_conflict_do_nothing()
         )
 
 
