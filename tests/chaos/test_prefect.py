@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -18,12 +19,12 @@ from prefect.client.schemas.objects import FlowRun
 
 from src.config.settings import Settings, load_settings
 from src.shared.infra.embedded.ports import free_port
-from src.shared.infra.embedded.postgres import PREFECT_DATABASE, EmbeddedPostgres
-from src.shared.infra.postgres_roles import PREFECT_ROLE
+from src.shared.infra.embedded.postgres import PREFECT_DATABASE, PREFECT_ROLE, EmbeddedPostgres
 from src.shared.prefect.config import prefect_settings
 from src.shared.prefect.deployments import adeploy
 from src.shared.prefect.flows.strategy_engine import intraday_pairs_trading_flow as trading
 from src.shared.prefect.table import read_table
+from src.shared.prefect.tasks.strategy_engine_tasks import publish_decisions
 from src.shared.prefect.tasks.wiring import services
 from tests import polling
 from tests.chaos.scene import Outcome, Scene, Stage
@@ -122,12 +123,12 @@ async def test_fault_40_the_server_dies_in_the_middle_of_a_run_and_the_slot_is_t
 async def test_fault_40_a_run_that_fails_after_its_orders_and_is_repeated_finds_the_work_done(
     server: PrefectServer, stage: Stage, undisturbed: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish, failures = trading.publish_decisions, ["the first time"]
+    failures = ["the first time"]
 
-    async def fails_once(*values: object) -> None:
+    async def fails_once(*values: Any) -> None:
         if failures:
             raise RuntimeError(failures.pop())
-        await publish(*values)
+        await publish_decisions(*values)
 
     monkeypatch.setattr(trading, "publish_decisions", fails_once)
     services.cache_clear()
