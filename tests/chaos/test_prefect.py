@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -25,10 +26,10 @@ from src.shared.prefect.deployments import adeploy
 from src.shared.prefect.flows.strategy_engine import intraday_pairs_trading_flow as trading
 from src.shared.prefect.table import read_table
 from src.shared.prefect.tasks.strategy_engine_tasks import publish_decisions
-from src.shared.prefect.tasks.wiring import services
 from tests import polling
 from tests.chaos.scene import Outcome, Scene, Stage
 from tests.flows.conftest import QUICK, eventually, in_state, started
+from tests.forked import context
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 POOL = "strategy-engine-pool"
@@ -120,9 +121,23 @@ async def test_fault_40_the_server_dies_in_the_middle_of_a_run_and_the_slot_is_t
     _check(stage, undisturbed)
 
 
-async def test_fault_40_a_run_that_fails_after_its_orders_and_is_repeated_finds_the_work_done(
-    server: PrefectServer, stage: Stage, undisturbed: Outcome, monkeypatch: pytest.MonkeyPatch
+def test_fault_40_a_run_that_fails_after_its_orders_and_is_repeated_finds_the_work_done(
+    server: PrefectServer, stage: Stage, undisturbed: Outcome
 ) -> None:
+    child = context().Process(target=run_failing_once_then_again, args=(server.environment,))
+    child.start()
+    try:
+        child.join(START_SECONDS)
+        assert child.exitcode == 0
+    finally:
+        child.kill()
+        child.join()
+    _check(stage, undisturbed)
+
+
+def run_failing_once_then_again(environment: dict[str, str]) -> None:
+    """Run the flow with a first attempt that fails after the orders, and then a second run; a child process."""
+    os.environ.update(environment)
     failures = ["the first time"]
 
     async def fails_once(*values: Any) -> None:
@@ -130,20 +145,15 @@ async def test_fault_40_a_run_that_fails_after_its_orders_and_is_repeated_finds_
             raise RuntimeError(failures.pop())
         await publish_decisions(*values)
 
-    monkeypatch.setattr(trading, "publish_decisions", fails_once)
-    services.cache_clear()
-    try:
-        with prefect_settings(server.settings):
-            once_more = trading.intraday_pairs_trading.with_options(retries=1, retry_delay_seconds=0)
-            first = await once_more(return_state=True)
-            second = await once_more(return_state=True)
-    finally:
-        services().engine.dispose()
-        services.cache_clear()
+    async def both() -> list[str | None]:
+        once_more = trading.intraday_pairs_trading.with_options(retries=1, retry_delay_seconds=0)
+        return [(await once_more(return_state=True)).name for _ in range(2)]
 
+    with pytest.MonkeyPatch.context() as patch, prefect_settings(load_settings()):
+        patch.setattr(trading, "publish_decisions", fails_once)
+        ends = asyncio.run(both())
     assert failures == []
-    assert [first.name, second.name] == ["ALREADY_DONE", "ALREADY_DONE"]
-    _check(stage, undisturbed)
+    assert ends == ["ALREADY_DONE", "ALREADY_DONE"]
 
 
 async def _stopped_process(client: PrefectClient, run: FlowRun) -> psutil.Process | None:
