@@ -12,6 +12,8 @@ MODULES: Mapping[str, str] = {
     "market-data": "benchmarks.market_data",
     "slot-cost": "benchmarks.slot_cost",
     "crash-recovery": "benchmarks.crash_recovery",
+    "both-legs": "benchmarks.both_legs",
+    "reconcile": "benchmarks.reconcile",
     "process-start": "benchmarks.process_start",
     "start-up": "benchmarks.start_up",
     "slot-to-order": "benchmarks.slot_to_order",
