@@ -126,7 +126,7 @@ def run_armed_slot(database_url: str, twin_url: str, failpoints: str) -> None:
 
 def _service_of_a_process(database_url: str, twin_url: str, fatal: int = 0) -> ExecutionService:
     logger.remove()
-    os.environ.update(QUICK, TRADEWINDS_ALPACA_BASE_URL=twin_url)
+    os.environ.update(QUICK, TRADEWINDS_ALPACA_BASE_URL=twin_url, TRADEWINDS_ALPACA_DATA_URL=twin_url)
     service, _, _ = service_for(database_url, twin_url, Countdown(fatal))
     return service
 
@@ -209,7 +209,8 @@ def open_floor(database_url: str, twin: TwinHandle, *, is_new: bool = True) -> I
     slots = (slot for slot in calendar.slots_between(START, START + timedelta(days=60)) if slot not in closes)
     with pytest.MonkeyPatch.context() as patch:
         # The server of processes takes its path from here alone.
-        for name, value in {**QUICK, "TRADEWINDS_ALPACA_BASE_URL": twin.url, "PYTHONPATH": str(ROOT)}.items():
+        urls = {"TRADEWINDS_ALPACA_BASE_URL": twin.url, "TRADEWINDS_ALPACA_DATA_URL": twin.url}
+        for name, value in {**QUICK, **urls, "PYTHONPATH": str(ROOT)}.items():
             patch.setenv(name, value)
         service, broker, engine = service_for(database_url, twin.url, Countdown(0))
         if is_new:

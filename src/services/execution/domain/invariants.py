@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from uuid import UUID
 
 from src.shared.domain.orders import OrderIntent, OrderReport, OrderState, PositionReport
 from src.shared.domain.pairs import FINISHED_TRADES, PairTrade, PairTradeState
+from src.shared.domain.quantities import plain
 
 NEVER_SENT = frozenset({OrderState.PLANNED})
 Aggregate = tuple[str, str]
@@ -28,7 +29,8 @@ class Facts:
     `filled` holds booked shares by intent; `held` and `ledger_shares` by symbol; `leg_shares` by trade and symbol;
     `unbalanced` are ledger entries whose amounts do not sum to zero; `versions` and `told` hold, by aggregate, the
     version a row is at and the versions the outbox tells; `paged` are pair ids with an alert; `forbidden` are client
-    order ids of entries that risk did not approve for their slot.
+    order ids of entries that risk did not approve for their slot; `adjusted` holds, by trade and leg, the shares that
+    companies' actions added.
     """
 
     intents: tuple[OrderIntent, ...]
@@ -45,6 +47,7 @@ class Facts:
     forbidden: tuple[str, ...]
     broker_orders: tuple[OrderReport, ...]
     broker_positions: tuple[PositionReport, ...]
+    adjusted: Mapping[tuple[UUID, int], Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -107,11 +110,26 @@ def _shares_differ(facts: Facts, ours: Mapping[str, OrderIntent]) -> Iterable[st
         known = ours.get(order.client_order_id)
         if known and known.filled_quantity != order.filled_quantity:
             yield f"{order.client_order_id}: {known.filled_quantity} here, {order.filled_quantity} at the broker"
+    yield from _legs_differ(facts)
     theirs = {p.symbol: p.quantity for p in facts.broker_positions}
     for symbol in {*facts.held, *facts.ledger_shares}:
         held, ledger = facts.held.get(symbol, Decimal(0)), facts.ledger_shares.get(symbol, Decimal(0))
-        if not held == ledger == theirs.get(symbol, Decimal(0)):
-            yield f"{symbol}: positions {held}, ledger {ledger}, broker {theirs.get(symbol, Decimal(0))}"
+        broker = theirs.get(symbol, Decimal(0))
+        # Where we hold nothing, what the account holds is somebody else's.
+        if held != ledger or (held and held != broker):
+            yield f"{symbol}: positions {plain(held)}, ledger {plain(ledger)}, broker {plain(broker)}"
+
+
+def _legs_differ(facts: Facts) -> Iterable[str]:
+    """A leg holds what its orders filled and what companies' actions added."""
+    filled: dict[tuple[UUID, int], Decimal] = defaultdict(Decimal, facts.adjusted)
+    for intent in facts.intents:
+        filled[intent.pair_trade_id, intent.leg] += facts.filled.get(intent.id, Decimal(0))
+    for trade in facts.trades:
+        for leg in (1, 2):
+            held = facts.leg_shares.get((trade.id, trade.symbol(leg)), Decimal(0))
+            if held != filled[trade.id, leg]:
+                yield f"{trade.pair_id} leg {leg}: holds {held}, fills and actions make {filled[trade.id, leg]}"
 
 
 def _broken(facts: Facts, tolerance: Decimal) -> Iterable[str]:

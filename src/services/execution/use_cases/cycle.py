@@ -14,6 +14,7 @@ from loguru import logger
 from src.services.execution.domain.precheck import Surroundings, objection
 from src.services.execution.domain.reconciliation import Drift, compare, late_news
 from src.services.execution.ports import Approval, TradeStore, TradingBroker, WallClock, WriterLock
+from src.services.execution.use_cases.companies import Companies
 from src.services.execution.use_cases.drive import Cycle, Driver
 from src.shared.domain.errors import NotTheWriter, Refused, Terminal, TradewindsError, Transient, Unreachable
 from src.shared.domain.ids import client_order_prefix, pair_trade_id, slot_key
@@ -28,7 +29,7 @@ _NO_WORD = (Transient, Refused)
 # It answered when the cycle began: a server that is away now will be back.
 _PASSES = (Transient, Unreachable)
 _BARS_LOOKED_BACK = 14
-_ROWS_THAT_COUNT = frozenset({"position", "order", "fill"})
+_ROWS_THAT_COUNT = frozenset({"position", "order", "fill", "corporate action"})
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Gate:
     market: MarketClock
     reconciled: bool
     differences: tuple[str, ...]
+    drifts: frozenset[Drift] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Execution:
     become_writer: WriterLock
     make_driver: Callable[[Cycle], Driver]
     environment: str
+    companies: Companies
 
     def market_clock(self) -> MarketClock:
         """Read market time. Raises as the broker's port says."""
@@ -89,10 +92,12 @@ class Execution:
         with self.become_writer() as epoch:
             # What is begun is carried on; the first leg of an entry waits for the cycle that has seen the gate.
             driver = self.make_driver(Cycle(slot, market, self.clock.now(), epoch, may_enter=False))
-            drifts = self._resume(driver) | self._compare_twice(slot) | self._unread()
+            drifts = self.companies.take_in(driver) | self._resume(driver)
+            drifts |= self._compare_twice(slot) | self._unread()
         if drifts:
             self._report(drifts, slot, market.now)
-        return Gate(slot, market, not drifts, tuple(sorted(f"{d.subject}: {d.detail}" for d in drifts)))
+        told = tuple(sorted(f"{d.subject}: {d.detail}" for d in drifts))
+        return Gate(slot, market, not drifts, told, drifts)
 
     def execute_slot(self, gate: Gate) -> ExecutionSummary:
         """Act on every approval of the gate's slot: exits first, then entries. A second run finds the work done.
@@ -188,7 +193,9 @@ class Execution:
             return "the market is closed"
         if self.calendar.last_slot(gate.market.now) != gate.slot:
             return "its hour is over"
-        return objection(trade, self._surroundings(trade))
+        return self.companies.why_frozen(trade.pair_id, gate.market.now) or objection(
+            trade, self._surroundings(trade)
+        )
 
     def _surroundings(self, trade: PairTrade) -> Surroundings:
         with self.store() as work:
@@ -215,7 +222,7 @@ class Execution:
 
     def _hear_late_fills(self, driver: Driver) -> list[Trouble]:
         try:
-            reports = self.broker.orders_since(self._recently(driver.cycle.slot))
+            reports = self.broker.orders_since(self.recently(driver.cycle.slot))
         except _NO_WORD as error:
             return [_troubled("recent orders", error)]
         with self.store() as work:
@@ -243,7 +250,7 @@ class Execution:
             return [_troubled(subject, error)]
         return []
 
-    def _recently(self, slot: datetime) -> datetime:
+    def recently(self, slot: datetime) -> datetime:
         """The beginning of the session before the slot's: a day order's last word is not later than that."""
         return self.calendar.last_spans(slot, _BARS_LOOKED_BACK)[0][0]
 
@@ -259,7 +266,7 @@ class Execution:
     def _compare(self, slot: datetime) -> frozenset[Drift]:
         try:
             positions, working = self.broker.positions(), self.broker.open_orders()
-            recent = self.broker.orders_since(self._recently(slot))
+            recent = self.broker.orders_since(self.recently(slot))
         except _NO_WORD as error:
             return frozenset({Drift("unread", "broker", f"could not be compared with our books: {error}")})
         with self.store() as work:

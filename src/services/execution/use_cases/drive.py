@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import ceil
+from uuid import UUID
 
 from loguru import logger
 
@@ -30,6 +31,7 @@ from src.services.execution.domain.two_leg import (
     worth_sending,
 )
 from src.services.execution.ports import TradeStore, WallClock
+from src.shared.domain.audit import AuditNote
 from src.shared.domain.errors import DuplicateOrderId, InputInvalid, OutcomeUnknown, Refused, Terminal, Transient
 from src.shared.domain.ids import client_order_id, derived_id, slot_key
 from src.shared.domain.orders import MarketClock, OrderIntent, OrderReport, OrderState
@@ -113,8 +115,11 @@ class Driver:
             self._save(*steps)
         return bool(steps)
 
-    def move(self, trade: PairTrade, state: PairTradeState, reason: str) -> PairTrade:
-        """Bring a trade into another state and say so; a final state carries the booked result."""
+    def move(self, trade: PairTrade, state: PairTradeState, reason: str, note: AuditNote | None = None) -> PairTrade:
+        """Bring a trade into another state and say so; a final state carries the booked result.
+
+        `note` is the line of the audit log that belongs to it, where a person asked for it.
+        """
         check_transition(PAIR_TRADE_TRANSITIONS, trade.state, state, f"trade of {trade.pair_id}")
         with self.store() as work:
             after = self._after_move(work.repo, trade, state, reason)
@@ -122,6 +127,8 @@ class Driver:
             work.record(self._trade_event(after, reason))
             if state in (PairTradeState.ORPHANED, PairTradeState.UNWINDING):
                 self._alert(work, after, reason)
+            if note is not None:
+                work.repo.note(note)
             failpoint("execution.before_move")
             work.commit()
         failpoint("execution.moved")
@@ -162,11 +169,39 @@ class Driver:
                     if not self._look(intents):
                         return situation.trade
 
+    def restate(self, work: Work[TradeStore], trade_id: UUID) -> PairTrade:
+        """Return a trade whose books have changed without an order; a result that was told is told anew."""
+        trade = work.repo.trade(trade_id)
+        if trade is None:
+            raise Terminal(f"trade {trade_id} is booked but does not exist; a person has to look")
+        result = work.repo.realized_pnl(trade_id)
+        if trade.state not in _RESULT_IS_FINAL or trade.realized_pnl == result:
+            return trade
+        after = replace(trade, version=trade.version + 1, realized_pnl=result)
+        work.repo.save_trade(after, self.cycle.epoch)
+        work.record(self._trade_event(after, "its result was corrected"))
+        return after
+
+    def settle_books(self, trade: PairTrade) -> None:
+        """Book what was filled, as far as the broker tells, and send nothing. Raises as `drive`."""
+        for _ in range(self.patience.booking_looks):
+            situation = self._situation(trade)
+            match two_leg.settling_step(situation, self.rules):
+                case Book(intents):
+                    self._book(intents)
+                case Resolve(intent):
+                    report = self.broker.order_by_client_id(intent.client_order_id)
+                    if report is None or not self.hear(intent, report):
+                        return
+                case _:
+                    return
+
     def _situation(self, trade: PairTrade) -> Situation:
         with self.store() as work:
             current = work.repo.trade(trade.id) or trade
             intents = tuple(work.repo.intents(trade.id))
             booked = work.repo.booked(trade.id)
+            adjusted = work.repo.adjusted(trade.id)
         return Situation(
             current,
             intents,
@@ -176,6 +211,7 @@ class Driver:
             self._now(),
             self._market_open(),
             self.cycle.may_enter,
+            adjusted,
         )
 
     def _now(self) -> datetime:
