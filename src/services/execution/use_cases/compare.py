@@ -31,7 +31,7 @@ _ROWS_THAT_COUNT = frozenset({"position", "order", "fill"})
 
 @dataclass(frozen=True)
 class Comparison:
-    """Looks at books, account and clock. The host's clock is judged only where `host_drift` says how far it may be."""
+    """Looks at books, account and clock. The host's clock is judged where `host_drift` says how far it may be off."""
 
     store: UnitOfWork[TradeStore]
     broker: TradingBroker
