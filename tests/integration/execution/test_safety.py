@@ -374,7 +374,7 @@ def test_a_pass_waits_no_longer_than_it_may_in_all(desk: Desk) -> None:
     driver_made = desk.service.cycle.make_driver
 
     def impatient(cycle: Any) -> Any:
-            driver = driver_made(cycle)
+        driver = driver_made(cycle)
         driver.patience = replace(driver.patience, wait_in_all=timedelta(seconds=15))
         return driver
 
