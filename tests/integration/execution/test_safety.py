@@ -73,7 +73,7 @@ def test_a_halt_between_the_legs_stops_the_second_and_what_is_held_is_given_back
         return real(*order)
 
     gate = desk.service.cycle.open_gate()
-    desk.broker.submit_market_order = then_halt  # type: ignore[method-assign]
+    desk.broker.submit_market_order = then_halt  # type: ignore[method-assign, assignment]
     desk.service.cycle.execute_slot(gate)
     desk.broker.submit_market_order = real  # type: ignore[method-assign]
 
@@ -118,7 +118,7 @@ def test_a_halt_that_commits_before_the_send_does_stops_it(desk: Desk) -> None:
     released: list[threading.Timer] = []
 
     def make_driver(cycle: Any) -> Any:
-        driver = driver_made(cycle)
+        driver: Any = driver_made(cycle)
         real = driver._save_sending
 
         def halt_first(intent: Any) -> bool:
@@ -308,7 +308,7 @@ def test_an_order_under_our_id_that_is_another_one_is_kept_and_not_adopted(desk:
     gate = desk.service.cycle.open_gate()
     desk.broker.script["BBB"] = deque(["hidden"])
     real = desk.broker.order_by_client_id
-    desk.broker.order_by_client_id = lambda name: _doubled(real(name))  # type: ignore[method-assign]
+    desk.broker.order_by_client_id = lambda name: _doubled(real(name))  # type: ignore[method-assign, assignment]
 
     with pytest.raises(Terminal, match="a person has to look"):
         desk.service.cycle.execute_slot(gate)
