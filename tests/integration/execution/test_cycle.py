@@ -491,7 +491,9 @@ def test_a_cancel_that_does_not_come_through_freezes_its_symbols_pages_and_is_le
     with pytest.raises(Transient, match="neither fills nor cancels"):
         desk.run()
     desk.approve(SignalAction.ENTER_LONG, quantities=(6, -5), pair="DDD/EEE")
-    gate = desk.run()
+    gate = desk.service.cycle.open_gate()
+    with pytest.raises(Transient, match="AAA/BBB"):
+        desk.service.cycle.execute_slot(gate)
     assert gate.reconciled
     assert gate.blocked_symbols == {"AAA", "BBB"}
     assert desk.trade_states() == ["opening", "open"]

@@ -126,7 +126,7 @@ def test_a_halt_that_commits_before_the_send_does_stops_it(desk: Desk) -> None:
                 halting.execute(text("UPDATE risk.risk_state SET state = 'halted'"))
                 released.append(threading.Timer(0.3, halting.commit))
                 released[0].start()
-            return real(intent)
+            return bool(real(intent))
 
         driver._save_sending = halt_first
         return driver

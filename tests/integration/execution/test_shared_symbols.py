@@ -28,7 +28,7 @@ from tests.polling import eventually
 SLOT = datetime(2025, 3, 3, 15, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 ENTER_LONG, ENTER_SHORT, EXIT = SignalAction.ENTER_LONG, SignalAction.ENTER_SHORT, SignalAction.EXIT
-ONE, OTHER = "KELV/KYLO", "KELV/LOMA"
+ONE, OTHER = "KELV/KYLO", "KELV/QVEL"
 
 
 @dataclass
@@ -95,7 +95,7 @@ def test_two_pairs_that_hold_the_same_symbol_are_closed_in_one_cycle_without_a_r
     for pair in (ONE, OTHER):
         floor.approve(pair, ENTER_LONG, (5, -4))
     floor.run()
-    assert floor.held() == {"KELV": 10, "KYLO": -4, "LOMA": -4}
+    assert floor.held() == {"KELV": 10, "KYLO": -4, "QVEL": -4}
 
     floor.next_hour()
     for pair in (ONE, OTHER):
@@ -121,7 +121,7 @@ def test_a_pair_that_wants_the_other_side_waits_its_turn_and_strands_no_leg(floo
     floor.approve(OTHER, ENTER_SHORT, (-5, 4))
     floor.run()
 
-    assert floor.held() == {"KELV": -5, "LOMA": 4}
+    assert floor.held() == {"KELV": -5, "QVEL": 4}
     assert floor.broken_invariants() == []
 
 
