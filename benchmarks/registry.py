@@ -11,6 +11,8 @@ MODULES: Mapping[str, str] = {
     "signal-step": "benchmarks.signal_step",
     "market-data": "benchmarks.market_data",
     "slot-cost": "benchmarks.slot_cost",
+    "both-legs": "benchmarks.both_legs",
+    "reconcile": "benchmarks.reconcile",
     "process-start": "benchmarks.process_start",
     "start-up": "benchmarks.start_up",
     "slot-to-order": "benchmarks.slot_to_order",

@@ -1,10 +1,12 @@
 """Named places between a decision and its booking at which a test may end, break or hold the process.
 
-    FAILPOINT=execution.sending:kill                     at the first arrival
-    FAILPOINT=execution.sending:exc:3,relay.publish:kill  the first one at the third arrival; both armed
+    FAILPOINT=execution.before_post:kill                       at the first arrival
+    FAILPOINT=execution.before_post:exc:3,relay.marked:kill    the first one at the third arrival; both armed
 
 Actions: `kill` ends the process with SIGKILL, `exc` raises `Crashed`, which no handler of errors catches, `sleep`
-pauses for two seconds, `hang` never returns. Off, a failpoint is one look into an empty dictionary.
+pauses for two seconds, `hang` never returns, `stop` stops the process as SIGSTOP does until somebody continues it.
+Processes read the variable when they start (`arm_from_environment`). Off, a failpoint is one look into an empty
+dictionary.
 """
 
 from __future__ import annotations
@@ -23,7 +25,52 @@ from src.shared.domain.errors import InputInvalid
 VARIABLE = "FAILPOINT"
 SLEEP_SECONDS = 2.0
 
-Action = Literal["kill", "exc", "sleep", "hang"]
+FAILPOINTS = {
+    "data_ingestion.load_begun": "the load is written down, nothing was asked for",
+    "data_ingestion.before_bars": "bars and their event are written, not committed",
+    "data_ingestion.bars_stored": "… and committed",
+    "strategy_engine.before_signals": "signals and their events are written, not committed",
+    "strategy_engine.signals_stored": "… and committed",
+    "risk_management.before_exits": "decisions on exits are written, not committed",
+    "risk_management.exits_decided": "… and committed; entries are not decided",
+    "risk_management.before_entries": "decisions on entries are written, not committed",
+    "risk_management.entries_decided": "… and committed",
+    "execution.gate_clock_read": "a gate begins: the broker's clock was read",
+    "execution.became_writer": "the slot's execution holds the lock and an epoch, nothing more",
+    "execution.before_begin": "a new trade is written, not committed",
+    "execution.begun": "… and committed",
+    "execution.before_intent": "an order's intent is written, not committed",
+    "execution.intent_committed": "… and committed; nothing was sent",
+    "execution.before_save": "a new state of an order is written, not committed",
+    "execution.saved": "… and committed",
+    "execution.before_post": "that the order is being sent is committed; it was not sent",
+    "execution.after_post": "the broker took the order; nobody here knows",
+    "execution.answer_committed": "what became of the request is committed",
+    "execution.unknown_committed": "that an order's outcome is unknown is committed; it is about to be looked up",
+    "execution.looked_up": "the broker was asked for an order of unknown outcome; the answer is not written",
+    "execution.before_cancel": "a late order is about to be cancelled",
+    "execution.after_cancel": "the broker was asked to cancel",
+    "execution.fills_read": "executions were read from the broker, none is booked",
+    "execution.before_booking": "executions are booked, not committed",
+    "execution.booked": "… and committed",
+    "execution.before_move": "a trade's new state is written, not committed",
+    "execution.moved": "… and committed",
+    "execution.before_alert": "an alert and its event are written, not committed",
+    "execution.alerted": "… and committed",
+    "analytics.before_results": "results are written, not committed",
+    "analytics.results_recorded": "… and committed",
+    "relay.before_positions": "events have their positions, not committed",
+    "relay.positions_given": "… and committed",
+    "relay.before_publish": "an event is about to be published",
+    "relay.after_publish": "… and was published; nothing says so",
+    "relay.marked": "the batch is marked as published",
+    "consumer.before_handle": "an event is marked in the open transaction, its effects are still to come",
+    "consumer.before_commit": "its effects are written, not committed",
+    "consumer.after_commit": "… and committed",
+}
+"""Every failpoint there is, in the order of a slot, and what is so when a process gets there."""
+
+Action = Literal["kill", "exc", "sleep", "hang", "stop"]
 
 
 class Crashed(BaseException):
@@ -54,16 +101,23 @@ def arm(text: str) -> None:
     """Arm what a text in the form of the module's head names; an empty text arms nothing.
 
     Raises:
-        InputInvalid: the text has another form.
+        InputInvalid: the text has another form, or names a failpoint that does not exist; nothing is armed.
     """
-    for part in filter(None, text.split(",")):
-        name, _, rest = part.strip().partition(":")
-        action, _, nth = rest.partition(":")
-        if not name or action not in get_args(Action) or not (nth or "1").isdecimal() or int(nth or "1") < 1:
-            raise InputInvalid(
-                f"{VARIABLE}={part!r} is not name:action[:nth] with action {', '.join(get_args(Action))}."
-            )
-        _armed[name] = Armed(cast("Action", action), int(nth or "1"))
+    _armed.update([_parsed(part.strip()) for part in text.split(",")] if text.strip() else [])
+
+
+def requested() -> str:
+    """What the environment asks for."""
+    return os.environ.get(VARIABLE, "")
+
+
+def arm_from_environment() -> None:
+    """Arm what the environment asks for; a process does so once, when it starts.
+
+    Raises:
+        InputInvalid: as `arm`.
+    """
+    arm(requested())
 
 
 def disarm() -> None:
@@ -81,6 +135,17 @@ def armed(text: str) -> Iterator[None]:
         disarm()
 
 
+def _parsed(part: str) -> tuple[str, Armed]:
+    name, _, rest = part.partition(":")
+    action, colon, nth = rest.partition(":")
+    count = nth if colon else "1"
+    if action not in get_args(Action) or not (count.isascii() and count.isdecimal() and int(count) > 0):
+        raise InputInvalid(f"{VARIABLE}={part!r} is not name:action[:nth] with action {', '.join(get_args(Action))}.")
+    if name not in FAILPOINTS:
+        raise InputInvalid(f"{VARIABLE}={part!r} names no failpoint: they are listed in src/shared/failpoints.py.")
+    return name, Armed(cast("Action", action), int(count))
+
+
 def _act(action: Action, name: str) -> None:
     if action == "exc":
         raise Crashed(name)
@@ -88,10 +153,10 @@ def _act(action: Action, name: str) -> None:
         time.sleep(SLEEP_SECONDS)
         return
     print(f"failpoint {name}: {action}", file=sys.stderr, flush=True)  # noqa: T201 (the last word of this process)
+    if action == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     while True:
         time.sleep(3600)
-
-
-arm(os.environ.get(VARIABLE, ""))

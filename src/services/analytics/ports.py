@@ -12,11 +12,14 @@ class ResultsRepository(Protocol):
     """Finished trades and their recorded results, within one transaction."""
 
     def unrecorded_trades(self, slot: datetime) -> list[FinishedTrade]:
-        """List closed and unwound trades without a recorded result; one without a closing slot counts as `slot`'s."""
+        """List closed and unwound trades whose result is missing, or was taken before a late fill changed them.
+
+        One without a closing slot counts as `slot`'s.
+        """
         ...
 
-    def add_result(self, result: TradeResult) -> bool:
-        """Store a result and say whether it was new."""
+    def save_result(self, result: TradeResult) -> int | None:
+        """Store a result and return its version, above 1 for a correction; None when it was stored before."""
         ...
 
     def results(self) -> list[TradeResult]:

@@ -11,6 +11,7 @@ from src.services.analytics.ports import ResultsRepository
 from src.shared.domain.errors import Terminal
 from src.shared.domain.ids import slot_key
 from src.shared.domain.sessions import TradingCalendar
+from src.shared.failpoints import failpoint
 from src.shared.messages.portfolio import PerformanceRecorded
 from src.shared.ports.unit_of_work import UnitOfWork, Work
 
@@ -23,7 +24,9 @@ class Analytics:
     calendar: TradingCalendar
 
     def record_results(self, slot: datetime) -> int:
-        """Record the result of every finished trade that has none yet, and return how many were new.
+        """Record the result of every finished trade that has none yet, and return how many were written.
+
+        A result is corrected when a late fill has changed its trade since.
 
         Raises:
             Terminal: the books hold shares of a finished trade; the results of the others have been recorded.
@@ -35,7 +38,9 @@ class Analytics:
                     recorded += self._record(work, trade, slot)
                 except Terminal as error:
                     doubtful.append(str(error))
+            failpoint("analytics.before_results")
             work.commit()
+        failpoint("analytics.results_recorded")
         if doubtful:
             raise Terminal(" ".join(doubtful))
         return recorded
@@ -47,15 +52,16 @@ class Analytics:
 
     def _record(self, work: Work[ResultsRepository], trade: FinishedTrade, slot: datetime) -> bool:
         result = result_of(trade, self.calendar)
-        if is_new := work.repo.add_result(result):
-            work.record(_recorded(result, slot))
-        return is_new
+        version = work.repo.save_result(result)
+        if version is not None:
+            work.record(_recorded(result, version, slot))
+        return version is not None
 
 
-def _recorded(result: TradeResult, slot: datetime) -> PerformanceRecorded:
+def _recorded(result: TradeResult, version: int, slot: datetime) -> PerformanceRecorded:
     return PerformanceRecorded.of(
         result.pair_trade_id,
-        1,
+        version,
         result.closed_slot,
         slot_key(slot),
         pair_id=result.pair_id,

@@ -8,6 +8,7 @@ import typer
 
 from src.services.cli.commands import demo, doctor, pairs, run_flow, suite
 from src.shared.domain.errors import UserError
+from src.shared.failpoints import arm_from_environment
 
 _USER_ERROR, _INTERRUPTED = 2, 130
 
@@ -29,6 +30,7 @@ def application() -> typer.Typer:
 def run() -> None:
     """Run the command line; a person's mistake is one line on stderr and exit code 2."""
     try:
+        arm_from_environment()
         application()()
     except UserError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")

@@ -25,6 +25,7 @@ from src.shared.domain.errors import InputInvalid
 from src.shared.domain.ids import parse_symbol, slot_key
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.domain.vendor_data import VendorBar
+from src.shared.failpoints import failpoint
 from src.shared.messages.market_data import MarketDataStored
 from src.shared.ports.broker import AccountSource, MarketClockSource
 from src.shared.ports.market_data import MarketDataSource
@@ -93,6 +94,7 @@ class DataIngestion:
             wanted = wanted_spans(missing, asked, recent_from)
             before = work.repo.closes_before(_first_wanted(wanted), request.spans[0][0])
             work.commit()
+        failpoint("data_ingestion.load_begun")
         overlap = {symbol: closes[-1].start for symbol, closes in before.items()}
         return LoadPlan(run_id, missing, asks(wanted, overlap), before)
 
@@ -149,7 +151,9 @@ class DataIngestion:
             work.repo.finish_load(result, "failed" if failure else result.state)
             if load.harvest.bars:
                 work.record(_stored(load.request, result))
+            failpoint("data_ingestion.before_bars")
             work.commit()
+        failpoint("data_ingestion.bars_stored")
         return result
 
 

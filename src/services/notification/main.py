@@ -34,12 +34,14 @@ def serve() -> None:
     from src.config.settings import load_settings
     from src.services.notification.serve import serve as run
     from src.shared.domain.errors import UserError
+    from src.shared.failpoints import arm_from_environment
     from src.shared.infra.logging import configure_logging
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
+        arm_from_environment()
         settings = load_settings()
         configure_logging(settings, "notification")
         run(settings, stop)

@@ -32,6 +32,7 @@ from src.shared.domain.ids import slot_key
 from src.shared.domain.orders import AccountReport, AssetReport
 from src.shared.domain.risk import RiskDecision, RiskState
 from src.shared.domain.sessions import TradingCalendar
+from src.shared.failpoints import failpoint
 from src.shared.messages.base import Event
 from src.shared.messages.risk import RiskStateChanged, TradeApproved, TradeDenied
 from src.shared.ports.unit_of_work import UnitOfWork
@@ -141,7 +142,9 @@ class RiskManagement:
             exits = [signal for signal in pending if signal.action.is_exit]
             if exits:
                 _decide(work.repo, decide_exits(exits, moment.slot, work.repo.standing()), moment.now)
+                failpoint("risk_management.before_exits")
                 work.commit()
+                failpoint("risk_management.exits_decided")
             entries = [signal for signal in pending if signal.action.is_entry]
             is_done = not pending and work.repo.has_equity(moment.slot)
         return tuple(decided), entries, is_done
@@ -156,7 +159,9 @@ class RiskManagement:
             pending = _pending(work.repo, moment.slot, decided)
             if entries := [signal for signal in pending if signal.action.is_entry]:
                 decided += _decide(work.repo, self._judge(work.repo, moment, entries, account, decided), moment.now)
+            failpoint("risk_management.before_entries")
             work.commit()
+        failpoint("risk_management.entries_decided")
         decisions = sorted(decided, key=lambda decision: decision.pair_id)
         return SlotReview(moment.slot, tuple(decisions), already_done=False)
 

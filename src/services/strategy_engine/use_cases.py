@@ -19,6 +19,7 @@ from src.shared.domain.ids import pair_id, parse_pair_id, slot_key
 from src.shared.domain.pairs import Pair, PairMode
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.domain.signals import Signal
+from src.shared.failpoints import failpoint
 from src.shared.messages.signals import PairModeChanged, SignalRaised
 from src.shared.ports.unit_of_work import UnitOfWork
 
@@ -82,7 +83,9 @@ class StrategyEngine:
             added = work.repo.add_evaluations(evaluations)
             work.repo.tell([_raised(each) for each in evaluations if each.pair.id in added])
             signals = work.repo.stored_signals(slot)
+            failpoint("strategy_engine.before_signals")
             work.commit()
+        failpoint("strategy_engine.signals_stored")
         return SlotEvaluation(slot, signals, already_done=bool(signals) and not added)
 
     def symbols_to_watch(self) -> list[str]:

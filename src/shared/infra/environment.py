@@ -8,6 +8,7 @@ from sqlalchemy import Connection, create_engine, text
 
 from src.config.settings import LIVE_ARMING_PHRASE, LIVE_URL, PAPER_URL, Environment, Settings
 from src.shared.domain.errors import EnvironmentMismatch
+from src.shared.failpoints import VARIABLE, requested
 
 _KEY_PREFIX = {"paper": "PK", "live": "AK"}
 _HOST = {"paper": urlsplit(PAPER_URL).hostname, "live": urlsplit(LIVE_URL).hostname}
@@ -42,6 +43,8 @@ def check_settings(settings: Settings) -> None:
             "Live trading is not armed: set "
             f"TRADEWINDS_ALPACA_LIVE_ARMED={LIVE_ARMING_PHRASE}, or TRADEWINDS_ALPACA_ENVIRONMENT=paper."
         )
+    if settings.environment == "live" and requested():
+        raise EnvironmentMismatch(f"{VARIABLE} is set: it breaks processes on purpose. Unset it to trade live.")
 
 
 def check_known(settings: Settings, url: str, account: str | None = None) -> None:

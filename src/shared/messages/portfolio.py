@@ -9,7 +9,7 @@ from src.shared.messages.base import Event
 
 
 class PerformanceRecorded(Event):
-    """The result of a finished pair trade has been recorded, in dollars."""
+    """The result of a finished pair trade has been recorded, or corrected by a late fill, in dollars."""
 
     speaker: ClassVar[str] = "portfolio"
     aggregate: ClassVar[str] = "pair_performance"

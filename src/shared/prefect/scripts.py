@@ -12,6 +12,7 @@ import typer
 
 from src.config.settings import Settings, load_settings
 from src.shared.domain.errors import UserError
+from src.shared.failpoints import arm_from_environment
 from src.shared.prefect.config import SOURCE_ROOT, adopt, client_environment
 
 
@@ -19,6 +20,7 @@ def run_script(command: Callable[..., Any]) -> None:
     """Run `command` with the options its parameters describe; a person's mistake is one line and code 2."""
     _enter_source_root()
     try:
+        arm_from_environment()
         typer.run(command)
     except UserError as error:
         sys.stderr.write(f"{error}\n")

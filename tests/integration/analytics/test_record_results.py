@@ -51,9 +51,9 @@ def analytics(engine: Engine) -> Analytics:
     return build(load_settings(), engine)
 
 
-def book(engine: Engine, trade: UUID, pair: Pair, fills: list[tuple[int, str, str, str]]) -> None:
+def book(engine: Engine, trade: UUID, pair: Pair, fills: list[tuple[int, str, str, str]], first: int = 1) -> None:
     """Book each fill as one order of its own, with the four postings of the ledger."""
-    for attempt, (leg, action, shares, price) in enumerate(fills, 1):
+    for attempt, (leg, action, shares, price) in enumerate(fills, first):
         symbol = pair.symbol_1 if leg == 1 else pair.symbol_2
         name, quantity = f"{trade.hex[:8]}-{attempt}", Decimal(shares)
         intent, entry = derived_id("intent", name), derived_id("entry", name)
@@ -164,3 +164,23 @@ def test_the_summary_reads_what_was_recorded(analytics: Analytics, engine: Engin
 
     assert (summary.overall.trades, summary.overall.wins, summary.overall.total_pnl) == (2, 1, Decimal(-4))
     assert summary.pairs["V/MA"].mean_pnl == Decimal(-10)
+
+
+def test_a_late_fill_corrects_the_result_and_says_so_once(analytics: Analytics, engine: Engine) -> None:
+    trade = finished(engine)
+    finished(engine, V_MA)
+    analytics.record_results(CLOSED)
+    # One share more was bought at 60 and sold at 59; meanwhile the trade was orphaned, closing, and closed again.
+    book(
+        engine, trade, KO_PEP, [(1, "unwind", "1", "60.00"), (1, "unwind", "-1", "59.00")], first=len(ROUND_TRIP) + 1
+    )
+    with engine.begin() as connection:
+        connection.execute(update(pair_trade).where(pair_trade.c.pair_trade_id == trade).values(version=7))
+
+    assert [analytics.record_results(CLOSED) for _ in range(2)] == [1, 0]
+
+    corrected = {row["pair_id"]: (row["realized_pnl"], row["version"]) for row in rows(engine, pair_performance)}
+    assert corrected == {"KO/PEP": (Decimal(5), 2), "V/MA": (Decimal(6), 1)}
+    told = sorted((row["aggregate_version"], row["payload"]["realized_pnl"]) for row in rows(engine, outbox))
+    assert [version for version, _ in told] == [1, 1, 2]
+    assert Decimal(told[-1][1]) == Decimal(5)

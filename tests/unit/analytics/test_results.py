@@ -19,6 +19,7 @@ MONDAY = datetime(2026, 3, 9, 14, 30, tzinfo=UTC)
 
 # Bought 10 at 60.00 and sold 4 short at 150.00, closed at 61.00 and 151.00: 10 · 1.00 − 4 · 1.00 = 6.00.
 TRADE = FinishedTrade(
+    trade_version=4,
     pair_trade_id=UUID(int=7),
     pair_id="KO/PEP",
     opened_slot=FRIDAY,
@@ -31,7 +32,7 @@ TRADE = FinishedTrade(
 
 
 def result(pair: str, pnl: str) -> TradeResult:
-    return TradeResult(UUID(int=1), pair, FRIDAY, MONDAY, 1, Decimal(100), Decimal(pnl), 0.0, "EXIT_Z")
+    return TradeResult(UUID(int=1), 4, pair, FRIDAY, MONDAY, 1, Decimal(100), Decimal(pnl), 0.0, "EXIT_Z")
 
 
 def test_a_result_worked_by_hand() -> None:

@@ -17,13 +17,14 @@ LONGEST_REASON = 32
 
 @dataclass(frozen=True)
 class FinishedTrade:
-    """A closed or unwound pair trade as the books tell it.
+    """A closed or unwound pair trade as the books tell it, in the version that its row is at.
 
     `cash_flow` is the sum of its postings on cash, in dollars: what came in less what went out. `entry_notional` is
     the sum of |shares| · price over the fills that opened it. `holdings` are the shares still posted, by symbol.
     """
 
     pair_trade_id: UUID
+    trade_version: int
     pair_id: str
     opened_slot: datetime
     closed_slot: datetime
@@ -38,6 +39,7 @@ class TradeResult:
     """What a trade brought, in dollars; `return_on_gross` is P&L over the gross at entry, 0 where there was none."""
 
     pair_trade_id: UUID
+    trade_version: int
     pair_id: str
     opened_slot: datetime
     closed_slot: datetime
@@ -60,6 +62,7 @@ def result_of(trade: FinishedTrade, calendar: TradingCalendar) -> TradeResult:
     gross = trade.entry_notional
     return TradeResult(
         pair_trade_id=trade.pair_trade_id,
+        trade_version=trade.trade_version,
         pair_id=trade.pair_id,
         opened_slot=trade.opened_slot,
         closed_slot=trade.closed_slot,

@@ -39,7 +39,7 @@ _TOLD: tuple[tuple[str, Any, Any], ...] = (
     ("pair_trade", pair_trade.c.pair_trade_id, pair_trade.c.version),
     ("signal", pair_signal.c.signal_id, None),
     ("risk_decision", risk_decision.c.decision_id, None),
-    ("pair_performance", pair_performance.c.pair_trade_id, None),
+    ("pair_performance", pair_performance.c.pair_trade_id, pair_performance.c.version),
     ("pair", pair_registry.c.pair_id, pair_registry.c.version),
 )
 

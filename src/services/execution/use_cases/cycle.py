@@ -24,6 +24,7 @@ from src.shared.domain.orders import MarketClock, OrderIntent
 from src.shared.domain.pairs import PairTrade, PairTradeState
 from src.shared.domain.risk import RiskState
 from src.shared.domain.sessions import TradingCalendar
+from src.shared.failpoints import failpoint
 from src.shared.messages.ops import Severity
 from src.shared.ports.unit_of_work import UnitOfWork
 
@@ -104,6 +105,7 @@ class Execution:
             Refused: the broker does not accept the keys; people are told.
         """
         market = self._accepted_clock()
+        failpoint("execution.gate_clock_read")
         slot = self.calendar.last_slot(market.now)
         with self.become_writer() as epoch:
             # What is begun is carried on; the first leg of an entry waits for the cycle that has seen the gate.
@@ -145,6 +147,7 @@ class Execution:
         with self.become_writer() as epoch:
             # Between the gate and here signals and limits took their time: the market may have closed.
             gate = replace(gate, market=self.broker.clock())
+            failpoint("execution.became_writer")
             driver = self._driver(gate.slot, gate.market, epoch, may_enter=True)
             with self.store() as work:
                 approvals = work.repo.approvals(gate.slot)
@@ -347,7 +350,9 @@ class Execution:
         logger.error("{}: {}", title, detail)
         with self.store() as work:
             raise_alert(work, severity, title, detail, slot, at)
+            failpoint("execution.before_alert")
             work.commit()
+        failpoint("execution.alerted")
 
 
 def _abandoned(trade: PairTrade, why: str) -> PairTrade:

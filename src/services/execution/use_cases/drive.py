@@ -50,6 +50,7 @@ from src.shared.domain.pairs import (
     check_transition,
 )
 from src.shared.domain.risk import RiskState
+from src.shared.failpoints import failpoint
 from src.shared.messages.base import Event
 from src.shared.messages.ops import Severity
 from src.shared.messages.orders import ORDER_EVENTS, PAIR_TRADE_EVENTS
@@ -120,7 +121,9 @@ class Driver:
             added = work.repo.add_trade(trade, self.cycle.epoch)
             if added:
                 work.record(self._trade_event(trade, trade.close_reason))
+                failpoint("execution.before_begin")
                 work.commit()
+        failpoint("execution.begun")
         return added
 
     def hear(self, intent: OrderIntent, report: OrderReport) -> bool:
@@ -171,7 +174,9 @@ class Driver:
                 raise_alert(
                     work, severity, title, f"{after.pair_id}: {reason}", self.cycle.slot, self.cycle.market.now
                 )
+            failpoint("execution.before_move")
             work.commit()
+        failpoint("execution.moved")
         logger.info("{} {} → {}: {}", trade.pair_id, trade.state, state, reason)
         return after
 
@@ -276,13 +281,16 @@ class Driver:
         with self.store() as work:
             work.repo.add_intent(intent)
             work.record(self._order_event(intent))
+            failpoint("execution.before_intent")
             work.commit()
+        failpoint("execution.intent_committed")
 
     def _send(self, intent: OrderIntent) -> None:
         """Send an order, unless the account's risk state has come to forbid it: then the next look gives it up."""
         sending = moved(intent, OrderState.SENDING, sent_at=self._now())
         if not self._save_sending(sending):
             return
+        failpoint("execution.before_post")
         try:
             report = self.broker.submit_market_order(sending.client_order_id, sending.symbol, sending.quantity)
         except DuplicateOrderId as error:
@@ -298,7 +306,9 @@ class Driver:
             logger.warning("{}: outcome unknown ({})", sending.client_order_id, error)
             self._save(moved(sending, OrderState.UNKNOWN, reason=str(error)))
         else:
+            failpoint("execution.after_post")
             self.hear(sending, report)
+        failpoint("execution.answer_committed")
 
     def _save_sending(self, sending: OrderIntent) -> bool:
         """Commit that it is sent while nobody can change the risk state: a halt is before this, or after it."""
@@ -307,6 +317,7 @@ class Driver:
                 return False
             work.repo.save_intent(sending, self.cycle.epoch)
             work.record(self._order_event(sending))
+            failpoint("execution.before_sending")
             work.commit()
         return True
 
@@ -323,10 +334,12 @@ class Driver:
         if intent.state is OrderState.SENDING:
             intent = moved(intent, OrderState.UNKNOWN, reason="the process ended while it was sent")
             self._save(intent)
+            failpoint("execution.unknown_committed")
         if not patient:
             report = self.broker.order_by_client_id(intent.client_order_id)
             return report is not None and self.hear(intent, report)
         report = self._look_up(intent) or self._listed(intent)
+        failpoint("execution.looked_up")
         if report is not None:
             self.hear(intent, report)
         elif not worth_sending(intent, replace(situation, now=self._now(), market_open=self._market_open())):
@@ -360,10 +373,12 @@ class Driver:
 
     def _cancel(self, intent: OrderIntent) -> None:
         self._cancelling.add(intent.client_order_id)
+        failpoint("execution.before_cancel")
         try:
             self.broker.cancel_order(intent.broker_order_id or "")
         except (Refused, OutcomeUnknown) as error:
             logger.warning("cancel of {}: {}", intent.client_order_id, error)
+        failpoint("execution.after_cancel")
 
     def _look(self, intents: tuple[OrderIntent, ...], patient: bool) -> bool:
         """Look at working orders once; False when waiting on makes no sense now.
@@ -455,10 +470,13 @@ class Driver:
 
     def _book_new(self, by_order: dict[str | None, OrderIntent], since: datetime) -> None:
         fills = [fill for fill in self.broker.fills_since(since) if fill.broker_order_id in by_order]
+        failpoint("execution.fills_read")
         with self.store() as work:
             for fill in fills:
                 work.repo.book(by_order[fill.broker_order_id], fill)
+            failpoint("execution.before_booking")
             work.commit()
+        failpoint("execution.booked")
 
     def _all_booked(self, intents: tuple[OrderIntent, ...]) -> bool:
         with self.store() as work:
@@ -471,7 +489,9 @@ class Driver:
             for intent in steps:
                 work.repo.save_intent(intent, self.cycle.epoch)
                 work.record(self._order_event(intent))
+            failpoint("execution.before_save")
             work.commit()
+        failpoint("execution.saved")
 
     def _after_move(self, repo: TradeStore, trade: PairTrade, state: PairTradeState, reason: str) -> PairTrade:
         reopened = trade.reopened or trade.state in FINISHED_TRADES

@@ -29,6 +29,7 @@ from sqlalchemy.exc import DBAPIError
 
 from src.shared.domain.errors import InputInvalid, TradewindsError, Transient, Unreachable
 from src.shared.domain.ids import derived_id
+from src.shared.failpoints import failpoint
 from src.shared.infra.bus.backoff import Backoff
 from src.shared.infra.bus.outbox import RELAY_NAME, envelope_of, positioned
 from src.shared.infra.database.engine import translated_errors
@@ -160,12 +161,16 @@ class Consumer:
             if self._locked_position(connection) >= envelope.position:
                 return False
             self._move_to(connection, envelope.position)
-            return self._handle_once(connection, envelope)
+            handled = self._handle_once(connection, envelope)
+            failpoint("consumer.before_commit")
+        failpoint("consumer.after_commit")
+        return handled
 
     def _handle_once(self, connection: Connection, envelope: Envelope) -> bool:
         if not self._marked(connection, envelope):
             return False
         self._clear_out(connection)
+        failpoint("consumer.before_handle")
         try:
             self._handler(connection, envelope)
         except DBAPIError:

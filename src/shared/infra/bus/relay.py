@@ -24,6 +24,7 @@ from sqlalchemy import Connection, Engine, Row, bindparam, func, select, text, u
 from sqlalchemy.dialects.postgresql import insert
 
 from src.shared.domain.errors import Transient, Unreachable
+from src.shared.failpoints import failpoint
 from src.shared.infra.bus.backoff import Backoff
 from src.shared.infra.bus.outbox import NOTIFY_CHANNEL, RELAY_NAME, envelope_of, positioned
 from src.shared.infra.database.engine import translated_errors
@@ -97,6 +98,8 @@ class OutboxRelay:
     def _step(self, connection: Connection, limit: int) -> int:
         with connection.begin():
             _give_positions(connection, self._batch)
+            failpoint("relay.before_positions")
+        failpoint("relay.positions_given")
         with connection.begin():
             unpublished = positioned().where(outbox.c.published_at.is_(None)).limit(limit)
             rows = connection.execute(unpublished).all()
@@ -106,10 +109,13 @@ class OutboxRelay:
         published: list[UUID] = []
         try:
             for row in rows:
+                failpoint("relay.before_publish")
                 self._bus.publish(envelope_of(row))
+                failpoint("relay.after_publish")
                 published.append(row.event_id)
         finally:
             _mark(connection, published)
+        failpoint("relay.marked")
         return len(published)
 
 

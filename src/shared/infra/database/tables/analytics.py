@@ -18,6 +18,9 @@ pair_performance = Table(
     Column("realized_pnl", Money, nullable=False),
     Column("return_on_gross", Double, nullable=False),
     Column("close_reason", String(32), nullable=False),
+    # Of this result, and of the trade that it was taken from: a late fill corrects both.
+    Column("version", Integer, nullable=False),
+    Column("trade_version", Integer, nullable=False),
     recorded_at(),
     CheckConstraint("gross_entry >= 0 AND holding_bars >= 0", name="numbers_sane"),
     finite("gross_entry", "realized_pnl", "return_on_gross"),
