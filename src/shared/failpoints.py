@@ -36,6 +36,8 @@ FAILPOINTS = {
     "risk_management.before_entries": "decisions on entries are written, not committed",
     "risk_management.entries_decided": "… and committed",
     "execution.gate_clock_read": "a gate begins: the broker's clock was read",
+    "execution.before_action": "what a company's action does to a trade is booked, not committed",
+    "execution.action_booked": "… and committed",
     "execution.became_writer": "the slot's execution holds the lock and an epoch, nothing more",
     "execution.before_begin": "a new trade is written, not committed",
     "execution.begun": "… and committed",

@@ -41,6 +41,7 @@ BESIDES = {
         "commands",
         "demo",
         "children.py",
+        "desk.py",
         "diagnosis.py",
         "env_example.py",
         "externals.py",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -144,3 +144,41 @@ def test_the_venues_rate_limit_is_transient_for_reads(client: AlpacaClient, twin
                 client.clock()
     finally:
         twin.admin.post("settings", requests_per_minute=0)
+
+
+def test_corporate_actions_and_what_they_did_to_the_account_are_readable(
+    client: AlpacaClient, twin: TwinHandle
+) -> None:
+    client.submit_market_order("actions-1", FIRST, Decimal(25))
+    client.submit_market_order("actions-2", SECOND, Decimal(-4))
+    scripts: list[dict[str, object]] = [
+        {"type": "reverse_split", "symbol": FIRST, "old_rate": 10, "new_rate": 1},
+        {"type": "cash_dividend", "symbol": SECOND, "rate": "0.25"},
+        {"type": "name_change", "symbol": "ZORN", "new_symbol": "ZORX"},
+        {"type": "cash_merger", "symbol": "VUNO", "rate": "12.5"},
+        {"type": "delisting", "symbol": "XULA"},
+    ]
+    for script in scripts:
+        twin.admin.post("corporate-actions", ex_date="2025-03-04", **script)
+    twin.admin.post("cash", amount="-250.25")
+
+    announced = client.corporate_actions([FIRST, SECOND, "ZORN", "VUNO", "XULA"], date(2025, 3, 1), date(2025, 3, 7))
+    twin.admin.move_clock("2025-03-04T14:30:05Z")
+    happened = client.account_activities([], START - timedelta(days=1))
+    cash_flows = client.account_activities(["CSD", "CSW"], START - timedelta(days=1))
+
+    assert {(a.kind.value, a.symbol, a.old_rate, a.new_rate, a.cash_per_share, a.new_symbol) for a in announced} == {
+        ("split", FIRST, Decimal(10), Decimal(1), Decimal(0), None),
+        ("cash_dividend", SECOND, Decimal(1), Decimal(1), Decimal("0.25"), None),
+        ("symbol_change", "ZORN", Decimal(1), Decimal(1), Decimal(0), "ZORX"),
+        ("cash_merger", "VUNO", Decimal(1), Decimal(1), Decimal("12.5"), None),
+        ("removal", "XULA", Decimal(1), Decimal(1), Decimal(0), None),
+    }
+    assert {a.ex_date for a in announced} == {date(2025, 3, 4)}
+    by_kind = {a.kind: a for a in happened}
+    assert set(by_kind) == {"CSW", "SPLIT", "CIL", "DIV"}
+    assert by_kind["SPLIT"].quantity == Decimal("-22.5")
+    assert (by_kind["CIL"].symbol, by_kind["CIL"].quantity) == (FIRST, Decimal("-0.5"))
+    assert by_kind["DIV"].net_amount == Decimal(-1)
+    assert [(a.kind, a.net_amount) for a in cash_flows] == [("CSW", Decimal("-250.25"))]
+    assert [row.kind for row in client.take_quarantined()] == []

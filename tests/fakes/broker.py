@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+from src.shared.domain.corporate_actions import AccountActivity, CorporateAction
 from src.shared.domain.errors import DuplicateOrderId, OutcomeUnknown, Refused
 from src.shared.domain.orders import (
     AccountReport,
@@ -52,6 +53,8 @@ class FakeBroker:
     status: str = "ACTIVE"
     blocked: bool = False
     calls: Counter[str] = field(default_factory=Counter)
+    actions: list[CorporateAction] = field(default_factory=list)
+    activities: list[AccountActivity] = field(default_factory=list)
     _behaviour: dict[str, str] = field(default_factory=dict)
 
     def clock(self) -> MarketClock:
@@ -119,6 +122,12 @@ class FakeBroker:
 
     def fills_since(self, moment: datetime) -> list[FillReport]:
         return [f for f in self.fills if f.occurred_at > moment]
+
+    def account_activities(self, kinds: Sequence[str], since: datetime) -> list[AccountActivity]:
+        return [a for a in self.activities if (not kinds or a.kind in kinds) and a.day >= since.date()]
+
+    def corporate_actions(self, symbols: Sequence[str], start: date, end: date) -> list[CorporateAction]:
+        return [a for a in self.actions if a.symbol in symbols and start <= a.ex_date <= end]
 
     def take_quarantined(self) -> list[UnreadRow]:
         taken, self.unread = self.unread, []

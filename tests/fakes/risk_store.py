@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from src.services.risk_management.domain.review import OpenTrade, SlotSignal
 from src.services.risk_management.domain.state import EquityHistory, Standing
-from src.services.risk_management.ports import AuditNote
+from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.errors import Transient
 from src.shared.domain.orders import AccountReport, AssetReport

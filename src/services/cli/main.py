@@ -6,11 +6,11 @@ import sys
 
 import typer
 
-from src.services.cli.commands import demo, doctor, pairs, run_flow, suite
-from src.shared.domain.errors import UserError
+from src.services.cli.commands import demo, desk, doctor, look, pairs, risk_state, run_flow, suite
+from src.shared.domain.errors import TradewindsError, UserError
 from src.shared.failpoints import arm_from_environment
 
-_USER_ERROR, _INTERRUPTED = 2, 130
+_FAILED, _USER_ERROR, _INTERRUPTED = 1, 2, 130
 
 
 def application() -> typer.Typer:
@@ -22,21 +22,27 @@ def application() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for group in (demo, suite, pairs, run_flow, doctor):
+    for group in (demo, suite, pairs, look, desk, risk_state, run_flow, doctor):
         group.register(app)
     return app
 
 
 def run() -> None:
-    """Run the command line; a person's mistake is one line on stderr and exit code 2."""
+    """Run the command line; a person's mistake is one line on stderr and exit code 2, any other failure one and 1."""
     try:
         arm_from_environment()
         application()()
     except UserError as error:
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        raise SystemExit(_USER_ERROR) from None
+        raise SystemExit(_say(error, _USER_ERROR)) from None
+    except TradewindsError as error:
+        raise SystemExit(_say(error, _FAILED)) from None
     except KeyboardInterrupt:
         raise SystemExit(_INTERRUPTED) from None
+
+
+def _say(error: TradewindsError, code: int) -> int:
+    sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+    return code
 
 
 if __name__ == "__main__":

@@ -28,7 +28,14 @@ class FittedPair:
 
 
 def fit_pairs(
-    services: Services, pairs: Sequence[str], *, until: datetime, bars: int, who: str, why: str
+    services: Services,
+    pairs: Sequence[str],
+    *,
+    until: datetime,
+    bars: int,
+    who: str,
+    why: str,
+    mode: PairMode = PairMode.ACTIVE,
 ) -> list[FittedPair]:
     """Load `bars` hours up to `until` for every leg, then fit and register each pair.
 
@@ -39,7 +46,7 @@ def fit_pairs(
     symbols = sorted({symbol for pair in pairs for symbol in parse_pair_id(pair)})
     services.ingestion.refresh_symbols(symbols)
     services.ingestion.fetch_bars(symbols, until, bars)
-    return [_fit(services, pair, until, bars, who, why) for pair in pairs]
+    return [_fit(services, pair, until, bars, mode, who, why) for pair in pairs]
 
 
 def fits_table(pairs: Sequence[FittedPair], title: str) -> Table:
@@ -53,12 +60,10 @@ def fits_table(pairs: Sequence[FittedPair], title: str) -> Table:
     return table
 
 
-def _fit(services: Services, pair: str, until: datetime, bars: int, who: str, why: str) -> FittedPair:
+def _fit(services: Services, pair: str, until: datetime, bars: int, mode: PairMode, who: str, why: str) -> FittedPair:
     first, second = parse_pair_id(pair)
     try:
-        done = services.strategy.register_pair(
-            first, second, until=until, bars=bars, mode=PairMode.ACTIVE, who=who, why=why
-        )
+        done = services.strategy.register_pair(first, second, until=until, bars=bars, mode=mode, who=who, why=why)
     except InputInvalid as error:
         return FittedPair(pair, False, None, None, None, None, str(error))
     return FittedPair(

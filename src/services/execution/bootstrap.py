@@ -10,14 +10,19 @@ from decimal import Decimal
 from sqlalchemy import Engine
 
 from src.config.settings import Settings
+from src.services.execution.adapters.sql_actions import SqlActionStore
+from src.services.execution.adapters.sql_desk import SqlDeskStore
 from src.services.execution.adapters.sql_facts import SqlFacts
 from src.services.execution.adapters.sql_trades import SqlTradeStore
 from src.services.execution.adapters.writer_lock import PostgresWriterLock
 from src.services.execution.domain.two_leg import Rules
 from src.services.execution.ports import TradingBroker, WallClock
+from src.services.execution.use_cases.companies import Companies
 from src.services.execution.use_cases.compare import Comparison
 from src.services.execution.use_cases.cycle import Execution
+from src.services.execution.use_cases.desk import Desk
 from src.services.execution.use_cases.drive import Cycle, Driver, Patience
+from src.services.execution.use_cases.look import Look
 from src.services.execution.use_cases.verify import Verification
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
@@ -44,6 +49,7 @@ class ExecutionService:
 
     cycle: Execution
     verification: Verification
+    desk: Desk
 
 
 def build(
@@ -51,6 +57,7 @@ def build(
 ) -> ExecutionService:
     """Wire the service on an engine (role of the application) and a broker."""
     clock = clock or HostClock()
+    calendar = TradingCalendar()
     account = settings.environment
     store = SqlUnitOfWork(engine, lambda connection: SqlTradeStore(connection, account))
     tolerance = Decimal(str(settings.execution.leg_tolerance))
@@ -79,6 +86,19 @@ def build(
         make_driver=make_driver,
         comparison=comparison,
         environment=settings.environment,
+        companies=Companies(
+            SqlUnitOfWork(engine, lambda connection: SqlActionStore(connection, account)), broker, calendar
+        ),
     )
     verification = Verification(SqlFacts(engine), broker, execution.open_gate, settings.environment, tolerance)
-    return ExecutionService(execution, verification)
+    desk = Desk(_desk_store(settings, engine), execution, settings.environment)
+    return ExecutionService(execution, verification, desk)
+
+
+def build_look(settings: Settings, engine: Engine) -> Look:
+    """Wire what only reads: it needs no broker."""
+    return Look(_desk_store(settings, engine), settings.environment)
+
+
+def _desk_store(settings: Settings, engine: Engine) -> SqlUnitOfWork[SqlDeskStore]:
+    return SqlUnitOfWork(engine, lambda connection: SqlDeskStore(connection, settings.environment))

@@ -5,16 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
+from src.services.execution.domain.company_actions import Booking, Fraction, Times
+from src.services.execution.domain.desk import (
+    Close,
+    Holding,
+    OrderLine,
+    OrderStory,
+    Standing,
+    SymbolPosition,
+    TradeLine,
+    TradeStory,
+)
+from src.shared.domain.audit import AuditNote
+from src.shared.domain.corporate_actions import CorporateAction
 from src.shared.domain.orders import FillReport, OrderIntent
 from src.shared.domain.pairs import PairTrade
 from src.shared.domain.risk import RiskState
 from src.shared.domain.signals import SignalAction
-from src.shared.ports.broker import Broker
+from src.shared.ports.broker import Broker, CorporateActionSource
 
 
 @dataclass(frozen=True)
@@ -115,8 +128,12 @@ class TradeStore(Protocol):
         """Book one execution: the fill, its ledger entry and the position; False when it was booked before."""
         ...
 
+    def adjusted(self, trade_id: UUID) -> dict[int, Decimal]:
+        """Return, by leg, the signed shares that companies' actions added to a trade."""
+        ...
+
     def realized_pnl(self, trade_id: UUID) -> Decimal:
-        """Sum the dollars that a trade's executions moved into cash."""
+        """Sum the dollars that a trade's executions and its companies' actions moved into cash."""
         ...
 
     def holdings(self) -> dict[str, Decimal]:
@@ -141,6 +158,114 @@ class TradeStore(Protocol):
 
     def note_alert(self, severity: str, title: str, detail: str, slot: datetime, at: datetime) -> UUID:
         """Record something a person should know; the same alert of the same slot once."""
+        ...
+
+    def note(self, note: AuditNote) -> None:
+        """Add a line to the audit log."""
+        ...
+
+
+class DeskStore(TradeStore, Protocol):
+    """What people ask of trades, orders and books, within one transaction."""
+
+    def standing(self) -> Standing:
+        """Read the account's risk state; nobody having set one means active."""
+        ...
+
+    def pair_ids(self) -> list[str]:
+        """List every pair of the registry."""
+        ...
+
+    def last_trade(self, pair_id: str) -> PairTrade | None:
+        """Return the pair's newest trade."""
+        ...
+
+    def unfinished_trades(self) -> list[PairTrade]:
+        """List the trades that are not over, oldest first."""
+        ...
+
+    def holdings_by_trade(self) -> list[Holding]:
+        """List what each trade holds, by symbol and pair, without zeros."""
+        ...
+
+    def last_closes(self, symbols: Iterable[str]) -> dict[str, Close]:
+        """Return the newest stored hourly close of each symbol that has one."""
+        ...
+
+    def orders(self, pair_id: str | None, last: int | None) -> list[OrderLine]:
+        """List, oldest first, the orders that are not done; with `last` so many of the newest, done or not."""
+        ...
+
+    def order_story(self, name: str) -> OrderStory | None:
+        """Find an order by client order id, broker order id or intent id, with all that was told of it."""
+        ...
+
+    def trades(self, pair_id: str | None, is_open: bool | None, last: int, slot: datetime | None) -> list[TradeLine]:
+        """List the newest trades, oldest first: of a pair, unfinished or finished ones, of a slot."""
+        ...
+
+    def trade_story(self, trade: PairTrade) -> TradeStory:
+        """Tell everything that led to a trade and came of it."""
+        ...
+
+    def first_slot(self) -> datetime | None:
+        """Return the slot of the oldest order."""
+        ...
+
+    def add_snapshot(self, moment: datetime, positions: Iterable[SymbolPosition]) -> int:
+        """Store positions as of a moment and return how many were new; the first word on a moment stays."""
+        ...
+
+
+class ActionStore(TradeStore, Protocol):
+    """Announcements of companies, what is booked for them, and frozen pairs, within one transaction."""
+
+    def unread_symbols(self, day: date) -> list[str]:
+        """List the symbols that are watched or held and were not looked up on `day` or later."""
+        ...
+
+    def note_look(self, symbols: Sequence[str], day: date) -> None:
+        """Remember that the announcements about these symbols were read on a day."""
+        ...
+
+    def add_actions(self, actions: Sequence[CorporateAction]) -> None:
+        """Store announcements; one that is known is corrected as long as nothing is booked for it."""
+        ...
+
+    def actions_between(self, first: date, last: date) -> list[CorporateAction]:
+        """List the stored actions that take effect from `first` to `last`, in the order of their days."""
+        ...
+
+    def held_before(self, symbol: str, moment: datetime) -> dict[UUID, Decimal]:
+        """Return the signed shares that each trade held in a symbol before a moment, by the ledger."""
+        ...
+
+    def unsettled_trades(self, symbol: str) -> list[PairTrade]:
+        """List the trades in a symbol with an order that is not settled or has fills that are not booked."""
+        ...
+
+    def book_action(self, booking: Booking, epoch: int) -> bool:
+        """Make one entry, move the position and the trade's terms; False when it was booked before.
+
+        Raises:
+            NotTheWriter: another process took over.
+        """
+        ...
+
+    def fractions_due(self) -> list[Fraction]:
+        """List the fractions of shares whose cash has not been booked."""
+        ...
+
+    def freeze(self, action: CorporateAction, times: Times, basis_kept: bool) -> list[str]:
+        """Freeze the pairs that watch or hold the action's symbol; returns the ids of those that were not yet."""
+        ...
+
+    def frozen(self, pair_id: str, moment: datetime) -> str | None:
+        """Say why a pair takes no entries at a moment, or None."""
+        ...
+
+    def trades_to_close(self, moment: datetime) -> list[PairTrade]:
+        """List the open trades whose pair lost its basis to an action that has happened by `moment`."""
         ...
 
 
@@ -175,7 +300,7 @@ class UnreadRow(Protocol):
         ...
 
 
-class TradingBroker(Broker, Protocol):
+class TradingBroker(Broker, CorporateActionSource, Protocol):
     """A broker that also says what it could not read: a list without such a row must not pass for complete."""
 
     def take_quarantined(self) -> Sequence[UnreadRow]:

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
 
 from src.services.risk_management.domain.review import OpenTrade, SlotSignal
 from src.services.risk_management.domain.state import EquityHistory, Standing
+from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.orders import AccountReport, AssetReport
 from src.shared.domain.risk import RiskDecision
 from src.shared.messages.base import Event
-
-
-@dataclass(frozen=True)
-class AuditNote:
-    """One line of the audit log."""
-
-    who: str
-    what: str
-    subject: str
-    why: str
-    numbers: dict[str, object]
 
 
 class BrokerFacts(Protocol):

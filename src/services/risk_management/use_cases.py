@@ -26,7 +26,8 @@ from src.services.risk_management.domain.state import (
     new_york_day,
     new_york_midnight,
 )
-from src.services.risk_management.ports import AuditNote, BrokerFacts, RiskRepository
+from src.services.risk_management.ports import BrokerFacts, RiskRepository
+from src.shared.domain.audit import AuditNote
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.ids import slot_key
 from src.shared.domain.orders import AccountReport, AssetReport

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from src.services.strategy_engine.domain.evaluation import Evaluation, Number, WatchedPair
+from src.services.strategy_engine.domain.evaluation import Evaluation, WatchedPair
+from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
+from src.shared.domain.corporate_actions import CorporateActionKind
 from src.shared.domain.pairs import Pair
 from src.shared.domain.signals import Signal
 from src.shared.messages.base import Event
@@ -26,14 +28,12 @@ class RegisteredPair:
 
 
 @dataclass(frozen=True)
-class AuditNote:
-    """One line of the audit log."""
+class PairFreeze:
+    """An action of a company that keeps a pair from entries."""
 
-    who: str
-    what: str
-    subject: str
-    why: str
-    numbers: dict[str, Number]
+    symbol: str
+    kind: CorporateActionKind
+    effective_at: datetime
 
 
 class StrategyRepository(Protocol):
@@ -73,6 +73,14 @@ class StrategyRepository(Protocol):
 
     def save(self, registered: RegisteredPair, source: str) -> None:
         """Insert or replace a pair's row."""
+        ...
+
+    def freezes(self, pair_id: str) -> list[PairFreeze]:
+        """List the actions of companies that freeze a pair and have not been released, oldest first."""
+        ...
+
+    def release(self, pair_id: str, fitted_to: datetime, who: str) -> int:
+        """End the freezes of actions before `fitted_to`, and say how many there were."""
         ...
 
     def note(self, note: AuditNote) -> None:

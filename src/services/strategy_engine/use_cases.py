@@ -12,8 +12,10 @@ from src.services.strategy_engine.domain.decision import Thresholds
 from src.services.strategy_engine.domain.evaluation import Evaluation, SlotTime, WatchedPair, evaluate_pairs
 from src.services.strategy_engine.domain.fit import FitBounds, PairFit, fit_pair, judge_fit, refuse_no_pair
 from src.services.strategy_engine.domain.reasons import FitReason
-from src.services.strategy_engine.ports import AuditNote, RegisteredPair, StrategyRepository
+from src.services.strategy_engine.ports import RegisteredPair, StrategyRepository
+from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
+from src.shared.domain.corporate_actions import CorporateActionKind
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.ids import pair_id, parse_pair_id, slot_key
 from src.shared.domain.pairs import Pair, PairMode
@@ -25,6 +27,9 @@ from src.shared.ports.unit_of_work import UnitOfWork
 
 # Share of the asked-for bars that must be there for both legs: a halted hour here and there does no harm to a fit.
 LEAST_COVERAGE = 0.95
+
+
+_ENDS_A_SYMBOL = (CorporateActionKind.SYMBOL_CHANGE, CorporateActionKind.CASH_MERGER, CorporateActionKind.REMOVAL)
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,8 @@ class StrategyEngine:
         """Fit a pair on its last `bars` stored closes up to `until` and write it into the registry.
 
         A pair that is there gets the new fit. A fit that may not be traded is registered as observe, whatever `mode`
-        asks for. Registering the same again changes nothing.
+        asks for. Registering the same again changes nothing. A fit that reaches past a company's action re-bases the
+        pair: what that action froze is released.
 
         Raises:
             InputInvalid: not two different symbols, no or not enough stored bars, a fit that is no pair at all
@@ -114,8 +120,35 @@ class StrategyEngine:
             pair = _pair(series.symbols, fit, PairMode.OBSERVE if reasons and mode is PairMode.ACTIVE else mode)
             wanted = RegisteredPair(pair, fit.correlation, ends[0], ends[-1], version=1)
             version = _register(work.repo, wanted, _audit(pair, fit, reasons, who, why))
+            released = work.repo.release(pair.id, wanted.fitted_to, who)
+            if released:
+                work.repo.note(AuditNote(who, "pair re-based", pair.id, why, {"released": released}))
             work.commit()
         return Registration(pair, fit, reasons, version)
+
+    def mode_to_rebase(self, pair: str, until: datetime) -> PairMode:
+        """Return the mode of a frozen pair that a fit up to `until` would re-base.
+
+        Raises:
+            InputInvalid: it is not registered, not frozen, its symbol has changed or ended, or no bar has been
+                finished since the action.
+        """
+        parse_pair_id(pair)
+        with self.store() as work:
+            known, freezes = work.repo.registered(pair), work.repo.freezes(pair)
+        if known is None:
+            raise InputInvalid(f"{pair} is not registered: name it with `tradewinds pairs add {pair}`.")
+        if not freezes:
+            raise InputInvalid(f"{pair} is not frozen: there is nothing to re-base.")
+        for freeze in freezes:
+            if freeze.kind in _ENDS_A_SYMBOL:
+                raise InputInvalid(
+                    f"{freeze.symbol} is not traded under that name any more: name the pair's successor "
+                    "with `tradewinds pairs add`."
+                )
+        if freezes[-1].effective_at >= until:
+            raise InputInvalid(f"{pair} can be re-based once an hour is finished after {freezes[-1].effective_at}.")
+        return known.pair.mode
 
     def _close_of(self, slot: datetime, now: datetime, market_close: datetime) -> datetime:
         if slot > now:

@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from src.services.twin.adapters.store import Store
 from src.services.twin.api.admin import admin_routes
+from src.services.twin.api.company import company_routes
 from src.services.twin.api.data import data_routes
 from src.services.twin.api.gate import Gate, Limits
 from src.services.twin.api.render import Json
@@ -67,6 +68,7 @@ def build_app(config: TwinConfig) -> FastAPI:
         title="Alpaca twin", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan(twin, store)
     )
     app.include_router(data_routes(twin))
+    app.include_router(company_routes(twin))
     app.include_router(trading_routes(twin))
     app.include_router(admin_routes(twin, limits))
     app.include_router(stream.routes())
@@ -90,7 +92,7 @@ def _build_twin(config: TwinConfig, store: Store) -> Twin:
         now=int(meta.get("now", clock.now())),
         terms=Terms(half_spread_bps=config.half_spread_bps, partial_fill_probability=config.partial_fill_probability),
     )
-    venue.restore(*store.load())
+    venue.restore(*store.load(), *store.load_company())
     store.note(
         market=market.source,
         equity=str(config.equity),

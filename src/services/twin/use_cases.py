@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import Protocol
 
 from src.services.twin.domain.clock import ClockSetting, MarketClock
+from src.services.twin.domain.company import ActionTerms, Activity, CorporateAction
 from src.services.twin.domain.errors import ClockRefused
 from src.services.twin.domain.moments import iso_utc
 from src.services.twin.domain.orders import NewOrder, Order
@@ -23,7 +25,7 @@ class Memory(Protocol):
         """Remember named texts."""
 
     def clear(self) -> None:
-        """Forget orders, fills and closes."""
+        """Forget orders, fills, closes and corporate actions."""
 
 
 class Twin:
@@ -65,6 +67,18 @@ class Twin:
         with self._step():
             return self.venue.cancel(order_id)
 
+    def schedule(self, terms: ActionTerms, announced_at: int | None = None) -> CorporateAction:
+        """Have a corporate action happen at the open of its day. Raises ActionRefused."""
+        self.catch_up()
+        with self._step():
+            return self.venue.schedule(terms, announced_at)
+
+    def move_cash(self, amount: Decimal) -> Activity:
+        """Pay money in or out. Raises ActionRefused."""
+        self.catch_up()
+        with self._step():
+            return self.venue.move_cash(amount)
+
     def steer_clock(self, moment: int | None, rate: float, *, reset: bool = False) -> None:
         """Set the clock to `moment` (None: stay where it is) and let it run at `rate`.
 
@@ -88,7 +102,7 @@ class Twin:
         self.catch_up()
 
     def reset(self, now: int | None = None) -> None:
-        """Forget orders, fills, positions and cash."""
+        """Forget orders, fills, positions, cash and corporate actions."""
         self._memory.clear()
         self.venue.reset(self.clock.now() if now is None else now)
         self._memory.note(now=str(self.venue.now))

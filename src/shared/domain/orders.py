@@ -136,11 +136,12 @@ class FillReport:
 
 @dataclass(frozen=True)
 class PositionReport:
-    """What the broker says the whole account holds in a symbol. `quantity` is signed shares."""
+    """What the broker says the whole account holds in a symbol. `quantity` is signed shares, `price` its last one."""
 
     symbol: str
     quantity: Decimal
     avg_entry_price: Decimal
+    price: Decimal | None = None
 
 
 @dataclass(frozen=True)

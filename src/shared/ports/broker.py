@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
 
+from src.shared.domain.corporate_actions import AccountActivity, CorporateAction
 from src.shared.domain.orders import (
     AccountReport,
     AssetReport,
@@ -46,7 +47,26 @@ class AccountSource(Protocol):
         ...
 
 
-class Broker(MarketClockSource, AccountSource, Protocol):
+class ActivitySource(Protocol):
+    """Where one hears what happened to the account without a trade."""
+
+    def account_activities(self, kinds: Sequence[str], since: datetime) -> list[AccountActivity]:
+        """List what happened after `since` without a trade, oldest first, of the broker's `kinds`; none given: all.
+
+        CSD and CSW are cash paid in and out, DIV a dividend, CIL cash in lieu of a fraction. Raises as `clock`.
+        """
+        ...
+
+
+class CorporateActionSource(Protocol):
+    """Where announcements of companies come from."""
+
+    def corporate_actions(self, symbols: Sequence[str], start: date, end: date) -> list[CorporateAction]:
+        """List the announced actions of these symbols that take effect in [start, end], by day. Raises as `clock`."""
+        ...
+
+
+class Broker(MarketClockSource, AccountSource, ActivitySource, Protocol):
     """Orders at the broker. Every call is bounded in time and is made once: nothing retries inside."""
 
     def submit_market_order(self, client_order_id: str, symbol: str, quantity: Decimal) -> OrderReport:

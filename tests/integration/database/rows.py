@@ -71,6 +71,18 @@ FILL: dict[str, Any] = {
     "occurred_at": SLOT,
 }
 
+ACTION: dict[str, Any] = {
+    "corporate_action_id": "action-1",
+    "symbol": "SPY",
+    "kind": "split",
+    "vendor_type": "forward_split",
+    "ex_date": SLOT.date(),
+    "old_rate": Decimal(1),
+    "new_rate": Decimal(2),
+    "cash_per_share": Decimal(0),
+    "raw": {},
+}
+
 
 def add_load(connection: Connection) -> UUID:
     """Write a load that bars can belong to."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy.exc
@@ -13,8 +14,10 @@ from sqlalchemy import Engine, Table, func, insert, select, text
 from src.shared.infra.database.grants import APPEND_ONLY
 from src.shared.infra.database.tables import (
     audit_log,
+    corporate_action,
     equity_point,
     fill,
+    ledger_entry,
     ledger_posting,
     market_data,
     pair_registry,
@@ -22,6 +25,7 @@ from src.shared.infra.database.tables import (
 )
 from tests.fakes.events import SLOT
 from tests.integration.database.rows import (
+    ACTION,
     BAR,
     FILL,
     PAIR,
@@ -163,3 +167,40 @@ def test_rows_that_fit_are_taken(as_app: Engine) -> None:
         connection.execute(insert(pair_registry).values(PAIR))
         connection.execute(insert(pair_spread).values(READING))
         connection.execute(insert(equity_point).values(EQUITY))
+
+
+def test_a_corporate_action_is_booked_once_for_a_trade_and_an_entry_has_one_cause(as_app: Engine) -> None:
+    with as_app.begin() as connection:
+        trade, fill_id = add_fill(connection)
+        connection.execute(insert(corporate_action).values(ACTION))
+        connection.execute(insert(ledger_entry).values(_action_entry(trade)))
+
+    for broken in (
+        _action_entry(trade),
+        _action_entry(trade) | {"kind": "cash_dividend", "fill_id": fill_id},
+        _action_entry(trade) | {"kind": "cash_dividend", "leg": None},
+        _action_entry(trade) | {"kind": "trade"},
+        _action_entry(trade) | {"kind": "gift"},
+    ):
+        with pytest.raises(sqlalchemy.exc.IntegrityError), as_app.begin() as connection:
+            connection.execute(insert(ledger_entry).values(broken))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"old_rate": Decimal(0)}, {"new_rate": Decimal("NaN")}, {"kind": "x"}, {"new_symbol": "B"}, {"symbol": "../x"}],
+)
+def test_a_corporate_action_that_makes_no_sense_is_refused(as_app: Engine, change: dict[str, Any]) -> None:
+    with pytest.raises(sqlalchemy.exc.IntegrityError), as_app.begin() as connection:
+        connection.execute(insert(corporate_action).values(ACTION | change))
+
+
+def _action_entry(trade: UUID) -> dict[str, Any]:
+    return {
+        "entry_id": uuid4(),
+        "kind": "split",
+        "pair_trade_id": trade,
+        "corporate_action_id": "action-1",
+        "leg": 1,
+        "occurred_at": SLOT,
+    }

@@ -79,7 +79,7 @@ def service_for(
 def run_slot(database_url: str, twin_url: str, fatal: int, barrier: Any = None) -> None:
     """Run one cycle; the whole of a child process."""
     logger.remove()
-    os.environ.update(QUICK, TRADEWINDS_ALPACA_BASE_URL=twin_url)
+    os.environ.update(QUICK, TRADEWINDS_ALPACA_BASE_URL=twin_url, TRADEWINDS_ALPACA_DATA_URL=twin_url)
     service, _, _ = service_for(database_url, twin_url, Countdown(fatal))
     if barrier is not None:
         barrier.wait(timeout=60)

@@ -108,6 +108,7 @@ def floor(trading_database: TradingDatabase, monkeypatch: pytest.MonkeyPatch) ->
     slots = (slot for slot in calendar.slots_between(START, START + timedelta(days=60)) if slot not in closes)
     with running_twin(clock=START.isoformat()) as twin:
         monkeypatch.setenv("TRADEWINDS_ALPACA_BASE_URL", twin.url)
+        monkeypatch.setenv("TRADEWINDS_ALPACA_DATA_URL", twin.url)
         service, broker, engine = service_for(trading_database.app_url, twin.url, Countdown(0))
         with engine.begin() as connection:
             connection.execute(insert(pair_registry).values(**_pair()))

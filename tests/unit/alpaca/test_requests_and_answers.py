@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from src.shared.domain.corporate_actions import CorporateActionKind
 from src.shared.domain.errors import Transient
 from src.shared.domain.orders import PositionReport
 from src.shared.domain.vendor_data import VendorBar
 from src.shared.infra.alpaca.client import AlpacaClient
-from src.shared.infra.alpaca.paging import FILLS_PER_PAGE, ORDERS_PER_PAGE
+from src.shared.infra.alpaca.paging import ACTIVITIES_PER_PAGE, ORDERS_PER_PAGE
 from tests.fakes.scripted_http import ScriptedServer, as_json
 from tests.unit.alpaca.answers import CLOCK, ORDER, asset, fill, order, position
 
@@ -141,17 +142,17 @@ def test_a_server_that_repeats_a_page_of_orders_is_not_followed_for_ever(
 
 
 def test_fills_are_read_page_by_page_with_the_last_id_as_token(client: AlpacaClient, server: ScriptedServer) -> None:
-    rows = [fill(id=f"f{i:03}", transaction_time=minute(i)) for i in range(FILLS_PER_PAGE + 1)]
-    server.answers(as_json(rows[:FILLS_PER_PAGE]), as_json(rows[FILLS_PER_PAGE:]))
+    rows = [fill(id=f"f{i:03}", transaction_time=minute(i)) for i in range(ACTIVITIES_PER_PAGE + 1)]
+    server.answers(as_json(rows[:ACTIVITIES_PER_PAGE]), as_json(rows[ACTIVITIES_PER_PAGE:]))
 
-    assert len(client.fills_since(NOON)) == FILLS_PER_PAGE + 1
+    assert len(client.fills_since(NOON)) == ACTIVITIES_PER_PAGE + 1
     assert [asked.query.get("page_token") for asked in server.asked] == [None, "f099"]
 
 
 def test_a_server_that_ignores_the_token_of_fills_is_not_followed_for_ever(
     client: AlpacaClient, server: ScriptedServer
 ) -> None:
-    server.answers(as_json([fill(id=f"f{i:03}") for i in range(FILLS_PER_PAGE)]))
+    server.answers(as_json([fill(id=f"f{i:03}") for i in range(ACTIVITIES_PER_PAGE)]))
 
     with pytest.raises(Transient):
         client.fills_since(NOON)
@@ -264,3 +265,61 @@ def test_after_429_market_data_waits_for_the_reset_while_orders_may_go(
     client.submit_market_order("tw-twin-1", "SPY", Decimal(10))
 
     assert [asked.method for asked in server.asked] == ["GET", "POST"]
+
+
+SPLIT = {
+    "id": "a1",
+    "symbol": "SPY",
+    "old_rate": 1,
+    "new_rate": 3,
+    "ex_date": "2025-03-04",
+    "process_date": "2025-03-04",
+}
+WINDOW = (date(2025, 3, 1), date(2025, 3, 9))
+
+
+def test_corporate_actions_are_read_over_all_pages_and_what_is_unreadable_is_set_aside(
+    client: AlpacaClient, server: ScriptedServer
+) -> None:
+    page = {"forward_splits": [SPLIT, {**SPLIT, "id": "a2", "new_rate": 0}], "cash_dividends": None}
+    new = {"id": "a3", "source_symbol": "SPY", "new_symbol": "SPX", "ex_date": "2025-03-05"}
+    server.answers(
+        as_json({"corporate_actions": page, "next_page_token": "p2"}),
+        as_json({"corporate_actions": {"spin_offs": [new]}, "next_page_token": None}),
+    )
+
+    split, other = client.corporate_actions(["SPY"], *WINDOW)
+
+    assert server.asked[0].path == "/v1/corporate-actions"
+    assert (split.kind, split.old_rate, split.new_rate) == (CorporateActionKind.SPLIT, Decimal(1), Decimal(3))
+    assert (other.kind, other.vendor_type, other.symbol) == (CorporateActionKind.OTHER, "spin_off", "SPY")
+    assert [row.kind for row in client.take_quarantined()] == ["corporate action"]
+
+
+def test_a_stock_dividend_is_a_split(client: AlpacaClient, server: ScriptedServer) -> None:
+    row = {"id": "a1", "symbol": "SPY", "rate": 0.05, "ex_date": "2025-03-04"}
+    server.answers(as_json({"corporate_actions": {"stock_dividends": [row]}, "next_page_token": None}))
+
+    (action,) = client.corporate_actions(["SPY"], *WINDOW)
+
+    assert (action.kind, action.old_rate, action.new_rate) == (CorporateActionKind.SPLIT, Decimal(1), Decimal("1.05"))
+
+
+def test_an_answer_without_actions_is_not_taken_for_no_actions(client: AlpacaClient, server: ScriptedServer) -> None:
+    server.answers(as_json({"message": "x"}))
+
+    with pytest.raises(Transient):
+        client.corporate_actions(["SPY"], *WINDOW)
+
+
+def test_activities_without_a_trade_are_read_and_one_without_an_amount_is_set_aside(
+    client: AlpacaClient, server: ScriptedServer
+) -> None:
+    paid = {"id": "1", "activity_type": "DIV", "date": "2025-03-04", "net_amount": "-2.5", "symbol": "SPY", "qty": ""}
+    server.answers(as_json([paid, {**paid, "id": "2", "net_amount": None}]))
+
+    (activity,) = client.account_activities(["DIV", "CSD"], NOON)
+
+    assert server.asked[0].query["activity_types"] == "DIV,CSD"
+    assert (activity.net_amount, activity.symbol, activity.quantity) == (Decimal("-2.5"), "SPY", None)
+    assert [row.kind for row in client.take_quarantined()] == ["activity"]

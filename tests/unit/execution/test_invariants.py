@@ -61,6 +61,18 @@ def test_books_that_agree_break_nothing() -> None:
     assert [each.name for each in check(WHOLE, Decimal("0.05"))] == [f"I{n}" for n in range(1, 8)]
 
 
+def test_what_somebody_else_holds_where_we_hold_nothing_any_more_breaks_nothing() -> None:
+    foreign = PositionReport("CCC", Decimal(7), TEN)
+    facts = replace(
+        WHOLE,
+        held={**WHOLE.held, "CCC": Decimal("0E-9")},
+        ledger_shares={**WHOLE.ledger_shares, "CCC": Decimal("0E-9")},
+        broker_positions=(*WHOLE.broker_positions, foreign),
+    )
+
+    assert broken(facts) == []
+
+
 SECOND_ORDER = report(LONG, "canceled", 10, broker_order_id="b-2")
 STRAY = report(intent(1, 3, attempt=9), "canceled")
 

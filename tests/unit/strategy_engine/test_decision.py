@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.services.strategy_engine.domain.decision import Thresholds, TradeInHand, TradeState, decide
+from src.services.strategy_engine.domain.decision import Freeze, Thresholds, TradeInHand, TradeState, decide
 from src.services.strategy_engine.domain.reasons import Reason
 from src.shared.domain.pairs import FINISHED_TRADES, Direction, PairMode, PairTradeState
 from src.shared.domain.signals import SignalAction
@@ -215,3 +216,25 @@ def test_long_and_short_mirror_each_other(z: float, limits: Thresholds, held: in
     assert decide(make_reading(z), long, limits, make_context()) == decide(
         make_reading(-z), short, limits, make_context()
     )
+
+
+@pytest.mark.parametrize("freeze", [Freeze.NO_ENTRY, Freeze.BASIS_LOST])
+def test_a_frozen_pair_takes_no_entry(freeze: Freeze) -> None:
+    decision = decide(make_reading(2.5), TradeState(freeze=freeze), make_thresholds(), make_context())
+
+    assert decision == (SignalAction.NO_DECISION, Reason.FROZEN)
+
+
+@pytest.mark.parametrize(
+    ("freeze", "decision"),
+    [
+        (Freeze.NO_ENTRY, (SignalAction.EXIT, Reason.EXIT_Z)),
+        (Freeze.BASIS_LOST, (SignalAction.NO_DECISION, Reason.FROZEN)),
+    ],
+)
+def test_a_trade_of_a_frozen_pair_is_closed_by_z_only_while_z_says_something(
+    freeze: Freeze, decision: tuple[SignalAction, Reason]
+) -> None:
+    state = replace(holding(LONG), freeze=freeze)
+
+    assert decide(make_reading(0.1), state, make_thresholds(), make_context()) == decision

@@ -14,6 +14,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     group = typer.Typer(no_args_is_help=True, help="Name the pairs that are traded.")
     group.command(name="add")(add)
+    group.command(name="rebase")(rebase)
     group.callback()(pairs)
     app.add_typer(group, name="pairs")
 
@@ -47,3 +48,26 @@ def add(
     )
     if not any(pair.traded for pair in fitted):
         raise typer.Exit(_NONE_TRADED)
+
+
+def rebase(
+    pair: Annotated[str, typer.Argument(help="A frozen pair such as SPY/QQQ.")],
+    why: Annotated[str, typer.Option(help="For the audit log.")],
+    bars: Annotated[int, typer.Option(min=60, max=5000, help="Hourly bars to fit on.")] = 500,
+) -> None:
+    """Fit a pair that a company's action froze anew, on adjusted history, and let it trade again."""
+    from rich.console import Console
+
+    from src.services.cli.pair_fits import fit_pairs, fits_table
+    from src.shared.domain.errors import InputInvalid
+    from src.shared.prefect.tasks.wiring import services
+
+    wired = services()
+    cycle = wired.execution.cycle
+    until = cycle.calendar.last_slot(cycle.market_clock().now)
+    mode = wired.strategy.mode_to_rebase(pair, until)
+    (fitted,) = fit_pairs(wired, [pair], until=until, bars=bars, who=getpass.getuser(), why=why, mode=mode)
+    if fitted.beta is None:
+        raise InputInvalid(f"{pair} stays frozen: {fitted.objections}")
+    title = f"Re-based on {bars} hourly bars up to {until:%Y-%m-%d %H:%M} UTC"
+    Console(highlight=False).print(fits_table([fitted], title))

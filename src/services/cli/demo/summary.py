@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from src.services.analytics.domain.activity import Activity, TradeLine
 from src.services.cli.demo.replay import SlotRun
+from src.services.cli.desk import dollars, invariants_table
 from src.services.cli.pair_fits import FittedPair, fits_table
 from src.services.execution.domain.invariants import Invariant
 from src.shared.domain.quantities import plain
@@ -93,7 +93,7 @@ def show(summary: Summary, console: Console) -> None:
         fits_table(summary.pairs, "Pairs, fitted on the bars before the first slot"),
         _counts(summary),
         _trades(summary.activity.trades),
-        _invariants(summary.invariants),
+        invariants_table(summary.invariants),
     ]
     console.print(Group(*parts))
     for failure in summary.failures:
@@ -106,7 +106,7 @@ def _verdict(summary: Summary) -> str:
     if not summary.traded:
         return "No pair trade was opened and closed in these bars. That is an honest result, not an error."
     closed, pnl = summary.activity.count("closed"), summary.activity.realized_pnl
-    return f"{closed} pair trades opened and closed, {_dollars(pnl)} booked, every invariant holds."
+    return f"{closed} pair trades opened and closed, {dollars(pnl)} booked, every invariant holds."
 
 
 def _counts(summary: Summary) -> Table:
@@ -122,7 +122,7 @@ def _counts(summary: Summary) -> Table:
         "orders": _listed(activity.orders),
         "fills": str(activity.fills),
         "pair trades": _listed(_by_state(activity.trades)),
-        "booked profit": _dollars(activity.realized_pnl),
+        "booked profit": dollars(activity.realized_pnl),
         "events": _listed(activity.outbox),
         "alerts": str(activity.alerts),
     }
@@ -147,18 +147,8 @@ def _trades(trades: Sequence[TradeLine]) -> Table:
             line.reason or "",
             plain(line.quantity_1),
             plain(line.quantity_2),
-            "" if line.realized_pnl is None else _dollars(line.realized_pnl),
+            "" if line.realized_pnl is None else dollars(line.realized_pnl),
         )
-    return table
-
-
-def _invariants(invariants: Sequence[Invariant]) -> Table:
-    table = Table(title="Invariants", title_justify="left")
-    for name in ("", "what must hold", "looked at", "result"):
-        table.add_column(name)
-    for each in invariants:
-        result = "[green]holds[/]" if each.holds else f"[red]{'; '.join(each.breaches)}[/]"
-        table.add_row(each.name, each.meaning, str(each.checked), result)
     return table
 
 
@@ -171,10 +161,6 @@ def _by_state(trades: Sequence[TradeLine]) -> dict[str, int]:
 
 def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name.lower()} {count}" for name, count in sorted(counts.items())) or "none"
-
-
-def _dollars(amount: Decimal) -> str:
-    return f"{'-' if amount < 0 else ''}${abs(amount):,.2f}"
 
 
 def _when(slot: Any) -> str:

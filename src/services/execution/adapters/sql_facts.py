@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, Engine, and_, func, literal, select, text
 
@@ -95,6 +96,7 @@ def _facts(
         broker_positions=positions,
         broker_fills=fills,
         log=_log(connection),
+        adjusted=_adjusted(connection),
     )
 
 
@@ -105,6 +107,17 @@ def _sums(connection: Connection, query: Any) -> dict[Any, Decimal]:
 def _ledger_shares(connection: Connection) -> dict[str, Decimal]:
     p = ledger_posting.c
     return _sums(connection, select(p.asset, func.sum(p.amount)).where(p.account == HOLDINGS).group_by(p.asset))
+
+
+def _adjusted(connection: Connection) -> dict[tuple[UUID, int], Decimal]:
+    e, p = ledger_entry.c, ledger_posting.c
+    query = (
+        select(e.pair_trade_id, e.leg, func.sum(p.amount))
+        .join(ledger_entry, e.entry_id == p.entry_id)
+        .where(p.account == HOLDINGS, e.leg.is_not(None))
+        .group_by(e.pair_trade_id, e.leg)
+    )
+    return {(trade, leg): shares for trade, leg, shares in connection.execute(query)}
 
 
 def _unbalanced(connection: Connection) -> tuple[str, ...]:

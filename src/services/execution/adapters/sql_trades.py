@@ -11,14 +11,16 @@ from uuid import UUID
 from sqlalchemy import Connection, RowMapping, case, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from src.services.execution.domain.books import CASH, DOLLARS, postings
+from src.services.execution.domain.books import CASH, DOLLARS, HOLDINGS, Postings, postings
 from src.services.execution.ports import Approval
+from src.shared.domain.audit import AuditNote
 from src.shared.domain.errors import NotTheWriter, Transient
 from src.shared.domain.ids import derived_id, slot_key
 from src.shared.domain.orders import DONE_ORDERS, FillReport, OrderAction, OrderIntent, OrderState
 from src.shared.domain.pairs import FINISHED_TRADES, Direction, PairTrade, PairTradeState
 from src.shared.domain.risk import RiskState
 from src.shared.domain.signals import SignalAction
+from src.shared.infra.database.audit import write_note
 from src.shared.infra.database.tables import (
     alert,
     fill,
@@ -186,12 +188,36 @@ class SqlTradeStore:
         added = self._connection.execute(statement.on_conflict_do_nothing().returning(fill.c.fill_id)).first()
         if added is None:
             return False
-        self._post(intent, report)
-        self._move_position(intent, report)
+        entry = derived_id("ledger", report.activity_id)
+        self._connection.execute(
+            insert(ledger_entry).values(
+                entry_id=entry,
+                kind="trade",
+                pair_trade_id=intent.pair_trade_id,
+                fill_id=report.activity_id,
+                occurred_at=report.occurred_at,
+            )
+        )
+        self._post(entry, postings(report))
+        self._move_position(intent.pair_trade_id, report.symbol, report.quantity, report.occurred_at)
         return True
 
+    def adjusted(self, trade_id: UUID) -> dict[int, Decimal]:
+        """Return, by leg, the shares of entries that no fill made."""
+        query = (
+            select(ledger_entry.c.leg, func.sum(ledger_posting.c.amount))
+            .join(ledger_entry, ledger_entry.c.entry_id == ledger_posting.c.entry_id)
+            .where(
+                ledger_entry.c.pair_trade_id == trade_id,
+                ledger_entry.c.leg.is_not(None),
+                ledger_posting.c.account == HOLDINGS,
+            )
+            .group_by(ledger_entry.c.leg)
+        )
+        return {leg: shares for leg, shares in self._connection.execute(query)}  # noqa: C416 (typed rows)
+
     def realized_pnl(self, trade_id: UUID) -> Decimal:
-        """Sum the dollars that a trade's executions moved into cash."""
+        """Sum the dollars that a trade's executions and its companies' actions moved into cash."""
         query = (
             select(func.coalesce(func.sum(ledger_posting.c.amount), 0))
             .join(ledger_entry, ledger_entry.c.entry_id == ledger_posting.c.entry_id)
@@ -260,6 +286,10 @@ class SqlTradeStore:
         self._connection.execute(statement.on_conflict_do_nothing())
         return alert_id
 
+    def note(self, note: AuditNote) -> None:
+        """Add a line to the audit log."""
+        write_note(self._connection, note)
+
     def _one_trade(self, *conditions: Any) -> PairTrade | None:
         row = self._connection.execute(select(pair_trade).where(*conditions)).mappings().one_or_none()
         return None if row is None else trade_of(row)
@@ -271,29 +301,12 @@ class SqlTradeStore:
         if current != epoch:
             raise NotTheWriter(f"epoch {epoch} is over, another process took {current}")
 
-    def _post(self, intent: OrderIntent, report: FillReport) -> None:
-        entry = derived_id("ledger", report.activity_id)
-        self._connection.execute(
-            insert(ledger_entry).values(
-                entry_id=entry,
-                kind="trade",
-                pair_trade_id=intent.pair_trade_id,
-                fill_id=report.activity_id,
-                occurred_at=report.occurred_at,
-            )
-        )
-        lines = [
-            {"entry_id": entry, "account": p.account, "asset": p.asset, "amount": p.amount} for p in postings(report)
-        ]
-        self._connection.execute(insert(ledger_posting), lines)
+    def _post(self, entry: UUID, lines: Postings) -> None:
+        rows = [{"entry_id": entry, "account": p.account, "asset": p.asset, "amount": p.amount} for p in lines]
+        self._connection.execute(insert(ledger_posting), rows)
 
-    def _move_position(self, intent: OrderIntent, report: FillReport) -> None:
-        statement = insert(position).values(
-            pair_trade_id=intent.pair_trade_id,
-            symbol=report.symbol,
-            quantity=report.quantity,
-            updated_at=report.occurred_at,
-        )
+    def _move_position(self, trade_id: UUID, symbol: str, shares: Decimal, at: datetime) -> None:
+        statement = insert(position).values(pair_trade_id=trade_id, symbol=symbol, quantity=shares, updated_at=at)
         self._connection.execute(
             statement.on_conflict_do_update(
                 index_elements=[position.c.pair_trade_id, position.c.symbol],

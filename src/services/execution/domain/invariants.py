@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
@@ -19,6 +19,7 @@ from src.services.execution.domain.reconciliation import external_shares
 from src.services.execution.domain.two_leg import allows
 from src.shared.domain.orders import FillReport, OrderIntent, OrderReport, OrderState, PositionReport
 from src.shared.domain.pairs import FINISHED_TRADES, PairTrade, PairTradeState
+from src.shared.domain.quantities import plain
 from src.shared.domain.risk import RiskState
 
 NEVER_SENT = frozenset({OrderState.PLANNED})
@@ -51,7 +52,8 @@ class Facts:
     `unbalanced` are ledger entries whose amounts do not sum to zero; `versions` and `told` hold, by aggregate, the
     version a row is at and the versions the outbox tells; `paged` are pair ids with an alert; `forbidden` are client
     order ids of entries that risk did not approve for their slot; `log` is what the outbox says of the risk state and
-    of orders sent, in the order of its being recorded.
+    of orders sent, in the order of its being recorded; `adjusted` holds, by trade and leg, the shares that companies'
+    actions added.
     """
 
     intents: tuple[OrderIntent, ...]
@@ -70,6 +72,7 @@ class Facts:
     broker_positions: tuple[PositionReport, ...]
     broker_fills: tuple[FillReport, ...] = ()
     log: tuple[Said, ...] = ()
+    adjusted: Mapping[tuple[UUID, int], Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -137,13 +140,16 @@ def _shares_differ(facts: Facts, ours: Mapping[str, OrderIntent]) -> Iterable[st
         known = ours.get(order.client_order_id)
         if known and known.filled_quantity != order.filled_quantity:
             yield f"{order.client_order_id}: {known.filled_quantity} here, {order.filled_quantity} at the broker"
+    yield from _legs_differ(facts)
     theirs = {p.symbol: p.quantity for p in facts.broker_positions}
     external = _external(facts, ours)
     for symbol in {*facts.held, *facts.ledger_shares}:
         held, ledger = facts.held.get(symbol, Decimal(0)), facts.ledger_shares.get(symbol, Decimal(0))
         told = theirs.get(symbol, Decimal(0))
-        if held != ledger or told not in (held, held + external.get(symbol, Decimal(0))):
-            yield f"{symbol}: positions {held}, ledger {ledger}, broker {told}"
+        # Where we hold nothing, what the account holds is somebody else's.
+        differs = held and told not in (held, held + external.get(symbol, Decimal(0)))
+        if held != ledger or differs:
+            yield f"{symbol}: positions {plain(held)}, ledger {plain(ledger)}, broker {plain(told)}"
 
 
 def _external(facts: Facts, ours: Mapping[str, OrderIntent]) -> dict[str, Decimal]:
@@ -156,6 +162,18 @@ def _external(facts: Facts, ours: Mapping[str, OrderIntent]) -> dict[str, Decima
     known = {intent.broker_order_id for intent in facts.intents}
     known |= {order.broker_order_id for order in facts.broker_orders if order.client_order_id in ours}
     return external_shares(facts.broker_fills, {each for each in known if each}, since)
+
+
+def _legs_differ(facts: Facts) -> Iterable[str]:
+    """A leg holds what its orders filled and what companies' actions added."""
+    filled: dict[tuple[UUID, int], Decimal] = defaultdict(Decimal, facts.adjusted)
+    for intent in facts.intents:
+        filled[intent.pair_trade_id, intent.leg] += facts.filled.get(intent.id, Decimal(0))
+    for trade in facts.trades:
+        for leg in (1, 2):
+            held = facts.leg_shares.get((trade.id, trade.symbol(leg)), Decimal(0))
+            if held != filled[trade.id, leg]:
+                yield f"{trade.pair_id} leg {leg}: holds {held}, fills and actions make {filled[trade.id, leg]}"
 
 
 def _broken(facts: Facts, tolerance: Decimal) -> Iterable[str]:

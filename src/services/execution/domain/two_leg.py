@@ -9,7 +9,9 @@ state      | when                                           | step
 any        | an order's outcome is unknown                   | Resolve
 any        | an order is planned and still to be sent        | Send
 any        | … its hour is over, or sending is not allowed   | GiveUp
-any        | an order is past its deadline at the broker     | Cancel, once; then Wait
+any        | … it would open a trade that was given up       | GiveUp
+any        | an order is past its deadline at the broker,    | Cancel, once; then Wait
+           | or opens a trade that was given up              |
 any        | fills are reported but not booked               | Book
 OPENING    | no first leg yet                                | Place the short leg, if entries are allowed now
 OPENING    | … the moment for it is over                     | Move ABANDONED
@@ -43,7 +45,7 @@ closed market and a halted account only put them off.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 
@@ -158,7 +160,8 @@ class Situation:
     """What is known about one trade.
 
     `booked` holds signed shares booked per intent id; `slot` and `now` are market time; `may_enter` says whether a
-    first leg may be sent in this pass; `around` is, by symbol, what the broker has there, once it was looked at.
+    first leg may be sent in this pass; `around` is, by symbol, what the broker has there, once it was looked at;
+    `adjusted` holds, by leg, the signed shares that companies' actions added.
     """
 
     trade: PairTrade
@@ -171,6 +174,7 @@ class Situation:
     may_enter: bool = True
     risk: RiskState = RiskState.ACTIVE
     around: Mapping[str, Around] | None = None
+    adjusted: Mapping[int, Decimal] = field(default_factory=dict)
 
     @property
     def may_send(self) -> bool:
@@ -188,8 +192,9 @@ class Situation:
         return "its moment passed" if self.risk is RiskState.ACTIVE else f"the account was {self.risk}"
 
     def held(self, leg: int) -> Decimal:
-        """Signed shares held in a leg by the broker's reports."""
-        return sum((i.filled_quantity for i in self.intents if i.leg == leg), Decimal(0))
+        """Signed shares held in a leg by the broker's reports, on today's basis of shares."""
+        filled = sum((i.filled_quantity for i in self.intents if i.leg == leg), Decimal(0))
+        return filled + self.adjusted.get(leg, Decimal(0))
 
     def of(self, leg: int, action: OrderAction) -> tuple[OrderIntent, ...]:
         """The leg's orders of one kind, oldest first."""
@@ -198,7 +203,7 @@ class Situation:
 
 def next_step(situation: Situation, rules: Rules) -> Step:
     """Return the one next step for a trade."""
-    return _settle_orders(situation, rules) or _BY_STATE[situation.trade.state](situation, rules)
+    return settling_step(situation, rules) or _BY_STATE[situation.trade.state](situation, rules)
 
 
 def first_leg(trade: PairTrade) -> int:
@@ -214,8 +219,16 @@ def second_quantity(trade: PairTrade, first_filled: Decimal) -> Decimal:
 
 
 def worth_sending(intent: OrderIntent, s: Situation) -> bool:
-    """Say whether an order that is not at the broker is still to be sent: an entry only within its own slot."""
-    return s.may_send and allows(s.risk, intent.action) and (intent.action not in _ENTRIES or intent.slot == s.slot)
+    """Say whether an order that is not at the broker is still to be sent.
+
+    An entry only within its own slot and while its trade is being opened; any other, once a company's action changed
+    the leg, only up to what is held.
+    """
+    if not s.may_send or not allows(s.risk, intent.action):
+        return False
+    if intent.action in _ENTRIES:
+        return intent.slot == s.slot and s.trade.state is PairTradeState.OPENING
+    return intent.leg not in s.adjusted or abs(intent.quantity) <= abs(s.held(intent.leg))
 
 
 def allows(risk: RiskState, action: OrderAction) -> bool:
@@ -235,7 +248,7 @@ def is_booked(intent: OrderIntent, booked: Mapping[str, Decimal]) -> bool:
     return shares == intent.filled_quantity if intent.is_done else abs(shares) >= abs(intent.filled_quantity)
 
 
-def _settle_orders(s: Situation, rules: Rules) -> Step | None:
+def settling_step(s: Situation, rules: Rules) -> Step | None:
     """Handle what is the same in every state: orders that are not settled come before anything else."""
     for intent in s.intents:
         if intent.state in UNSETTLED:
@@ -251,6 +264,8 @@ def _settle_orders(s: Situation, rules: Rules) -> Step | None:
 
 
 def _is_late(intent: OrderIntent, s: Situation, rules: Rules) -> bool:
+    if intent.action is OrderAction.OPEN and s.trade.state is not PairTradeState.OPENING:
+        return True  # a person gave the entry up while it was sent
     return intent.sent_at is not None and s.now - intent.sent_at > rules.leg_deadline
 
 

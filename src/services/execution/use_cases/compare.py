@@ -26,7 +26,7 @@ from src.shared.ports.unit_of_work import UnitOfWork
 
 NO_WORD = (Transient, Refused)
 _BARS_LOOKED_BACK = 14
-_ROWS_THAT_COUNT = frozenset({"position", "order", "fill"})
+_ROWS_THAT_COUNT = frozenset({"position", "order", "fill", "corporate action"})
 
 
 @dataclass(frozen=True)

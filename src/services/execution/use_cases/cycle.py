@@ -16,6 +16,7 @@ from src.services.execution.domain.precheck import Surroundings, objection
 from src.services.execution.domain.reconciliation import Blocks, Finding, Kind, late_news, revenants
 from src.services.execution.ports import Approval, TradeStore, TradingBroker, WallClock, WriterLock
 from src.services.execution.use_cases.alerts import raise_alert
+from src.services.execution.use_cases.companies import Companies
 from src.services.execution.use_cases.compare import NO_WORD, Comparison
 from src.services.execution.use_cases.drive import Cycle, Driver, Frozen
 from src.shared.domain.errors import NotTheWriter, Refused, Terminal, TradewindsError, Transient
@@ -91,6 +92,7 @@ class Execution:
     make_driver: Callable[[Cycle], Driver]
     comparison: Comparison
     environment: str
+    companies: Companies
 
     def market_clock(self) -> MarketClock:
         """Read market time. Raises as the broker's port says."""
@@ -109,8 +111,10 @@ class Execution:
         slot = self.calendar.last_slot(market.now)
         with self.become_writer() as epoch:
             # What is begun is carried on; the first leg of an entry waits for the cycle that has seen the gate.
-            troubles = self._resume(self._driver(slot, market, epoch, may_enter=False))
-            found = {trouble.finding for trouble in troubles} | self.comparison.findings(slot, market)
+            driver = self._driver(slot, market, epoch, may_enter=False)
+            found = self.companies.take_in(driver)
+            found |= {trouble.finding for trouble in self._resume(driver)}
+            found |= self.comparison.findings(slot, market)
         stops = sorted((f for f in found if f.blocks is Blocks.ALL_ENTRIES), key=str)
         self._report(found, slot, market.now)
         differences = tuple(sorted(f"{finding.subject}: {finding.detail}" for finding in stops))
@@ -254,6 +258,7 @@ class Execution:
         return (
             self._moment_objection(gate)
             or self._standing_objection(gate, trade)
+            or self.companies.why_frozen(trade.pair_id, gate.market.now)
             or objection(trade, self._surroundings(trade))
         )
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import ceil
+from uuid import UUID
 
 from loguru import logger
 
@@ -39,6 +40,7 @@ from src.services.execution.domain.two_leg import (
 from src.services.execution.ports import TradeStore, WallClock
 from src.services.execution.use_cases.alerts import raise_alert
 from src.services.execution.use_cases.look_around import Lookout
+from src.shared.domain.audit import AuditNote
 from src.shared.domain.errors import DuplicateOrderId, InputInvalid, OutcomeUnknown, Refused, Terminal, Transient
 from src.shared.domain.ids import client_order_id, derived_id, slot_key
 from src.shared.domain.orders import MarketClock, OrderIntent, OrderReport, OrderState
@@ -55,7 +57,7 @@ from src.shared.messages.base import Event
 from src.shared.messages.ops import Severity
 from src.shared.messages.orders import ORDER_EVENTS, PAIR_TRADE_EVENTS
 from src.shared.ports.broker import Broker
-from src.shared.ports.unit_of_work import UnitOfWork
+from src.shared.ports.unit_of_work import UnitOfWork, Work
 
 LOOKS_APART_SECONDS = 1.0
 """What the broker's lists lack is believed when two looks so far apart agree."""
@@ -162,8 +164,11 @@ class Driver:
                     return
         raise Frozen(f"{intent.client_order_id} is over here and still works at the broker")
 
-    def move(self, trade: PairTrade, state: PairTradeState, reason: str) -> PairTrade:
-        """Bring a trade into another state and say so; a final state carries the booked result."""
+    def move(self, trade: PairTrade, state: PairTradeState, reason: str, note: AuditNote | None = None) -> PairTrade:
+        """Bring a trade into another state and say so; a final state carries the booked result.
+
+        `note` is the line of the audit log that belongs to it, where a person asked for it.
+        """
         check_transition(PAIR_TRADE_TRANSITIONS, trade.state, state, f"trade of {trade.pair_id}")
         with self.store() as work:
             after = self._after_move(work.repo, trade, state, reason)
@@ -174,6 +179,8 @@ class Driver:
                 raise_alert(
                     work, severity, title, f"{after.pair_id}: {reason}", self.cycle.slot, self.cycle.market.now
                 )
+            if note is not None:
+                work.repo.note(note)
             failpoint("execution.before_move")
             work.commit()
         failpoint("execution.moved")
@@ -230,12 +237,40 @@ class Driver:
                 return self._look(intents, patient)
         return True
 
+    def restate(self, work: Work[TradeStore], trade_id: UUID) -> PairTrade:
+        """Return a trade whose books have changed without an order; a result that was told is told anew."""
+        trade = work.repo.trade(trade_id)
+        if trade is None:
+            raise Terminal(f"trade {trade_id} is booked but does not exist; a person has to look")
+        result = work.repo.realized_pnl(trade_id)
+        if trade.state not in FINISHED_TRADES or trade.realized_pnl == result:
+            return trade
+        after = replace(trade, version=trade.version + 1, realized_pnl=result)
+        work.repo.save_trade(after, self.cycle.epoch)
+        work.record(self._trade_event(after, "its result was corrected"))
+        return after
+
+    def settle_books(self, trade: PairTrade) -> None:
+        """Book what was filled, as far as the broker tells, and send nothing. Raises as `drive`."""
+        for _ in range(self.patience.booking_looks):
+            situation = self._situation(trade)
+            match two_leg.settling_step(situation, self.rules):
+                case Book(intents):
+                    self._book(intents, patient=True)
+                case Resolve(intent):
+                    report = self.broker.order_by_client_id(intent.client_order_id)
+                    if report is None or not self.hear(intent, report):
+                        return
+                case _:
+                    return
+
     def _situation(self, trade: PairTrade) -> Situation:
         with self.store() as work:
             current = work.repo.trade(trade.id) or trade
             intents = tuple(work.repo.intents(trade.id))
             booked = work.repo.booked(trade.id)
             risk = work.repo.risk_state()
+            adjusted = work.repo.adjusted(trade.id)
         return Situation(
             current,
             intents,
@@ -247,6 +282,7 @@ class Driver:
             self.cycle.may_enter,
             risk,
             self._around,
+            adjusted,
         )
 
     @property

@@ -13,13 +13,14 @@ from sqlalchemy.dialects.postgresql import insert
 
 from src.services.risk_management.domain.review import OpenTrade, SlotSignal
 from src.services.risk_management.domain.state import EquityHistory, Standing
-from src.services.risk_management.ports import AuditNote
 from src.services.risk_management.use_cases import PEAK_RESET
+from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.orders import AccountReport
 from src.shared.domain.pairs import FINISHED_TRADES, PairMode, PairTradeState
 from src.shared.domain.risk import RiskDecision, RiskState
 from src.shared.domain.signals import SignalAction
+from src.shared.infra.database.audit import write_note
 from src.shared.infra.database.locks import lock_key
 from src.shared.infra.database.tables import (
     audit_log,
@@ -119,11 +120,7 @@ class SqlRiskRepository:
 
     def note(self, note: AuditNote) -> None:
         """Add a line to the audit log."""
-        self._connection.execute(
-            audit_log.insert().values(
-                who=note.who, what=note.what, subject=note.subject, why=note.why, numbers=note.numbers
-            )
-        )
+        write_note(self._connection, note)
 
     def has_equity(self, slot: datetime) -> bool:
         """Say whether the slot's equity is stored."""

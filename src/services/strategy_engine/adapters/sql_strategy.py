@@ -7,16 +7,27 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, exists, func, select, text
+from sqlalchemy import Connection, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from src.services.strategy_engine.domain.decision import Freeze
 from src.services.strategy_engine.domain.evaluation import Evaluation, UnfinishedTrade, WatchedPair
-from src.services.strategy_engine.ports import AuditNote, RegisteredPair
+from src.services.strategy_engine.ports import PairFreeze, RegisteredPair
+from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
+from src.shared.domain.corporate_actions import CorporateActionKind
 from src.shared.domain.pairs import FINISHED_TRADES, Direction, Pair, PairMode, PairTradeState
 from src.shared.domain.signals import Signal, SignalAction, SpreadReading
+from src.shared.infra.database.audit import write_note
 from src.shared.infra.database.closes import read_closes
-from src.shared.infra.database.tables import audit_log, outbox, pair_registry, pair_signal, pair_spread, pair_trade
+from src.shared.infra.database.tables import (
+    outbox,
+    pair_freeze,
+    pair_registry,
+    pair_signal,
+    pair_spread,
+    pair_trade,
+)
 from src.shared.infra.database.unit_of_work import outbox_row
 from src.shared.messages.base import Event
 
@@ -25,13 +36,20 @@ _FINISHED = [state.value for state in sorted(FINISHED_TRADES)]
 
 _WATCHED = text("""
     SELECT r.symbol_1, r.symbol_2, r.alpha, r.beta, r.half_life_bars, r.z_window_bars, r.time_stop_bars, r.mode,
-           t.direction, t.state, t.slot AS trade_slot, stop.slot AS stop_slot
+           t.direction, t.state, t.slot AS trade_slot, stop.slot AS stop_slot, frozen.basis_lost
       FROM strategy.pair_registry r
       LEFT JOIN execution.pair_trade t ON t.pair_id = r.pair_id AND t.state <> ALL(:finished) AND NOT t.reopened
       LEFT JOIN LATERAL (
             SELECT max(s.slot) AS slot FROM strategy.pair_signal s
              WHERE s.pair_id = r.pair_id AND s.action = 'stop' AND s.slot < :slot
            ) stop ON true
+      LEFT JOIN LATERAL (
+            -- A dividend keeps the basis: only entries are off, and only over its day.
+            SELECT bool_or(f.kind <> 'cash_dividend' AND f.effective_at < :slot) AS basis_lost
+              FROM execution.pair_freeze f
+             WHERE f.pair_id = r.pair_id AND f.released_at IS NULL AND f.since < :slot
+               AND (f.until IS NULL OR f.until >= :slot)
+           ) frozen ON true
      WHERE r.mode = ANY(:modes) OR t.pair_trade_id IS NOT NULL
      ORDER BY r.pair_id
 """)
@@ -43,6 +61,9 @@ _SYMBOLS = text("""
      CROSS JOIN LATERAL (VALUES (r.symbol_1), (r.symbol_2)) AS leg(symbol)
      WHERE r.mode = ANY(:modes) OR t.pair_trade_id IS NOT NULL
 """)
+
+
+_FREEZES = {None: Freeze.NONE, False: Freeze.NO_ENTRY, True: Freeze.BASIS_LOST}
 
 
 class SqlStrategyRepository:
@@ -127,16 +148,33 @@ class SqlStrategyRepository:
         statement = insert(pair_registry).values(pair_id=registered.pair.id, **values)
         self._connection.execute(statement.on_conflict_do_update(index_elements=["pair_id"], set_=values))
 
+    def freezes(self, pair_id: str) -> list[PairFreeze]:
+        """List what freezes a pair."""
+        f = pair_freeze.c
+        query = select(f.symbol, f.kind, f.effective_at).where(f.pair_id == pair_id, f.released_at.is_(None))
+        rows = self._connection.execute(query.order_by(f.effective_at))
+        return [PairFreeze(row.symbol, CorporateActionKind(row.kind), row.effective_at) for row in rows]
+
+    def release(self, pair_id: str, fitted_to: datetime, who: str) -> int:
+        """End the freezes that a fit covers."""
+        f = pair_freeze.c
+        statement = (
+            update(pair_freeze)
+            .where(f.pair_id == pair_id, f.released_at.is_(None), f.effective_at < fitted_to)
+            .values(released_at=func.clock_timestamp(), released_by=who)
+        )
+        return self._connection.execute(statement).rowcount
+
     def note(self, note: AuditNote) -> None:
         """Add a line to the audit log."""
-        self._connection.execute(insert(audit_log).values(**asdict(note)))
+        write_note(self._connection, note)
 
 
 def _watched(row: Mapping[Any, Any]) -> WatchedPair:
     trade = None
     if row["trade_slot"] is not None:
         trade = UnfinishedTrade(Direction(row["direction"]), PairTradeState(row["state"]), row["trade_slot"])
-    return WatchedPair(_pair(row), trade, row["stop_slot"])
+    return WatchedPair(_pair(row), trade, row["stop_slot"], _FREEZES[row["basis_lost"]])
 
 
 def _pair(row: Mapping[Any, Any]) -> Pair:

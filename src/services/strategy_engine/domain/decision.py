@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 
 from src.services.strategy_engine.domain.reasons import Reason
 from src.shared.domain.pairs import Direction, Pair, PairMode, PairTradeState
@@ -26,6 +27,14 @@ class Thresholds:
     overnight: bool
 
 
+class Freeze(StrEnum):
+    """What a company's action leaves of a pair until it is re-based: `basis_lost` means that z says nothing."""
+
+    NONE = "none"
+    NO_ENTRY = "no_entry"
+    BASIS_LOST = "basis_lost"
+
+
 @dataclass(frozen=True)
 class TradeInHand:
     """The unfinished trade of a pair; `held_bars` counts bars of session time since its entry slot."""
@@ -41,6 +50,7 @@ class TradeState:
 
     trade: TradeInHand | None = None
     bars_since_stop: int | None = None
+    freeze: Freeze = Freeze.NONE
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,8 @@ def decide(reading: SpreadReading | Reason, state: TradeState, thresholds: Thres
     `reading` is a reason where there is no basis for a decision. What closes a trade depends neither on the pair's
     mode nor on how late it is. An entry of a pair in observe keeps its action and says OBSERVED_ENTRY_Z.
     """
+    if state.freeze is Freeze.BASIS_LOST or (state.freeze is Freeze.NO_ENTRY and state.trade is None):
+        return SignalAction.NO_DECISION, Reason.FROZEN
     if isinstance(reading, Reason):
         return SignalAction.NO_DECISION, reading
     if not math.isfinite(reading.z):

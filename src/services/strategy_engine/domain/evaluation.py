@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from src.services.strategy_engine.domain.decision import Context, Thresholds, TradeInHand, TradeState, decide
+from src.services.strategy_engine.domain.decision import Context, Freeze, Thresholds, TradeInHand, TradeState, decide
 from src.services.strategy_engine.domain.reasons import Reason
 from src.services.strategy_engine.domain.spread import read_spreads
 from src.shared.domain.bars import CloseSeries
@@ -28,11 +28,12 @@ class UnfinishedTrade:
 
 @dataclass(frozen=True)
 class WatchedPair:
-    """A pair to decide about: its parameters, its unfinished trade and the slot of its last stop, if any."""
+    """A pair to decide about: its parameters, its unfinished trade, the slot of its last stop, its freeze."""
 
     pair: Pair
     trade: UnfinishedTrade | None = None
     last_stop: datetime | None = None
+    freeze: Freeze = Freeze.NONE
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def _trade_states(watched: Sequence[WatchedPair], slot: datetime, calendar: Trad
         TradeState(
             trade=TradeInHand(each.trade.direction, each.trade.state, held[each.trade.slot]) if each.trade else None,
             bars_since_stop=held[each.last_stop] if each.last_stop else None,
+            freeze=each.freeze,
         )
         for each in watched
     ]
@@ -128,6 +130,7 @@ def _state_numbers(state: TradeState) -> dict[str, Number]:
         "trade_state": trade.state.value if trade else None,
         "held_bars": trade.held_bars if trade else None,
         "bars_since_stop": state.bars_since_stop,
+        "freeze": state.freeze.value,
     }
 
 

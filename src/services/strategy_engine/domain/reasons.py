@@ -14,6 +14,7 @@ class Reason(StrEnum):
     MISSING_BARS = "MISSING_BARS"
     NOT_FINITE = "NOT_FINITE"
     FLAT_SPREAD = "FLAT_SPREAD"
+    FROZEN = "FROZEN"
     # A trade is there.
     STOP_Z = "STOP_Z"
     TIME_STOP = "TIME_STOP"

@@ -1,15 +1,17 @@
-"""The twin's memory in one SQLite file: orders, fills, closing equities and where the clock stood."""
+"""The twin's memory in one SQLite file: orders, fills, closing equities, corporate actions and the clock's time."""
 
 from __future__ import annotations
 
 import sqlite3
 from dataclasses import asdict
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from src.services.twin.domain.company import ActionTerms, ActionType, Activity, CorporateAction
 from src.services.twin.domain.errors import StoreInvalid
 from src.services.twin.domain.orders import Fill, Order, Status
 from src.services.twin.domain.venue import Changes
@@ -23,9 +25,13 @@ CREATE TABLE IF NOT EXISTS fills (
     seq INTEGER PRIMARY KEY, order_id TEXT NOT NULL REFERENCES orders (id), body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS closes (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, day TEXT NOT NULL, equity TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS actions (seq INTEGER PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS activities (seq INTEGER PRIMARY KEY, body TEXT NOT NULL);
 """
 _ORDER_DECIMALS = ("qty", "limit_price", "stop_price", "reserve_price", "filled_qty", "filled_value")
 _FILL_DECIMALS = ("qty", "price", "cum_qty", "leaves_qty", "position_qty")
+_TERMS_DECIMALS = ("old_rate", "new_rate", "rate")
+_ACTIVITY_DECIMALS = ("net_amount", "qty", "cost", "per_share")
 
 
 class Store:
@@ -67,6 +73,13 @@ class Store:
             )
             self._db.executemany("INSERT INTO fills VALUES (?,?,?)", fills)
             self._db.executemany("INSERT INTO closes (day, equity) VALUES (?,?)", closes)
+            self._db.executemany(
+                "INSERT INTO actions VALUES (?,?) ON CONFLICT (seq) DO UPDATE SET body=excluded.body",
+                [(action.seq, _dump(action)) for action in changes.actions.values()],
+            )
+            self._db.executemany(
+                "INSERT INTO activities VALUES (?,?)", [(each.seq, _dump(each)) for each in changes.activities]
+            )
             self._note({"now": str(now)})
 
     def load(self) -> tuple[list[Order], list[Fill], list[tuple[str, Decimal]]]:
@@ -76,10 +89,16 @@ class Store:
         closes = [(d, Decimal(e)) for d, e in self._db.execute("SELECT day, equity FROM closes ORDER BY seq")]
         return orders, fills, closes
 
+    def load_company(self) -> tuple[list[CorporateAction], list[Activity]]:
+        """Return all corporate actions and activities without a trade, oldest first."""
+        actions = [_action(body) for (body,) in self._db.execute("SELECT body FROM actions ORDER BY seq")]
+        activities = self._db.execute("SELECT body FROM activities ORDER BY seq")
+        return actions, [Activity(**_read(body, _ACTIVITY_DECIMALS)) for (body,) in activities]
+
     def clear(self) -> None:
-        """Forget orders, fills and closes; notes stay."""
+        """Forget orders, fills, closes and corporate actions; notes stay."""
         with self._transaction():
-            for table in ("fills", "orders", "closes"):
+            for table in ("fills", "orders", "closes", "actions", "activities"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - the names are written above
 
     def _transaction(self) -> _Transaction:
@@ -103,7 +122,7 @@ class _Transaction:
         self._db.execute("ROLLBACK" if kind else "COMMIT")
 
 
-def _dump(row: Order | Fill) -> str:
+def _dump(row: Order | Fill | CorporateAction | Activity) -> str:
     return orjson.dumps(asdict(row), default=str).decode()
 
 
@@ -115,6 +134,13 @@ def _read(body: str, decimals: tuple[str, ...]) -> dict[str, Any]:
 def _order(body: str) -> Order:
     values = _read(body, _ORDER_DECIMALS)
     return Order(**values | {"status": Status(values["status"])})
+
+
+def _action(body: str) -> CorporateAction:
+    values: dict[str, Any] = orjson.loads(body)
+    told = values["terms"] | {name: Decimal(values["terms"][name]) for name in _TERMS_DECIMALS}
+    told |= {"type": ActionType(told["type"]), "ex_date": date.fromisoformat(told["ex_date"])}
+    return CorporateAction(**values | {"terms": ActionTerms(**told)})
 
 
 def _fill(body: str) -> Fill:

@@ -1,19 +1,21 @@
-"""The steering wheel for tests and demonstrations: clock, rules, settings, state. No keys, no limits."""
+"""The steering wheel for tests and demonstrations: clock, rules, settings, companies, money, state. No keys."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import date
 from decimal import Decimal
 from typing import Any, Literal
 
 from fastapi import APIRouter
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
 from src.services.twin.api import render
 from src.services.twin.api.gate import Limits
 from src.services.twin.api.render import Json
-from src.services.twin.domain.errors import ClockRefused
+from src.services.twin.domain.company import ActionTerms, ActionType
+from src.services.twin.domain.errors import ActionRefused, ClockRefused
 from src.services.twin.domain.moments import iso_utc, to_micros
 from src.services.twin.domain.rules import SymbolRules
 from src.services.twin.use_cases import Twin
@@ -57,6 +59,35 @@ class SettingsBody(_Body):
     half_spread_bps: float | None = Field(None, ge=0.0, le=500.0, allow_inf_nan=False)
 
 
+class ActionBody(_Body):
+    """POST /admin/corporate-actions. `delisting` means worthless_removal; `announced_at` hides it until then."""
+
+    type: ActionType
+    symbol: str
+    ex_date: date
+    old_rate: Decimal = Field(Decimal(1), gt=0, le=1_000_000)
+    new_rate: Decimal = Field(Decimal(1), gt=0, le=1_000_000)
+    rate: Decimal = Field(Decimal(0), ge=0, le=1_000_000)
+    new_symbol: str | None = Field(None, pattern=r"^[A-Z][A-Z0-9.]{0,9}$")
+    announced_at: AwareDatetime | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _delisting(cls, values: Any) -> Any:
+        renamed = isinstance(values, dict) and values.get("type") == "delisting"
+        return {**values, "type": ActionType.WORTHLESS_REMOVAL} if renamed else values
+
+    def terms(self) -> ActionTerms:
+        """Return what is to happen."""
+        return ActionTerms(**self.model_dump(exclude={"announced_at"}))
+
+
+class CashBody(_Body):
+    """POST /admin/cash: dollars paid in, or out where they are negative."""
+
+    amount: Decimal = Field(ge=-1_000_000_000, le=1_000_000_000, decimal_places=2)
+
+
 def admin_routes(twin: Twin, limits: Limits) -> APIRouter:
     """Return /health and the routes under /admin."""
     router = APIRouter()
@@ -64,6 +95,7 @@ def admin_routes(twin: Twin, limits: Limits) -> APIRouter:
     _rule_routes(router, twin)
     _settings_routes(router, twin, limits)
     _state_routes(router, twin)
+    _company_routes(router, twin)
     return router
 
 
@@ -137,6 +169,29 @@ def _settings(twin: Twin, limits: Limits) -> dict[str, Any]:
         "partial_fill_probability": twin.venue.terms.partial_fill_probability,
         "half_spread_bps": twin.venue.terms.half_spread_bps,
     }
+
+
+def _company_routes(router: APIRouter, twin: Twin) -> None:
+    @router.get("/admin/corporate-actions")
+    async def actions() -> Response:
+        return Json([render.scripted_json(action) for action in twin.catch_up().actions.values()])
+
+    @router.post("/admin/corporate-actions")
+    async def schedule(body: ActionBody) -> Response:
+        announced = to_micros(body.announced_at) if body.announced_at else None
+        try:
+            action = twin.schedule(body.terms(), announced)
+        except ActionRefused as refusal:
+            return Json({"message": str(refusal)}, status_code=409)
+        return Json(render.scripted_json(action))
+
+    @router.post("/admin/cash")
+    async def cash(body: CashBody) -> Response:
+        try:
+            activity = twin.move_cash(body.amount)
+        except ActionRefused as refusal:
+            return Json({"message": str(refusal)}, status_code=409)
+        return Json(render.activity_json(activity))
 
 
 def _state_routes(router: APIRouter, twin: Twin) -> None:

@@ -75,14 +75,15 @@ def _page_of_bars(venue: Venue, request: Request) -> dict[str, Any]:
 
 def _bars_from_token(venue: Venue, request: Request) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     timeframe = _timeframe(request)
-    params.choice(request, "adjustment", "raw", ADJUSTMENTS)
+    # A dividend moves no price here, so that only splits are there to adjust for.
+    adjusted = params.choice(request, "adjustment", "raw", ADJUSTMENTS) in ("split", "all")
     start, end = _window(venue, request)
     newest_first = params.choice(request, "sort", "asc", ("asc", "desc")) == "desc"
     token_symbol, token_time = _token(request)
     for symbol in _known(venue, request):
         if symbol < token_symbol:
             continue
-        rows = venue.market.series(symbol, timeframe).window(start, end, venue.now)
+        rows = venue.market.series(symbol, timeframe, adjusted=adjusted).window(start, end, venue.now)
         if newest_first:
             rows = rows[::-1]
         if symbol == token_symbol:

@@ -11,6 +11,7 @@ import orjson
 from starlette.responses import Response
 
 from src.services.twin.domain.book import Position
+from src.services.twin.domain.company import Activity, CorporateAction
 from src.services.twin.domain.moments import (
     NEW_YORK,
     iso_new_york,
@@ -114,6 +115,40 @@ def fill_json(fill: Fill) -> JsonDict:
         "order_id": fill.order_id,
         "cum_qty": plain(fill.cum_qty),
         "order_status": "partially_filled" if fill.leaves_qty else "filled",
+    }
+
+
+def activity_json(activity: Activity) -> JsonDict:
+    """Return an activity without a trade as GET /v2/account/activities shows it."""
+    return {
+        "id": activity.id,
+        "account_id": ACCOUNT_ID,
+        "activity_type": activity.type,
+        "date": new_york_day(activity.at).isoformat(),
+        "created_at": iso_utc(activity.at),
+        "net_amount": plain(activity.net_amount),
+        "symbol": activity.symbol or "",
+        "qty": plain(activity.qty),
+        "per_share_amount": plain(activity.per_share),
+        "description": activity.description,
+        "status": "executed",
+    }
+
+
+def scripted_json(action: CorporateAction) -> JsonDict:
+    """Return a corporate action as the admin API shows it."""
+    terms = action.terms
+    return {
+        "id": action.id,
+        "type": terms.type.value,
+        "symbol": terms.symbol,
+        "ex_date": terms.ex_date.isoformat(),
+        "old_rate": plain(terms.old_rate),
+        "new_rate": plain(terms.new_rate),
+        "rate": plain(terms.rate),
+        "new_symbol": terms.new_symbol,
+        "announced_at": iso_utc(action.announced_at),
+        "applied_at": iso_utc(action.applied_at),
     }
 
 

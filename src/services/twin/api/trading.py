@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from src.services.twin.api import params, render
 from src.services.twin.api.render import Json
+from src.services.twin.domain.company import Activity
 from src.services.twin.domain.errors import VenueRefusal, forbidden, invalid_request, not_found
 from src.services.twin.domain.moments import NEW_YORK, SECOND
 from src.services.twin.domain.orders import Fill, NewOrder, Order
@@ -255,30 +256,37 @@ def _close_one(twin: Twin, symbol: str) -> dict[str, Any]:
 def _activity_routes(router: APIRouter, twin: Twin) -> None:
     @router.get("/account/activities")
     async def activities(request: Request) -> Response:
-        wanted = params.words(request, "activity_types")
-        fills = _paged(twin.catch_up(), request) if not wanted or "FILL" in wanted else []
-        return Json([render.fill_json(fill) for fill in fills])
+        return Json(_paged(twin.catch_up(), request, params.words(request, "activity_types")))
 
     @router.get("/account/activities/{kind}")
     async def activities_of(kind: str, request: Request) -> Response:
-        fills = _paged(twin.catch_up(), request) if kind.upper() == "FILL" else []
-        return Json([render.fill_json(fill) for fill in fills])
+        return Json(_paged(twin.catch_up(), request, [kind.upper()]))
 
 
-def _paged(venue: Venue, request: Request) -> list[Fill]:
+def _paged(venue: Venue, request: Request, kinds: list[str]) -> list[dict[str, Any]]:
     size = params.whole(request, "page_size", 100, 100)
     descending = params.choice(request, "direction", "desc", DIRECTIONS) == "desc"
     low, high = _fill_window(request)
-    fills = [fill for fill in venue.fills if low < fill.at < high]
+    found = [each for each in _activities(venue, kinds) if low < each.at < high]
     if descending:
-        fills.reverse()
+        found.reverse()
     token = request.query_params.get("page_token")
     if token:
-        at = next((i for i, fill in enumerate(fills) if fill.id == token), None)
+        at = next((i for i, each in enumerate(found) if each.id == token), None)
         if at is None:
             raise invalid_request("page_token is invalid")
-        fills = fills[at + 1 :]
-    return fills[:size]
+        found = found[at + 1 :]
+    return [render.fill_json(each) if isinstance(each, Fill) else render.activity_json(each) for each in found[:size]]
+
+
+def _activities(venue: Venue, kinds: list[str]) -> list[Fill | Activity]:
+    """Executions and what happened without a trade, oldest first; no kinds: all of them."""
+    if kinds == ["FILL"]:
+        return list(venue.fills)
+    found: list[Fill | Activity] = [each for each in venue.activities if not kinds or each.type in kinds]
+    if not kinds or "FILL" in kinds:
+        found += venue.fills
+    return sorted(found, key=lambda each: each.at)
 
 
 def _fill_window(request: Request) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from src.services.twin.domain.orders import Fill, Order
+from src.services.twin.domain.orders import Order
 
 Price = Callable[[str], Decimal]
 
@@ -27,7 +27,7 @@ class Position:
 
 @dataclass(slots=True)
 class Book:
-    """Cash and positions of the account, made of fills alone."""
+    """Cash and positions of the account, made of fills and of what happens without a trade."""
 
     cash: Decimal
     positions: dict[str, Position] = field(default_factory=dict)
@@ -51,10 +51,18 @@ class Book:
         if not after:
             del self.positions[symbol]
 
-    def replay(self, fills: Iterable[Fill]) -> None:
-        """Book stored fills, in their order."""
-        for fill in fills:
-            self.apply(fill.symbol, fill.signed_qty, fill.price)
+    def adjust(self, symbol: str | None, qty: Decimal, cost: Decimal, cash: Decimal) -> None:
+        """Book signed changes of cash, and of a symbol's shares and their cost, that no trade made."""
+        self.cash += cash
+        if symbol is None or not qty:
+            return
+        position = self.positions.setdefault(symbol, Position(symbol, Decimal(0), Decimal(0)))
+        total = position.cost_basis + cost
+        position.qty += qty
+        if position.qty:
+            position.avg_entry = total / position.qty
+        else:
+            del self.positions[symbol]
 
 
 @dataclass(frozen=True, slots=True)

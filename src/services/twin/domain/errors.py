@@ -19,6 +19,10 @@ class ClockRefused(Exception):
     """The twin's clock was asked to go back, or somewhere without a calendar. Answered as 409."""
 
 
+class ActionRefused(Exception):
+    """A corporate action or a movement of cash can't happen as it was asked for. Answered as 409."""
+
+
 class VenueRefusal(Exception):
     """The venue says no to a request, in Alpaca's terms. Answered as `status` with `body()`."""
 

@@ -81,12 +81,50 @@ class Market:
         self.names = names or {}
         self.truth = truth or []
         self.source = source
-        self.symbols = sorted(bars)
         self._first_slot = first_slot
-        self._bars = bars
         self._length = len(next(iter(bars.values())).close)
-        self._present = {s: np.flatnonzero(~np.isnan(b.close)).tolist() for s, b in bars.items()}
-        self._series: dict[tuple[str, str], Series] = {}
+        self._original = dict(bars)
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self.symbols = sorted(self._original)
+        self._bars = dict(self._original)
+        self._present = {s: _present(b) for s, b in self._bars.items()}
+        self._splits: dict[str, list[tuple[int, float]]] = {}
+        self._series: dict[tuple[str, str, bool], Series] = {}
+
+    def forget_actions(self) -> None:
+        """Undo every split and every new name."""
+        self._start_over()
+
+    def split(self, symbol: str, slot: int, factor: float) -> None:
+        """Multiply the symbol's prices by `factor` from a slot on; earlier bars stay as they were traded."""
+        i = slot - self._first_slot
+        self._bars[symbol] = _scaled_from(self._bars[symbol], i, factor)
+        self._splits.setdefault(symbol, []).append((slot, factor))
+        self._forget_series(symbol)
+
+    def rename(self, old: str, new: str, slot: int) -> None:
+        """Carry a symbol's bars on under a new name, which also gets its history; the old name ends at the slot."""
+        i = slot - self._first_slot
+        whole = self._bars[old]
+        self._bars[new], self._bars[old] = whole, _cut_at(whole, i)
+        for symbol in (old, new):
+            self._present[symbol] = _present(self._bars[symbol])
+            self._forget_series(symbol)
+        self._splits[new] = list(self._splits.get(old, []))
+        self.names[new] = self.names.get(old, old)
+        self.symbols = sorted(self._bars)
+
+    def _forget_series(self, symbol: str) -> None:
+        self._series = {key: series for key, series in self._series.items() if key[0] != symbol}
+
+    def _scale(self, symbol: str, slots: Ints) -> Floats:
+        """What prices of these slots are multiplied by to stand on today's basis; shape (slots,)."""
+        scale = np.ones(len(slots))
+        for slot, factor in self._splits.get(symbol, ()):
+            scale[slots < slot] *= factor
+        return scale
 
     def symbol_span(self, symbol: str) -> tuple[int, int]:
         """Return start of the first and end of the last bar of one symbol."""
@@ -117,24 +155,31 @@ class Market:
         return running.open if running else self.last_close(symbol, self.sessions.finished_slots(now))
 
     def last_close(self, symbol: str, finished_slots: int) -> float | None:
-        """Return the close of the last bar among the first `finished_slots` slots of the calendar."""
+        """Return the close of the last bar among the first `finished_slots` slots, on today's basis of shares."""
         present = self._present[symbol]
         i = bisect_right(present, finished_slots - 1 - self._first_slot) - 1
-        return float(self._bars[symbol].close[present[i]]) if i >= 0 else None
+        if i < 0:
+            return None
+        slot = np.array([present[i] + self._first_slot], dtype=np.int64)
+        return float(self._bars[symbol].close[present[i]] * self._scale(symbol, slot)[0])
 
-    def series(self, symbol: str, timeframe: str) -> Series:
-        """Return the bars of a symbol at `30Min`, `1Hour` (clock hours) or `1Day`."""
-        key = (symbol, timeframe)
+    def series(self, symbol: str, timeframe: str, *, adjusted: bool = False) -> Series:
+        """Return the bars of a symbol at `30Min`, `1Hour` (clock hours) or `1Day`, as traded or split-adjusted."""
+        key = (symbol, timeframe, adjusted)
         if key not in self._series:
-            self._series[key] = self._make_series(symbol, timeframe)
+            self._series[key] = self._make_series(*key)
         return self._series[key]
 
-    def _make_series(self, symbol: str, timeframe: str) -> Series:
+    def _make_series(self, symbol: str, timeframe: str, adjusted: bool) -> Series:
         index = np.array(self._present[symbol], dtype=np.int64)
         slots = index + self._first_slot
         key, start, end = self._groups(slots, timeframe)
         first = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
-        return _aggregate(self._bars[symbol], index, first, start[first], end[first])
+        bars = self._bars[symbol]
+        if adjusted and symbol in self._splits:
+            scale = self._scale(symbol, np.arange(self._length) + self._first_slot)
+            bars = _scaled(bars, scale)
+        return _aggregate(bars, index, first, start[first], end[first])
 
     def _groups(self, slots: Ints, timeframe: str) -> tuple[Ints, Ints, Ints]:
         start, end = self.sessions.start[slots], self.sessions.end[slots]
@@ -149,6 +194,31 @@ class Market:
         midnight = np.array([_midnight(day.open) for day in days], dtype=np.int64)
         closes = np.array([day.close for day in days], dtype=np.int64)
         return session, midnight[inverse], closes[inverse]
+
+
+def _present(bars: HalfHours) -> list[int]:
+    found: list[int] = np.flatnonzero(~np.isnan(bars.close)).tolist()
+    return found
+
+
+def _scaled_from(bars: HalfHours, i: int, factor: float) -> HalfHours:
+    scale = np.ones(len(bars.close))
+    scale[max(i, 0) :] = factor
+    return _scaled(bars, scale)
+
+
+def _scaled(bars: HalfHours, scale: Floats) -> HalfHours:
+    def priced(column: Floats) -> Floats:
+        return np.where(scale == 1.0, column, np.round(column * scale, 4))
+
+    volume = np.round(bars.volume / scale)
+    return HalfHours(priced(bars.open), priced(bars.high), priced(bars.low), priced(bars.close), volume)
+
+
+def _cut_at(bars: HalfHours, i: int) -> HalfHours:
+    kept = np.arange(len(bars.close)) < i
+    columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
+    return HalfHours(*(np.where(kept, column, np.nan) for column in columns))
 
 
 def _midnight(moment: int) -> int:

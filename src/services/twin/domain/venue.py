@@ -11,10 +11,20 @@ import hashlib
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import date
 from decimal import Decimal
+from typing import Any
 
 from src.services.twin.domain.book import Book, Valuation, value_book
-from src.services.twin.domain.errors import invalid_request, not_found, unprocessable
+from src.services.twin.domain.company import (
+    ActionTerms,
+    ActionType,
+    Activity,
+    CorporateAction,
+    Effect,
+    effects,
+)
+from src.services.twin.domain.errors import ActionRefused, invalid_request, not_found, unprocessable
 from src.services.twin.domain.market import Bar, Market
 from src.services.twin.domain.moments import SECOND, iso_new_york, new_york_day
 from src.services.twin.domain.orders import WORKING, Fill, NewOrder, Order, Status
@@ -61,9 +71,11 @@ class Changes:
     fills: list[Fill] = field(default_factory=list)
     closes: list[tuple[str, Decimal]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    actions: dict[str, CorporateAction] = field(default_factory=dict)
+    activities: list[Activity] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.orders or self.fills or self.closes)
+        return bool(self.orders or self.fills or self.closes or self.actions or self.activities)
 
 
 class Venue:
@@ -92,23 +104,50 @@ class Venue:
         self.by_client_id: dict[str, Order] = {}
         self.fills: list[Fill] = []
         self.closes: list[tuple[str, Decimal]] = []
+        self.actions: dict[str, CorporateAction] = {}
+        self.activities: list[Activity] = []
         self._open: dict[str, Order] = {}
         self._stamp = 0
         self._changes = Changes()
 
     def reset(self, now: int) -> None:
-        """Forget every order, fill and position, and stand at `now`."""
+        """Forget every order, fill, position and corporate action, and stand at `now`."""
         self.now = now
+        touched = {s for a in self.actions.values() for s in (a.terms.symbol, a.terms.new_symbol)}
+        self.market.forget_actions()
+        kept = {symbol: rules for symbol, rules in self.rules.items() if symbol not in touched}
+        self.rules = {symbol: kept.get(symbol, SymbolRules()) for symbol in self.market.symbols}
         self._clear()
 
-    def restore(self, orders: Iterable[Order], fills: Iterable[Fill], closes: list[tuple[str, Decimal]]) -> None:
-        """Take over what a store kept; positions and cash follow from the fills."""
+    def restore(
+        self,
+        orders: Iterable[Order],
+        fills: Iterable[Fill],
+        closes: list[tuple[str, Decimal]],
+        actions: Iterable[CorporateAction] = (),
+        activities: Iterable[Activity] = (),
+    ) -> None:
+        """Take over what a store kept; positions and cash follow from the fills and the activities."""
         for order in orders:
             self._index(order)
             self._stamp = max(self._stamp, order.updated_at)
         self.fills = list(fills)
-        self.book.replay(self.fills)
         self.closes = list(closes)
+        self.actions = {action.id: action for action in actions}
+        self.activities = list(activities)
+        booked: list[Fill | Activity] = [*self.fills, *self.activities]
+        for happened in sorted(booked, key=lambda each: each.at):
+            self._stamp = max(self._stamp, happened.at)
+            self._rebook(happened)
+        for action in sorted(self.actions.values(), key=lambda each: (each.applied_at or 0, each.seq)):
+            if action.applied_at is not None:
+                self._change_listing(action.terms)
+
+    def _rebook(self, happened: Fill | Activity) -> None:
+        if isinstance(happened, Fill):
+            self.book.apply(happened.symbol, happened.signed_qty, happened.price)
+        else:
+            self.book.adjust(happened.symbol, happened.qty, happened.cost, happened.net_amount)
 
     def drain(self) -> Changes:
         """Hand over the changes since the last call."""
@@ -286,6 +325,97 @@ class Venue:
         if slot is not None:
             self._match_at_open(order, slot, None)
 
+    # Companies and money
+
+    def schedule(self, terms: ActionTerms, announced_at: int | None = None) -> CorporateAction:
+        """Have a corporate action happen at the open of its day; clients hear of it at once, or at a later time.
+
+        Raises:
+            ActionRefused: it can't happen as asked for; nothing has changed.
+        """
+        self._check_action(terms)
+        seq = len(self.actions) + 1
+        identity = str(uuid.uuid5(_NAMESPACE, f"{self.seed}:action:{seq}:{terms.symbol}:{terms.ex_date}"))
+        action = CorporateAction(seq, identity, terms, self.now if announced_at is None else announced_at)
+        self.actions[action.id] = self._changes.actions[action.id] = action
+        return action
+
+    def move_cash(self, amount: Decimal) -> Activity:
+        """Pay money in, or out where it is negative.
+
+        Raises:
+            ActionRefused: there is not so much cash.
+        """
+        if not amount or self.book.cash + amount < 0:
+            raise ActionRefused(f"{amount:f} can't be moved: there are {self.book.cash:f} dollars of cash")
+        kind, text = ("CSD", "cash deposit") if amount > 0 else ("CSW", "cash withdrawal")
+        return self._note(kind, text, amount, self._tick())
+
+    def _check_action(self, terms: ActionTerms) -> None:
+        if terms.symbol not in self.rules:
+            raise ActionRefused(f"unknown symbol {terms.symbol}")
+        if self._ex_session_open(terms) <= self.now:
+            raise ActionRefused(f"the session of {terms.ex_date} has begun: name a later day")
+        renamed = terms.type is ActionType.NAME_CHANGE
+        if renamed and (terms.new_symbol is None or terms.new_symbol in self.rules):
+            raise ActionRefused("new_symbol must be a symbol that the market does not have")
+
+    def _ex_session_open(self, terms: ActionTerms) -> int:
+        return self.sessions.between(terms.ex_date, date.max)[0].open
+
+    def _companies_act(self) -> None:
+        """Do what takes effect at the open of a session, before anything trades in it."""
+        for action in list(self.actions.values()):
+            if action.applied_at is None and self._ex_session_open(action.terms) <= self.now:
+                self._act(action)
+
+    def _act(self, action: CorporateAction) -> None:
+        terms = action.terms
+        if terms.type is not ActionType.CASH_DIVIDEND:
+            for order in self.open_orders:
+                if order.symbol == terms.symbol:
+                    self._end(order, Status.CANCELED, self._tick())
+        held = self.book.positions.get(terms.symbol)
+        self._change_listing(terms)
+        if held is not None:
+            price = self.price(terms.symbol) or held.avg_entry
+            for effect in effects(terms, held, price):
+                self._note_effect(effect)
+        action.applied_at = self._tick()
+        self._changes.actions[action.id] = action
+
+    def _change_listing(self, terms: ActionTerms) -> None:
+        slot = self.sessions.between(terms.ex_date, date.max)[0].first_slot
+        symbol, new = terms.symbol, terms.new_symbol
+        if terms.type.is_split:
+            self.market.split(symbol, slot, float(terms.old_rate / terms.new_rate))
+        elif terms.type is ActionType.NAME_CHANGE and new is not None:
+            self.market.rename(symbol, new, slot)
+            self.rules[new] = self.rules[symbol]
+        if terms.type not in (ActionType.FORWARD_SPLIT, ActionType.REVERSE_SPLIT, ActionType.CASH_DIVIDEND):
+            self.rules[symbol] = self.rules[symbol].changed({"tradable": False})
+
+    def _note_effect(self, effect: Effect) -> None:
+        self._note(
+            effect.type,
+            effect.description,
+            effect.net_amount,
+            self._tick(),
+            symbol=effect.symbol,
+            qty=effect.qty,
+            cost=effect.cost,
+            per_share=effect.per_share,
+        )
+
+    def _note(self, kind: str, text: str, amount: Decimal, at: int, **more: Any) -> Activity:
+        seq = len(self.activities) + 1
+        identity = uuid.uuid5(_NAMESPACE, f"{self.seed}:activity:{seq}")
+        activity = Activity(seq, f"{_stamp_of(at)}::{identity}", kind, at, amount, text, **more)
+        self.activities.append(activity)
+        self._changes.activities.append(activity)
+        self._rebook(activity)
+        return activity
+
     # Time
 
     def advance(self, to: int) -> None:
@@ -304,6 +434,8 @@ class Venue:
         self.now = to
 
     def _slot_starts(self, slot: int) -> None:
+        if slot == self.sessions.all[self.sessions.session_of[slot]].first_slot:
+            self._companies_act()
         for order in self.open_orders:
             if order.status is Status.ACCEPTED:
                 self._open_queued(order)
@@ -394,10 +526,9 @@ class Venue:
     def _make_fill(self, order: Order, side: str, qty: Decimal, price: Decimal, at: int) -> Fill:
         seq = len(self.fills) + 1
         execution = str(uuid.uuid5(_NAMESPACE, f"{order.id}:{order.filled_qty}"))
-        prefix = iso_new_york(at)[:23].translate(str.maketrans("", "", "-T:."))
         return Fill(
             seq=seq,
-            id=f"{prefix:0<17}::{execution}",
+            id=f"{_stamp_of(at)}::{execution}",
             execution_id=execution,
             order_id=order.id,
             client_order_id=order.client_order_id,
@@ -438,6 +569,11 @@ class Venue:
         # Every happening has its own microsecond, so that paging by time loses nothing while the clock stands still.
         self._stamp = max(at or self.now, self._stamp + 1)
         return self._stamp
+
+
+def _stamp_of(at: int) -> str:
+    """Spell a moment as activity ids begin: New York's time to the millisecond, 17 digits."""
+    return f"{iso_new_york(at)[:23].translate(str.maketrans('', '', '-T:.')):0<17}"
 
 
 def _accepts(order: Order, price: Decimal) -> bool:

@@ -6,12 +6,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
+from src.shared.domain.corporate_actions import AccountActivity, CorporateAction
 from src.shared.domain.errors import InputInvalid, OutcomeUnknown, Refused, Transient
 from src.shared.domain.ids import parse_symbol
 from src.shared.domain.orders import (
@@ -25,7 +26,7 @@ from src.shared.domain.orders import (
 from src.shared.domain.vendor_data import Quote, VendorBar
 from src.shared.infra.alpaca import parsing
 from src.shared.infra.alpaca.endpoints import Endpoints
-from src.shared.infra.alpaca.paging import bar_pages, fill_pages, order_pages
+from src.shared.infra.alpaca.paging import action_pages, activity_pages, bar_pages, order_pages
 from src.shared.infra.alpaca.parsing import Quarantined, Raw, Unreadable
 from src.shared.ports.market_data import Adjustment
 from src.shared.ports.rate_limit import RateLimiter
@@ -138,11 +139,30 @@ class AlpacaClient:
 
     def fills_since(self, moment: datetime) -> list[FillReport]:
         """List all executions after `moment`, oldest first; see `Broker.fills_since`."""
-        pages = fill_pages(partial(self._wire.read, "/account/activities/FILL"), moment)
+        pages = activity_pages(partial(self._wire.read, "/account/activities/FILL"), moment)
         unique = {fill.activity_id: fill for page in pages for fill in self._list("fill", page, parsing.fill)}
         return sorted(unique.values(), key=lambda fill: (fill.occurred_at, fill.activity_id))
 
+    def account_activities(self, kinds: Sequence[str], since: datetime) -> list[AccountActivity]:
+        """List what happened without a trade after `since`, oldest first; see `ActivitySource.account_activities`."""
+        read = partial(self._wire.read, "/account/activities", urgent=False)
+        pages = activity_pages(read, since, ",".join(kinds))
+        unique = {each.id: each for page in pages for each in self._list("activity", page, parsing.activity)}
+        return sorted(unique.values(), key=lambda each: (each.day, each.id))
+
     # Market data
+
+    def corporate_actions(self, symbols: Sequence[str], start: date, end: date) -> list[CorporateAction]:
+        """List the announced actions with a day in [start, end]; see `CorporateActionSource.corporate_actions`."""
+        read = partial(self._wire.read_data, "/corporate-actions", version="v1")
+        found: dict[str, CorporateAction] = {}
+        for names in _batched([parse_symbol(symbol) for symbol in symbols]):
+            asked = {"symbols": ",".join(names), "start": start.isoformat(), "end": end.isoformat()}
+            for page in action_pages(read, asked):
+                for kind, rows in page.items():
+                    parse = partial(parsing.corporate_action, kind)
+                    found |= {each.id: each for each in self._list("corporate action", rows or [], parse)}
+        return sorted(found.values(), key=lambda each: (each.ex_date, each.id))
 
     def bars(
         self,

@@ -11,7 +11,8 @@ from src.shared.infra.alpaca import parsing
 from src.shared.infra.alpaca.parsing import Raw, Unreadable
 
 ORDERS_PER_PAGE = 500
-FILLS_PER_PAGE = 100
+ACTIVITIES_PER_PAGE = 100
+ACTIONS_PER_PAGE = 1000
 BARS_PER_PAGE = 10_000
 
 Read = Callable[[dict[str, Any]], Any]
@@ -33,17 +34,19 @@ def order_pages(read: Read, params: Raw) -> Iterator[list[Any]]:
         asked["after"] = (_newest(page) - timedelta(microseconds=1)).isoformat()
 
 
-def fill_pages(read: Read, after: datetime) -> Iterator[list[Any]]:
-    """Yield pages of fill activities after a moment, oldest first."""
-    asked: dict[str, Any] = {"after": after.isoformat(), "direction": "asc", "page_size": FILLS_PER_PAGE}
+def activity_pages(read: Read, after: datetime, kinds: str = "") -> Iterator[list[Any]]:
+    """Yield pages of account activities after a moment, oldest first; `kinds` are words with commas between."""
+    asked: dict[str, Any] = {"after": after.isoformat(), "direction": "asc", "page_size": ACTIVITIES_PER_PAGE}
+    if kinds:
+        asked["activity_types"] = kinds
     seen: set[str] = set()
     while True:
-        page = _as_page(read(asked), "fills")
+        page = _as_page(read(asked), "activities")
         ids = _ids(page)
         if ids & seen:
-            raise Transient("Alpaca's list of fills repeats itself; it can't be read to its end")
+            raise Transient("Alpaca's list of activities repeats itself; it can't be read to its end")
         yield page
-        if len(page) < FILLS_PER_PAGE:
+        if len(page) < ACTIVITIES_PER_PAGE:
             return
         seen |= ids
         asked["page_token"] = _last_id(page)
@@ -51,18 +54,26 @@ def fill_pages(read: Read, after: datetime) -> Iterator[list[Any]]:
 
 def bar_pages(read: Read, params: Raw) -> Iterator[dict[str, Any]]:
     """Yield pages of bars as symbol → rows. `limit` counts the rows of all symbols, so only the last page ends it."""
-    asked = {**params, "limit": BARS_PER_PAGE}
+    return _token_pages(read, {**params, "limit": BARS_PER_PAGE}, "bars")
+
+
+def action_pages(read: Read, params: Raw) -> Iterator[dict[str, Any]]:
+    """Yield pages of corporate actions as type → rows, oldest first."""
+    return _token_pages(read, {**params, "limit": ACTIONS_PER_PAGE, "sort": "asc"}, "corporate_actions")
+
+
+def _token_pages(read: Read, asked: dict[str, Any], name: str) -> Iterator[dict[str, Any]]:
     seen: set[str] = set()
     while True:
         answer = read(asked)
-        if not isinstance(answer, dict) or "bars" not in answer or not isinstance(answer["bars"], dict | None):
-            raise Transient("Alpaca's bars can't be read: no object 'bars' in the answer")
-        yield answer["bars"] or {}
+        if not isinstance(answer, dict) or name not in answer or not isinstance(answer[name], dict | None):
+            raise Transient(f"Alpaca's {name} can't be read: no object {name!r} in the answer")
+        yield answer[name] or {}
         token = answer.get("next_page_token")
         if not token:
             return
         if not isinstance(token, str) or token in seen:
-            raise Transient("Alpaca's pages of bars repeat; they can't be read to their end")
+            raise Transient(f"Alpaca's pages of {name} repeat; they can't be read to their end")
         seen.add(token)
         asked["page_token"] = token
 
@@ -80,7 +91,7 @@ def _ids(page: list[Any]) -> set[str]:
 def _last_id(page: list[Any]) -> str:
     last = page[-1].get("id") if isinstance(page[-1], dict) else None
     if not isinstance(last, str) or not last:
-        raise Transient("Alpaca's fills can't be read: the last one of a page has no id to go on from")
+        raise Transient("Alpaca's activities can't be read: the last one of a page has no id to go on from")
     return last
 
 

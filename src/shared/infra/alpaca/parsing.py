@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
+from src.shared.domain.corporate_actions import AccountActivity, CorporateAction, CorporateActionKind
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.ids import parse_symbol
 from src.shared.domain.orders import (
@@ -31,6 +32,18 @@ Raw = Mapping[str, Any]
 
 _SIGNS = {"buy": 1, "sell": -1, "sell_short": -1}
 _OTHER_CLASSES = frozenset({"crypto", "crypto_perp", "us_option"})
+# Group of the vendor → what the books make of it, and which field names the symbol that it happens to.
+_ACTIONS = {
+    "forward_splits": (CorporateActionKind.SPLIT, "symbol"),
+    "reverse_splits": (CorporateActionKind.SPLIT, "symbol"),
+    "stock_dividends": (CorporateActionKind.OTHER, "symbol"),
+    "cash_dividends": (CorporateActionKind.CASH_DIVIDEND, "symbol"),
+    "name_changes": (CorporateActionKind.SYMBOL_CHANGE, "old_symbol"),
+    "cash_mergers": (CorporateActionKind.CASH_MERGER, "acquiree_symbol"),
+    "worthless_removals": (CorporateActionKind.REMOVAL, "symbol"),
+}
+_SUBJECTS = ("symbol", "acquiree_symbol", "source_symbol", "old_symbol")
+_EFFECTIVE = ("ex_date", "effective_date", "process_date")
 _LARGEST = Decimal("1e15")
 _RAW_KEPT = 4000
 
@@ -111,6 +124,49 @@ def fill(raw: Raw) -> FillReport:
     )
 
 
+def activity(raw: Raw) -> AccountActivity | None:
+    """Read an activity; None for an execution. Its amount of money must be there, shares and symbol need not."""
+    if raw.get("activity_type") == "FILL":
+        return None
+    return AccountActivity(
+        id=_text(raw, "id"),
+        kind=_text(raw, "activity_type"),
+        day=_day(raw, "date"),
+        net_amount=_decimal(raw, "net_amount"),
+        symbol=_symbol(raw) if raw.get("symbol") else None,
+        quantity=_decimal(raw, "qty") if raw.get("qty") not in (None, "") else None,
+        per_share=_decimal(raw, "per_share_amount") if raw.get("per_share_amount") not in (None, "") else None,
+        description=str(raw.get("description") or ""),
+        status=str(raw.get("status") or ""),
+    )
+
+
+def corporate_action(group: str, raw: Raw) -> CorporateAction:
+    """Read a row of one group of the announcements, such as `forward_splits`; an unknown group is of kind `other`."""
+    kind, symbol_name = _ACTIONS.get(group, (CorporateActionKind.OTHER, ""))
+    splits = kind is CorporateActionKind.SPLIT
+    old, new = (_positive(raw, "old_rate"), _positive(raw, "new_rate")) if splits else (Decimal(1), Decimal(1))
+    if group == "stock_dividends":
+        kind, new = CorporateActionKind.SPLIT, 1 + _positive(raw, "rate")
+    pays = kind in (CorporateActionKind.CASH_DIVIDEND, CorporateActionKind.CASH_MERGER)
+    return CorporateAction(
+        id=_text(raw, "id"),
+        kind=kind,
+        vendor_type=group.removesuffix("s"),
+        symbol=_symbol(raw, symbol_name or _first_present(raw)),
+        ex_date=_day(raw, next((name for name in _EFFECTIVE if raw.get(name)), "process_date")),
+        old_rate=old,
+        new_rate=new,
+        cash_per_share=_decimal(raw, "rate", least=Decimal(0)) if pays else Decimal(0),
+        new_symbol=_symbol(raw, "new_symbol") if kind is CorporateActionKind.SYMBOL_CHANGE else None,
+        raw=raw,
+    )
+
+
+def _first_present(raw: Raw) -> str:
+    return next((name for name in _SUBJECTS if raw.get(name)), "symbol")
+
+
 def position(raw: Raw) -> PositionReport | None:
     """Read a position; None for one in another asset class. The sign of the quantity and the side must agree."""
     if raw.get("asset_class") in _OTHER_CLASSES:
@@ -123,6 +179,7 @@ def position(raw: Raw) -> PositionReport | None:
         symbol=_symbol(raw),
         quantity=-abs(quantity) if side == "short" else quantity,
         avg_entry_price=_decimal(raw, "avg_entry_price"),
+        price=_price_if_told(raw),
     )
 
 
@@ -193,11 +250,18 @@ def _text(raw: Raw, name: str) -> str:
     return value
 
 
-def _symbol(raw: Raw) -> str:
+def _symbol(raw: Raw, name: str = "symbol") -> str:
     try:
-        return parse_symbol(_text(raw, "symbol"))
+        return parse_symbol(_text(raw, name))
     except InputInvalid:
-        raise Unreadable("symbol is not one of a stock") from None
+        raise Unreadable(f"{name} is not one of a stock") from None
+
+
+def _day(raw: Raw, name: str) -> date:
+    try:
+        return date.fromisoformat(_text(raw, name)[:10])
+    except ValueError:
+        raise Unreadable(f"{name} is not a date") from None
 
 
 def _sign(raw: Raw) -> int:
@@ -225,6 +289,14 @@ def _decimal(raw: Raw, name: str, least: Decimal | None = None) -> Decimal:
     if not number.is_finite() or abs(number) > _LARGEST or (least is not None and number < least):
         raise Unreadable(f"{name} is out of bounds")
     return number
+
+
+def _price_if_told(raw: Raw) -> Decimal | None:
+    """Read what is only shown: a row must not be lost because of it."""
+    try:
+        return _positive(raw, "current_price")
+    except Unreadable:
+        return None
 
 
 def _positive(raw: Raw, name: str) -> Decimal:

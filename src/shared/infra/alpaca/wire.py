@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import requests
@@ -41,10 +42,11 @@ class Wire:
         self._limiter.take(urgent=urgent)
         return self._once(Purpose.READ, f"GET {path}", lambda: self._trading.get(path, dict(params or {})))
 
-    def read_data(self, path: str, params: Params) -> Any:
+    def read_data(self, path: str, params: Params, version: str = "v2") -> Any:
         """GET from the market data API."""
         self._limiter.take()
-        return self._once(Purpose.READ, f"GET {path}", lambda: self._data.get(path, dict(params)))
+        request = partial(self._data.get, path, dict(params), api_version=version)
+        return self._once(Purpose.READ, f"GET {path}", request)
 
     def read_order(self, client_order_id: str) -> Any:
         """GET an order by our own id."""

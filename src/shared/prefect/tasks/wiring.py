@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from src.services.analytics.use_cases import Analytics
     from src.services.data_ingestion.use_cases import DataIngestion
     from src.services.execution.bootstrap import ExecutionService
+    from src.services.execution.use_cases.look import Look
     from src.services.risk_management.use_cases import RiskManagement
     from src.services.strategy_engine.use_cases import StrategyEngine
     from src.shared.infra.alpaca.client import AlpacaClient
@@ -41,17 +42,26 @@ class Services:
         return make_engine(url, self.settings.database)
 
     @cached_property
-    def broker(self) -> AlpacaClient:
-        """The process's client of the broker, after a look that keys, URL, account and database belong together."""
+    def unasked_broker(self) -> AlpacaClient:
+        """The client of the broker, not asked anything yet; keys, URL and database belong together."""
         from src.shared.infra.alpaca.factory import make_alpaca_client
         from src.shared.infra.environment import check_recorded, check_settings
 
         check_settings(self.settings)
         client = make_alpaca_client(self.settings)
-        account = client.account().account_id
+        with self.engine.begin() as connection:
+            check_recorded(connection, self.settings.environment)
+        return client
+
+    @cached_property
+    def broker(self) -> AlpacaClient:
+        """The process's client of the broker, after a look that keys, URL, account and database belong together."""
+        from src.shared.infra.environment import check_recorded
+
+        account = self.unasked_broker.account().account_id
         with self.engine.begin() as connection:
             check_recorded(connection, self.settings.environment, account)
-        return client
+        return self.unasked_broker
 
     @cached_property
     def ingestion(self) -> DataIngestion:
@@ -73,6 +83,20 @@ class Services:
         from src.services.risk_management.bootstrap import build
 
         return build(self.settings, self.engine, self.broker)
+
+    @cached_property
+    def kill_switch(self) -> RiskManagement:
+        """The risk state, to be set also while the broker is away."""
+        from src.services.risk_management.bootstrap import build
+
+        return build(self.settings, self.engine, self.unasked_broker)
+
+    @cached_property
+    def look(self) -> Look:
+        """Positions, orders and trades by the books, also while the broker is away."""
+        from src.services.execution.bootstrap import build_look
+
+        return build_look(self.settings, self.engine)
 
     @cached_property
     def execution(self) -> ExecutionService:

@@ -3,16 +3,19 @@
 from src.shared.infra.database.tables.analytics import pair_performance
 from src.shared.infra.database.tables.base import METADATA, SCHEMAS
 from src.shared.infra.database.tables.execution import (
+    corporate_action_look,
     fill,
     ledger_entry,
     ledger_posting,
     order_intent,
+    pair_freeze,
     pair_trade,
     position,
+    position_snapshot,
     quarantine,
     writer_epoch,
 )
-from src.shared.infra.database.tables.market import load_run, market_data, symbol
+from src.shared.infra.database.tables.market import corporate_action, load_run, market_data, symbol
 from src.shared.infra.database.tables.ops import (
     alert,
     audit_log,
@@ -31,6 +34,8 @@ __all__ = [
     "audit_log",
     "consumed_event",
     "consumer_position",
+    "corporate_action",
+    "corporate_action_look",
     "environment",
     "equity_point",
     "fill",
@@ -40,12 +45,14 @@ __all__ = [
     "market_data",
     "order_intent",
     "outbox",
+    "pair_freeze",
     "pair_performance",
     "pair_registry",
     "pair_signal",
     "pair_spread",
     "pair_trade",
     "position",
+    "position_snapshot",
     "quarantine",
     "risk_decision",
     "risk_state",

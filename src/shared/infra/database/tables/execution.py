@@ -1,4 +1,4 @@
-"""Schema `execution`: pair trades, order intents, fills, positions and the ledger."""
+"""Schema `execution`: pair trades, order intents, fills, positions, the ledger, and pairs that are frozen."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     Double,
     ForeignKey,
     Identity,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     text,
 )
 
+from src.shared.domain.corporate_actions import CorporateActionKind
 from src.shared.domain.orders import OrderAction, OrderState
 from src.shared.domain.pairs import FINISHED_TRADES, Direction, PairTradeState
 from src.shared.infra.database.tables.base import (
@@ -36,6 +38,8 @@ from src.shared.infra.database.tables.base import (
 )
 
 _finished = ", ".join(f"'{state}'" for state in sorted(FINISHED_TRADES))
+
+ENTRY_KINDS = ("trade", "split", "cash_in_lieu", "cash_dividend", "symbol_change", "cash_merger", "removal")
 
 pair_trade = Table(
     "pair_trade",
@@ -143,6 +147,23 @@ position = Table(
     schema="execution",
 )
 
+# What was held at each quarter of an hour, ours and the whole account's: history for people, read by no decision.
+position_snapshot = Table(
+    "position_snapshot",
+    METADATA,
+    Column("taken_at", Moment, nullable=False),
+    symbol_column(),
+    Column("ours", Quantity, nullable=False),
+    Column("broker", Quantity, nullable=False),
+    Column("price", Money),
+    Column("unrealized_pnl", Money),
+    recorded_at(),
+    PrimaryKeyConstraint("taken_at", "symbol"),
+    symbol_check(),
+    finite("ours", "broker", "price", "unrealized_pnl"),
+    schema="execution",
+)
+
 ledger_entry = Table(
     "ledger_entry",
     METADATA,
@@ -150,9 +171,19 @@ ledger_entry = Table(
     Column("kind", String(16), nullable=False),
     Column("pair_trade_id", Uuid, ForeignKey("execution.pair_trade.pair_trade_id"), nullable=False),
     Column("fill_id", String(80), ForeignKey("execution.fill.fill_id"), unique=True),
+    Column("corporate_action_id", String(64), ForeignKey("market.corporate_action.corporate_action_id")),
+    Column("leg", Integer),
     Column("occurred_at", Moment, nullable=False),
     recorded_at(),
-    one_of("kind", ["trade"]),
+    # An action is booked once for a trade; a split has its shares and, later, its cash in lieu.
+    UniqueConstraint("pair_trade_id", "corporate_action_id", "kind"),
+    one_of("kind", ENTRY_KINDS),
+    CheckConstraint(
+        "(kind = 'trade') = (fill_id IS NOT NULL) AND (kind = 'trade') = (corporate_action_id IS NULL)"
+        " AND (kind = 'trade') = (leg IS NULL)",
+        name="one_cause",
+    ),
+    CheckConstraint("leg IN (1, 2)", name="leg_known"),
     schema="execution",
 )
 
@@ -165,7 +196,7 @@ ledger_posting = Table(
     Column("account", String(32), nullable=False),
     Column("asset", String(10), nullable=False),
     Column("amount", Quantity, nullable=False),
-    one_of("account", ["cash", "holdings", "exchange"]),
+    one_of("account", ["cash", "holdings", "exchange", "income", "in_lieu"]),
     finite("amount"),
     schema="execution",
 )
@@ -201,3 +232,41 @@ quarantine = Table(
 )
 
 Index("ix_quarantine_last_seen", quarantine.c.last_seen)
+# On which New York day the announcements about a symbol were last read for an account.
+corporate_action_look = Table(
+    "corporate_action_look",
+    METADATA,
+    Column("account", String(64), nullable=False),
+    symbol_column(),
+    Column("looked_on", Date, nullable=False),
+    PrimaryKeyConstraint("account", "symbol"),
+    symbol_check(),
+    schema="execution",
+)
+
+# No entries from `since` on, until it is released or `until` has passed (NULL: until a person re-bases the pair).
+pair_freeze = Table(
+    "pair_freeze",
+    METADATA,
+    Column("pair_id", String(21), ForeignKey("strategy.pair_registry.pair_id"), nullable=False),
+    Column(
+        "corporate_action_id",
+        String(64),
+        ForeignKey("market.corporate_action.corporate_action_id"),
+        nullable=False,
+    ),
+    symbol_column(),
+    Column("kind", String(16), nullable=False),
+    Column("since", Moment, nullable=False),
+    Column("effective_at", Moment, nullable=False),
+    Column("until", Moment),
+    Column("released_at", Moment),
+    Column("released_by", Text),
+    recorded_at(),
+    PrimaryKeyConstraint("pair_id", "corporate_action_id"),
+    symbol_check(),
+    one_of("kind", CorporateActionKind),
+    CheckConstraint("(released_at IS NULL) = (released_by IS NULL)", name="released_by_somebody"),
+    CheckConstraint("since < effective_at AND effective_at < until", name="times_ordered"),
+    schema="execution",
+)

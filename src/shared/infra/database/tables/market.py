@@ -1,4 +1,4 @@
-"""Schema `market`: symbols, bars and the loads they came from."""
+"""Schema `market`: symbols, bars and the loads they came from, and what companies announced."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     Double,
     ForeignKey,
     Index,
@@ -18,7 +19,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from src.shared.infra.database.tables.base import METADATA, Moment, one_of, recorded_at, symbol_check, symbol_column
+from src.shared.domain.corporate_actions import CorporateActionKind
+from src.shared.infra.database.tables.base import (
+    METADATA,
+    Moment,
+    Quantity,
+    finite,
+    one_of,
+    recorded_at,
+    symbol_check,
+    symbol_column,
+)
 
 symbol = Table(
     "symbol",
@@ -83,3 +94,28 @@ market_data = Table(
 )
 
 Index("ix_market_data_bar_end", market_data.c.bar_end)
+
+corporate_action = Table(
+    "corporate_action",
+    METADATA,
+    Column("corporate_action_id", String(64), primary_key=True),
+    symbol_column(),
+    Column("kind", String(16), nullable=False),
+    Column("vendor_type", String(32), nullable=False),
+    Column("ex_date", Date, nullable=False),
+    Column("old_rate", Quantity, nullable=False),
+    Column("new_rate", Quantity, nullable=False),
+    Column("cash_per_share", Quantity, nullable=False),
+    Column("new_symbol", String(10)),
+    Column("raw", JSONB, nullable=False),
+    recorded_at(),
+    symbol_check(),
+    symbol_check("new_symbol"),
+    one_of("kind", CorporateActionKind),
+    CheckConstraint("(kind = 'symbol_change') = (new_symbol IS NOT NULL)", name="new_symbol_if_changed"),
+    CheckConstraint("old_rate > 0 AND new_rate > 0 AND cash_per_share >= 0", name="rates_sane"),
+    finite("old_rate", "new_rate", "cash_per_share"),
+    schema="market",
+)
+
+Index("ix_corporate_action_ex_date", corporate_action.c.ex_date)

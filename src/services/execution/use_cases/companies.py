@@ -1,0 +1,166 @@
+"""What companies do to what we hold: heard once a day, booked once, and the pair frozen until it is re-based.
+
+It comes before anything is sent: an order's quantity and a drift from the broker's word both depend on it. Every step
+is its own transaction with a unique key, so that a run which ends in between is carried on by the next gate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from loguru import logger
+
+from src.services.execution.domain.company_actions import Booking, Times, bookings, in_lieu_bookings, times_of
+from src.services.execution.domain.reconciliation import Finding, Kind
+from src.services.execution.ports import ActionStore, TradingBroker
+from src.services.execution.use_cases.drive import Driver
+from src.shared.domain.corporate_actions import CorporateAction, CorporateActionKind
+from src.shared.domain.errors import Refused, Transient
+from src.shared.domain.ids import slot_key
+from src.shared.domain.pairs import FINISHED_TRADES, PairTradeState
+from src.shared.domain.sessions import TradingCalendar
+from src.shared.failpoints import failpoint
+from src.shared.messages.ops import AlertRaised
+from src.shared.ports.unit_of_work import UnitOfWork, Work
+
+CLOSE_REASON = "corporate_action"
+LOOK_BACK = timedelta(days=30)
+LOOK_AHEAD = timedelta(days=10)
+STALE_LOOK = timedelta(days=4)
+"""Announcements come days ahead: with a look this old entries are still safe, with an older one they are not."""
+
+_NEW_YORK = ZoneInfo("America/New_York")
+_NO_WORD = (Transient, Refused)
+
+
+@dataclass
+class Companies:
+    """Takes the actions of companies into the books, under the writer's lock."""
+
+    store: UnitOfWork[ActionStore]
+    broker: TradingBroker
+    calendar: TradingCalendar
+
+    def take_in(self, driver: Driver) -> frozenset[Finding]:
+        """Read, freeze, book and begin to close, each as far as it is due; what can't be known stops entries."""
+        now = driver.cycle.market.now
+        day = now.astimezone(_NEW_YORK).date()
+        drifts = self._look(day)
+        for action in self._known(day):
+            drifts |= self._take_in(driver, action, now)
+        drifts |= self._cash_in_lieu(driver)
+        self._close_what_lost_its_basis(driver, now)
+        return drifts
+
+    def why_frozen(self, pair_id: str, moment: datetime) -> str | None:
+        """Say why a pair takes no entries at a moment, or None."""
+        with self.store() as work:
+            return work.repo.frozen(pair_id, moment)
+
+    def _look(self, day: date) -> frozenset[Finding]:
+        """Read the announcements about what is watched or held, once a day for each symbol."""
+        with self.store() as work:
+            unread = work.repo.unread_symbols(day)
+        if not unread:
+            return frozenset()
+        try:
+            actions = self.broker.corporate_actions(unread, day - LOOK_BACK, day + LOOK_AHEAD)
+        except _NO_WORD as error:
+            logger.warning("announcements of companies can't be read: {}", error)
+            return self._stale(day, error)
+        with self.store() as work:
+            work.repo.add_actions(actions)
+            work.repo.note_look(unread, day)
+            work.commit()
+        return frozenset()
+
+    def _stale(self, day: date, error: Exception) -> frozenset[Finding]:
+        with self.store() as work:
+            unknown = work.repo.unread_symbols(day - STALE_LOOK)
+        return frozenset(Finding(Kind.UNREAD, symbol, f"announcements can't be read: {error}") for symbol in unknown)
+
+    def _known(self, day: date) -> list[CorporateAction]:
+        with self.store() as work:
+            return work.repo.actions_between(day - LOOK_BACK, day + LOOK_AHEAD)
+
+    def _take_in(self, driver: Driver, action: CorporateAction, now: datetime) -> frozenset[Finding]:
+        times = times_of(action, self.calendar)
+        if times.since > now:
+            return frozenset()
+        basis_kept = action.kind.keeps_the_basis
+        if not basis_kept or now < times.day_over:
+            self._freeze(driver, action, times, basis_kept)
+        return self._book(driver, action, times.effective_at) if times.effective_at <= now else frozenset()
+
+    def _freeze(self, driver: Driver, action: CorporateAction, times: Times, basis_kept: bool) -> None:
+        with self.store() as work:
+            for pair_id in work.repo.freeze(action, times, basis_kept):
+                _alert(work, driver, action, pair_id)
+            work.commit()
+
+    def _book(self, driver: Driver, action: CorporateAction, at: datetime) -> frozenset[Finding]:
+        with self.store() as work:
+            unsettled = work.repo.unsettled_trades(action.symbol)
+        for trade in unsettled:
+            # What was filled before the action must be in the books before it is multiplied.
+            try:
+                driver.settle_books(trade)
+            except _NO_WORD as error:
+                return frozenset(
+                    {Finding(Kind.TRADE, trade.pair_id, f"not settled before {action.vendor_type}: {error}")}
+                )
+        with self.store() as work:
+            held = work.repo.held_before(action.symbol, at)
+        for booking in bookings(action, held, at):
+            self._commit(driver, booking)
+        return frozenset()
+
+    def _commit(self, driver: Driver, booking: Booking) -> None:
+        with self.store() as work:
+            if not work.repo.book_action(booking, driver.cycle.epoch):
+                return
+            trade = driver.restate(work, booking.trade_id)
+            failpoint("execution.before_action")
+            work.commit()
+        failpoint("execution.action_booked")
+        logger.warning("booked {} of {} for a trade of {}", booking.kind, booking.symbol, trade.pair_id)
+        if trade.state in FINISHED_TRADES:
+            driver.drive(trade)
+
+    def _cash_in_lieu(self, driver: Driver) -> frozenset[Finding]:
+        with self.store() as work:
+            due = work.repo.fractions_due()
+        if not due:
+            return frozenset()
+        first = min(fraction.ex_date for fraction in due)
+        try:
+            paid = self.broker.account_activities(["CIL"], datetime.combine(first, time.min, _NEW_YORK))
+        except _NO_WORD as error:
+            logger.warning("cash in lieu of fractions can't be read: {}", error)
+            return frozenset()
+        now = driver.cycle.market.now
+        for booking in in_lieu_bookings(due, paid, {fraction.action_id: now for fraction in due}):
+            self._commit(driver, booking)
+        return frozenset()
+
+    def _close_what_lost_its_basis(self, driver: Driver, now: datetime) -> None:
+        with self.store() as work:
+            trades = work.repo.trades_to_close(now)
+        for trade in trades:
+            driver.move(trade, PairTradeState.CLOSING, CLOSE_REASON)
+
+
+def _alert(work: Work[ActionStore], driver: Driver, action: CorporateAction, pair_id: str) -> None:
+    kind = action.vendor_type.replace("_", " ")
+    needs_a_person = action.kind in (CorporateActionKind.OTHER, CorporateActionKind.REMOVAL)
+    severity, title = ("critical" if needs_a_person else "warning"), "pair frozen by a corporate action"
+    detail = f"{pair_id}: {kind} of {action.symbol} on {action.ex_date}"
+    cycle = driver.cycle
+    alert = work.repo.note_alert(severity, title, detail, cycle.slot, cycle.market.now)
+    work.record(
+        AlertRaised.of(
+            alert, 1, cycle.market.now, slot_key(cycle.slot), severity=severity, title=title, detail=detail
+        )
+    )

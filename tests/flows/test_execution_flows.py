@@ -1,0 +1,106 @@
+"""The flows of execution as a worker calls them: on a Prefect server, a PostgreSQL and a twin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import PrefectClient
+from sqlalchemy import select
+
+from src.shared.domain.risk import RiskState
+from src.shared.domain.signals import SignalAction
+from src.shared.infra.database.tables import position_snapshot
+from src.shared.prefect.flows.execution.execute_trades_flow import execute_trades
+from src.shared.prefect.flows.execution.manage_orders_flow import manage_orders
+from src.shared.prefect.flows.execution.reconcile_trades_flow import reconcile_trades
+from src.shared.prefect.flows.execution.update_positions_flow import update_positions
+from tests.conftest import TradingDatabase
+from tests.fakes.desk import AFTER_HOURS, FIRST, NEXT_OPEN, SECOND, SLOT, Installation, installation
+
+OPENED = [(SECOND, -4), (FIRST, 5)]
+
+# Prefect 3.8.8 leaves connections to its server open where flows run in the test's own process.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture
+def desk(
+    trading_database: TradingDatabase,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Installation]:
+    with installation(trading_database, monkeypatch, tmp_path, capsys) as made:
+        yield made
+
+
+async def ended(flow: Any, **parameters: Any) -> str:
+    state = await flow(return_state=True, **parameters)
+    assert state.is_completed(), state
+    return str(state.name)
+
+
+async def test_execute_trades_acts_on_each_approval_once(client: PrefectClient, desk: Installation) -> None:
+    desk.approve(SignalAction.ENTER_LONG)
+
+    names = [await ended(execute_trades), await ended(execute_trades), await ended(execute_trades, slot=SLOT)]
+
+    assert names == ["Completed", "ALREADY_DONE", "ALREADY_DONE"]
+    assert desk.orders() == OPENED
+    assert desk.states() == ["open"]
+
+
+async def test_execute_trades_does_nothing_while_closed_or_halted(client: PrefectClient, desk: Installation) -> None:
+    desk.approve(SignalAction.ENTER_LONG)
+    desk.services.kill_switch.set_state(RiskState.HALTED, "ada", "news", SLOT)
+    halted = await ended(execute_trades)
+    desk.move_to(AFTER_HOURS)
+
+    assert (halted, await ended(execute_trades)) == ("HALTED", "MARKET_CLOSED")
+    assert desk.orders() == []
+
+
+async def test_an_entry_of_an_earlier_slot_is_given_up_and_not_sent(
+    client: PrefectClient, desk: Installation
+) -> None:
+    desk.approve(SignalAction.ENTER_LONG)
+    desk.move_to(NEXT_OPEN)
+
+    assert await ended(execute_trades, slot=SLOT) == "Completed"
+    assert desk.states() == ["abandoned"]
+    assert desk.orders() == []
+
+
+async def test_positions_are_stored_once_for_each_quarter_of_an_hour(
+    client: PrefectClient, desk: Installation
+) -> None:
+    desk.open_trade()
+    desk.order_by_hand("QVEL", 7)
+
+    names = [await ended(update_positions), await ended(update_positions)]
+    desk.move_to(AFTER_HOURS)
+
+    assert [*names, await ended(update_positions)] == ["Completed", "ALREADY_DONE", "MARKET_CLOSED"]
+    with desk.services.engine.connect() as connection:
+        stored = connection.execute(select(position_snapshot)).all()
+    assert {(row.taken_at, row.symbol, int(row.ours), int(row.broker)) for row in stored} == {
+        (SLOT, FIRST, 5, 5),
+        (SLOT, SECOND, -4, -4),
+        (SLOT, "QVEL", 0, 7),
+    }
+    assert all(row.price is not None for row in stored)
+
+
+async def test_the_other_flows_leave_finished_work_alone(client: PrefectClient, desk: Installation) -> None:
+    desk.open_trade()
+
+    names = [await ended(manage_orders), await ended(reconcile_trades), await ended(execute_trades)]
+
+    assert names == ["Completed", "Completed", "ALREADY_DONE"]
+    assert desk.orders() == OPENED

@@ -1,0 +1,417 @@
+"""The commands at the desk, typed, on a real PostgreSQL and a twin."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import delete
+
+from src.services.execution.use_cases.cycle import Gate
+from src.shared.domain.errors import Transient
+from src.shared.domain.orders import OrderReport
+from src.shared.domain.signals import SignalAction
+from src.shared.infra.alpaca.client import AlpacaClient
+from src.shared.infra.database.tables import pair_registry
+from src.shared.prefect.tasks.wiring import services
+from tests.conftest import TradingDatabase
+from tests.fakes.desk import (
+    AFTER_HOURS,
+    FIRST,
+    NEXT_OPEN,
+    PAIR,
+    SECOND,
+    SLOT,
+    Installation,
+    another_process,
+    installation,
+)
+
+OPENED = [(SECOND, -4), (FIRST, 5)]
+CLOSED = [(FIRST, -5), (SECOND, 4)]
+AWAY = "http://127.0.0.1:1"
+
+
+@pytest.fixture
+def desk(
+    trading_database: TradingDatabase,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Installation]:
+    with installation(trading_database, monkeypatch, tmp_path, capsys) as made:
+        yield made
+
+
+# Looking
+
+
+def test_positions_tell_ours_by_trade_from_what_else_the_account_holds(desk: Installation) -> None:
+    desk.open_trade()
+    desk.order_by_hand("QVEL", 7)
+
+    shown, told = desk.tradewinds("positions"), _json(desk, "positions")
+
+    assert shown.code == 0
+    assert "EXTERNAL" in shown.out
+    by_symbol = {each["symbol"]: each for each in told["positions"]}
+    assert {symbol: (each["ours"], each["broker"], each["external"]) for symbol, each in by_symbol.items()} == {
+        FIRST: ("5", "5", "0"),
+        SECOND: ("-4", "-4", "0"),
+        "QVEL": ("0", "7", "7"),
+    }
+    assert by_symbol[FIRST]["holdings"][0]["pair_id"] == PAIR
+    assert by_symbol[FIRST]["unrealized_pnl"] is not None
+
+
+def test_with_the_broker_away_positions_and_orders_are_the_books_alone_and_say_so(desk: Installation) -> None:
+    desk.open_trade()
+    _lose_the_broker(desk)
+
+    positions, orders = desk.tradewinds("positions"), desk.tradewinds("orders", "--all")
+
+    assert (positions.code, orders.code) == (0, 0)
+    assert "our books alone" in positions.out
+    assert FIRST in positions.out
+    assert "our books alone" in orders.out
+    assert {each["broker"] for each in _json(desk, "positions")["positions"]} == {None}
+
+
+def test_orders_show_what_is_open_and_mark_what_is_not_ours(desk: Installation) -> None:
+    desk.open_trade()
+    desk.order_by_hand("QVEL", 3, type="limit", limit_price="1")
+
+    open_ones, all_of_them = _json(desk, "orders"), _json(desk, "orders", "--all", "--pair", PAIR)
+
+    assert open_ones["ours"] == []
+    assert [each["symbol"] for each in open_ones["external"]] == ["QVEL"]
+    assert [each["intent"]["symbol"] for each in all_of_them["ours"]] == [SECOND, FIRST]
+    assert all_of_them["external"] == []
+    assert "EXTERNAL" in desk.tradewinds("orders").out
+
+
+def test_an_order_tells_every_state_it_had(desk: Installation) -> None:
+    desk.open_trade()
+    name = _json(desk, "orders", "--all")["ours"][0]["intent"]["client_order_id"]
+
+    story = _json(desk, "orders", name)
+
+    events = [step["event"] for step in story["steps"]]
+    assert events[:2] == ["OrderPlanned", "OrderSent"]
+    assert events[-1] == "OrderFilled"
+    assert [step["version"] for step in story["steps"]] == list(range(1, len(events) + 1))
+    assert "OrderFilled" in desk.tradewinds("orders", name).out
+
+
+def test_a_trade_says_why_with_its_numbers_orders_fills_and_ledger(desk: Installation) -> None:
+    desk.open_trade()
+    assert desk.tradewinds("close", PAIR, "--why", "enough", "--who", "ada").code == 0
+
+    story, shown = _json(desk, "trades", PAIR, "--why"), desk.tradewinds("trades", PAIR, "--why")
+
+    assert story["decisions"][0]["signal_numbers"] == {"z": -2.25}
+    assert story["decisions"][0]["risk_numbers"] == {"gross": {"a": 1}}
+    assert [each["intent"]["action"] for each in story["orders"]] == ["open", "open", "close", "close"]
+    assert len(story["executions"]) >= 4
+    assert (story["ledger"]["holdings/KELV"], story["ledger"]["holdings/KYLO"]) == ("0", "0")
+    assert story["line"]["trade"]["realized_pnl"] == story["ledger"]["cash/USD"]
+    assert [(each["who"], each["why"]) for each in story["audits"]] == [("ada", "enough")]
+    for word in ("z -2.25", "gross: a 1", "APPROVED", "closed by hand by ada: enough"):
+        assert word in shown.out
+    UUID(story["line"]["trade"]["id"])
+
+
+def test_trades_are_listed_by_pair_and_by_whether_they_are_over(desk: Installation) -> None:
+    desk.open_trade()
+
+    assert len(_json(desk, "trades", "--open")) == 1
+    assert _json(desk, "trades", "--closed") == []
+    assert len(_json(desk, "trades", "--pair", PAIR, "--last", "1")) == 1
+
+
+def test_verify_is_0_while_all_holds_and_1_when_somebody_traded_in_our_symbol(desk: Installation) -> None:
+    desk.open_trade()
+    # Signals and decisions are written here without their events; their services tell them.
+    before = {each["name"]: each["breaches"] for each in _json(desk, "verify", code=1)["invariants"]}
+    assert [name for name, breaches in before.items() if breaches] == ["I6"]
+    assert all(each.startswith(("signal ", "risk_", "pair ")) for each in before["I6"])
+
+    desk.order_by_hand(FIRST, 2)
+    broken = desk.tradewinds("verify", "--since", "2025-03-03")
+
+    assert broken.code == 1
+    assert "KELV: positions 5, ledger 5, broker 7" in " ".join(broken.out.split())
+
+
+def test_verify_of_books_that_are_whole_is_0(desk: Installation) -> None:
+    with desk.services.engine.begin() as connection:
+        connection.execute(delete(pair_registry))  # it was written here without its event
+
+    shown = desk.tradewinds("verify")
+
+    assert shown.code == 0
+    assert shown.out.count("holds") == 8
+
+
+# Acting
+
+
+def test_reconcile_is_0_when_both_sides_agree_and_leaves_an_audit_line(desk: Installation) -> None:
+    desk.open_trade()
+
+    said = desk.tradewinds("reconcile", "--explain", "--who", "ada", "--why", "morning")
+
+    assert said.code == 0
+    assert "Books and broker agree." in said.out
+    assert desk.audits() == [("ada", "reconciled by hand", "account", "morning")]
+
+
+def test_reconcile_explains_both_sides_of_what_differs_and_is_1(desk: Installation) -> None:
+    desk.open_trade()
+    desk.order_by_hand(FIRST, 2)
+    desk.order_by_hand("QVEL", 3, type="limit", limit_price="1")
+
+    told = _json(desk, "reconcile", "--explain", code=1)
+
+    assert told["differences"] == ["KELV: books say 5, the broker says 7"]
+    rows = {each["subject"]: each for each in told["compared"]}
+    assert (rows[FIRST]["ours"], rows[FIRST]["theirs"], rows[FIRST]["verdict"]) == ("5", "7", "differ")
+    assert rows[FIRST]["advice"]
+    assert rows[SECOND]["verdict"] == "agree"
+    assert [each["verdict"] for each in rows.values()].count("external") == 1
+
+
+def test_close_sells_what_the_trade_holds_and_leaves_the_rest_of_the_account(desk: Installation) -> None:
+    desk.open_trade()
+    desk.order_by_hand(FIRST, 2)
+
+    said = desk.tradewinds("close", PAIR, "--why", "enough", "--who", "ada")
+
+    assert said.code == 0
+    assert "open → closed" in said.out
+    assert desk.states() == ["closed"]
+    assert desk.held() == {FIRST: 2}
+    assert desk.audits() == [("ada", "closed by hand", PAIR, "enough")]
+
+
+def test_close_with_the_market_closed_waits_for_the_open_and_is_finished_by_two_runs_together(
+    desk: Installation,
+) -> None:
+    desk.open_trade()
+    desk.move_to(AFTER_HOURS)
+
+    said = desk.tradewinds("close", PAIR, "--why", "enough")
+
+    assert said.code == 0
+    assert "market is closed" in said.out
+    assert "2025-03-04 14:30" in said.out
+    assert desk.states() == ["closing"]
+    assert desk.orders() == OPENED
+
+    desk.move_to(NEXT_OPEN)
+    gates = _two_gates_at_once()
+
+    assert [gate.reconciled for gate in gates] == [True, True]
+    assert desk.states() == ["closed"]
+    assert desk.orders() == [*OPENED, *CLOSED]
+    assert desk.held() == {}
+
+
+def test_closing_twice_at_once_closes_once(desk: Installation) -> None:
+    desk.open_trade()
+    barrier = Barrier(2)
+
+    def close_in(wired: Any) -> bool:
+        from src.services.execution.use_cases.desk import Person
+        from src.shared.domain.errors import InputInvalid
+
+        barrier.wait(timeout=30)
+        try:
+            wired.execution.desk.close(PAIR, Person("ada", "enough"))
+        except InputInvalid:
+            return False
+        finally:
+            wired.engine.dispose()
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(close_in, [another_process(), another_process()]))
+
+    assert any(done)
+    assert desk.orders() == [*OPENED, *CLOSED]
+    assert desk.held() == {}
+
+
+def test_an_entry_under_way_is_given_up_and_unwound(desk: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.approve(SignalAction.ENTER_LONG)
+    desk.twin.admin.rules(FIRST, no_fill=True)
+    gate = desk.services.execution.cycle.open_gate()
+    real = AlpacaClient.order_by_client_id
+
+    def silent_about_the_second(client: AlpacaClient, name: str) -> OrderReport | None:
+        if "-1-open-" in name:
+            raise Transient("no answer")
+        return real(client, name)
+
+    with monkeypatch.context() as away, pytest.raises(Transient):
+        away.setattr(AlpacaClient, "order_by_client_id", silent_about_the_second)
+        desk.services.execution.cycle.execute_slot(gate)
+    assert desk.states() == ["opening"]
+    assert desk.held() == {SECOND: -4}
+
+    said = desk.tradewinds("close", PAIR, "--why", "changed my mind")
+
+    assert said.code == 0, said
+    assert "opening → unwound" in said.out
+    assert desk.held() == {}
+    assert desk.services.broker.open_orders() == []
+
+
+def test_flatten_without_confirm_says_what_it_would_do_and_sends_nothing(desk: Installation) -> None:
+    desk.open_trade()
+
+    said = desk.tradewinds("flatten", "--why", "panic")
+
+    assert said.code == 2
+    assert PAIR in said.out
+    assert said.err.count("\n") == 1
+    assert desk.orders() == OPENED
+    assert desk.audits() == []
+
+
+def test_flatten_closes_ours_and_leaves_the_rest_of_the_account(desk: Installation) -> None:
+    desk.open_trade()
+    desk.order_by_hand("QVEL", 7)
+
+    said = desk.tradewinds("flatten", "--confirm", "--why", "panic", "--who", "ada")
+
+    assert said.code == 0
+    assert desk.states() == ["closed"]
+    assert desk.held() == {"QVEL": 7}
+    assert desk.audits() == [("ada", "flattened by hand", PAIR, "panic")]
+    again = desk.tradewinds("flatten", "--confirm", "--why", "panic")
+    assert (again.code, "no unfinished trade" in again.out) == (0, True)
+
+
+def test_halt_and_resume_say_before_and_after_and_who_and_why_are_kept(desk: Installation) -> None:
+    assert desk.tradewinds("halt", "--why", "news", "--who", "ada").out.startswith("active → reducing")
+    assert desk.tradewinds("halt", "everything", "--why", "worse", "--who", "ada").out.startswith("reducing → halted")
+    assert desk.tradewinds("resume", "--why", "over", "--who", "bob").out.startswith("halted → active")
+
+    assert [(who, why) for who, what, _, why in desk.audits() if what == "risk state changed"] == [
+        ("ada", "news"),
+        ("ada", "worse"),
+        ("bob", "over"),
+    ]
+
+
+def test_the_kill_switch_works_with_the_broker_away(desk: Installation) -> None:
+    _lose_the_broker(desk)
+
+    assert desk.tradewinds("halt", "everything", "--why", "no word").code == 0
+    said = desk.tradewinds("resume", "--why", "no word")
+
+    assert said.code == 1
+    assert said.err.count("\n") == 1
+
+
+# Mistakes
+
+MISTAKES = [
+    ("an unknown pair", ["close", "AAA/BBB", "--why", "x"], "No pair is called AAA/BBB"),
+    ("a pair that is none", ["close", "AAA", "--why", "x"], "neither a pair"),
+    ("an unknown trade", ["close", "00000000-0000-0000-0000-000000000001", "--why", "x"], "No trade has the id"),
+    ("a trade that is over", ["close", PAIR, "--why", "x"], "is closed since"),
+    ("no reason", ["close", PAIR], "why"),
+    ("flatten without confirm", ["flatten", "--why", "x"], "Nothing was sent"),
+    ("flatten without a reason", ["flatten", "--confirm"], "why"),
+    ("an unknown order", ["orders", "tw-twin-nope"], "No order of ours"),
+    ("orders of an unknown pair", ["orders", "--pair", "AAA/BBB"], "No pair is called"),
+    ("trades of an unknown pair", ["trades", "--pair", "AAA/BBB"], "No pair is called"),
+    ("why without a trade", ["trades", "--why"], "--why needs a trade"),
+    ("a halt of something else", ["halt", "sideways", "--why", "x"], "write entries"),
+    ("a halt without a reason", ["halt"], "why"),
+    ("a resume without a reason", ["resume"], "why"),
+    ("a day that is none", ["verify", "--since", "yesterday"], "--since yesterday"),
+]
+
+
+def test_a_mistake_is_one_line_and_nothing_is_sent(desk: Installation) -> None:
+    desk.open_trade()
+    desk.tradewinds("close", PAIR, "--why", "done")
+    orders, audits = desk.orders(), desk.audits()
+
+    for name, words, told in MISTAKES:
+        said = desk.tradewinds(*words)
+
+        assert (said.code, said.err.count("\n"), told in said.err) == (2, 1, True), (name, said)
+        assert (desk.orders(), desk.audits()) == (orders, audits), name
+
+
+def test_while_everything_is_halted_nothing_is_closed(desk: Installation) -> None:
+    desk.open_trade()
+    desk.tradewinds("halt", "everything", "--why", "news", "--who", "ada")
+    audits = desk.audits()
+
+    for words in (["close", PAIR, "--why", "x"], ["flatten", "--confirm", "--why", "x"]):
+        said = desk.tradewinds(*words)
+
+        assert (said.code, said.err.count("\n")) == (2, 1)
+        assert "halted (ada: news)" in said.err
+    assert desk.states() == ["open"]
+    assert desk.orders() == OPENED
+    assert desk.audits() == audits
+
+
+@pytest.mark.parametrize("words", [["positions"], ["close", PAIR, "--why", "x"], ["halt", "--why", "x"]])
+def test_a_live_broker_that_is_not_armed_is_one_line_and_nothing_is_asked(
+    desk: Installation, words: list[str]
+) -> None:
+    desk.open_trade()
+    for name, value in {"ENVIRONMENT": "live", "API_KEY": "AKLIVE", "SECRET_KEY": "secret", "BASE_URL": ""}.items():
+        desk.monkeypatch.setenv(f"TRADEWINDS_ALPACA_{name}", value)
+    _rewire(desk)
+
+    said = desk.tradewinds(*words)
+
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "not armed" in said.err
+
+
+def _json(desk: Installation, *words: str, code: int = 0) -> Any:
+    said = desk.tradewinds(*words, "--json")
+    assert said.code == code, said
+    return json.loads(said.out)
+
+
+def _lose_the_broker(desk: Installation) -> None:
+    desk.monkeypatch.setenv("TRADEWINDS_ALPACA_BASE_URL", AWAY)
+    _rewire(desk)
+
+
+def _rewire(desk: Installation) -> None:
+    desk.services.engine.dispose()
+    services.cache_clear()
+
+
+def _two_gates_at_once() -> list[Gate]:
+    barrier = Barrier(2)
+
+    def open_in(wired: Any) -> Gate:
+        barrier.wait(timeout=30)
+        gate: Gate = wired.execution.cycle.open_gate()
+        wired.engine.dispose()
+        return gate
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(open_in, [another_process(), another_process()]))
+
+
+def test_the_slot_of_these_tests_is_the_one_that_the_calendar_names(desk: Installation) -> None:
+    assert desk.services.execution.cycle.open_gate().slot == SLOT
