@@ -80,6 +80,7 @@ def floor(trading_database: TradingDatabase, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv(name, value)
     with running_twin(seed=11) as twin:
         monkeypatch.setenv("TRADEWINDS_ALPACA_BASE_URL", twin.url)
+        monkeypatch.setenv("TRADEWINDS_ALPACA_DATA_URL", twin.url)
         settings = load_settings()
         engine = make_engine(trading_database.app_url, settings.database)
         with engine.begin() as connection:

@@ -155,7 +155,7 @@ def test_a_leg_that_is_being_unwound_is_no_breach(state: PairTradeState) -> None
 
 
 def test_an_exit_may_be_sent_while_reducing_and_an_entry_after_resuming() -> None:
-    close = intent(1, -10, action=OrderAction.CLOSE, version=2)
+    close = intent(1, -10, OrderState.WORKING, action=OrderAction.CLOSE, version=2)
     reducing, active = (
         RiskChanged(RiskState.ACTIVE, RiskState.REDUCING),
         RiskChanged(RiskState.HALTED, RiskState.ACTIVE),
