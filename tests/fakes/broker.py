@@ -7,7 +7,7 @@ never), "never", "stuck" (it never fills and can't be cancelled). Every request 
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -49,6 +49,10 @@ class FakeBroker:
     posts: list[str] = field(default_factory=list)
     cancels: list[str] = field(default_factory=list)
     unread: list[UnreadRow] = field(default_factory=list)
+    others: list[OrderReport] = field(default_factory=list)
+    status: str = "ACTIVE"
+    blocked: bool = False
+    calls: Counter[str] = field(default_factory=Counter)
     actions: list[CorporateAction] = field(default_factory=list)
     activities: list[AccountActivity] = field(default_factory=list)
     _behaviour: dict[str, str] = field(default_factory=dict)
@@ -59,12 +63,13 @@ class FakeBroker:
 
     def account(self) -> AccountReport:
         money = Decimal(100_000)
-        return AccountReport("fake", "ACTIVE", money, money, money, money * 2, True, False)
+        return AccountReport("fake", self.status, money, money, money, money * 2, True, self.blocked)
 
     def assets(self, symbols: Sequence[str]) -> dict[str, AssetReport]:
         return {s: AssetReport(s, s, "XNYS", True, s not in self.not_shortable, True) for s in symbols}
 
     def positions(self) -> list[PositionReport]:
+        self.calls["positions"] += 1
         held: dict[str, Decimal] = defaultdict(Decimal, self.external)
         for fill in self.fills:
             held[fill.symbol] += fill.quantity
@@ -102,7 +107,8 @@ class FakeBroker:
         return self.orders.get(client_order_id)
 
     def open_orders(self) -> list[OrderReport]:
-        return [o for o in self.orders.values() if o.status in ("new", "partially_filled")]
+        self.calls["open_orders"] += 1
+        return [*self.others, *(o for o in self.orders.values() if o.status in ("new", "partially_filled"))]
 
     def orders_since(self, moment: datetime) -> list[OrderReport]:
         return [o for o in self.orders.values() if o.created_at > moment]
@@ -126,6 +132,19 @@ class FakeBroker:
     def take_quarantined(self) -> list[UnreadRow]:
         taken, self.unread = self.unread, []
         return taken
+
+    def trade_by_hand(self, symbol: str, quantity: int) -> None:
+        """Let somebody else trade in the account."""
+        name = f"hand-{len(self.fills)}"
+        self.fills.append(
+            FillReport(f"fill-{len(self.fills)}", name, symbol, Decimal(quantity), self.prices[symbol], self.now)
+        )
+
+    def work_by_hand(self, symbol: str, quantity: int) -> None:
+        """Let an order of somebody else work, and never fill."""
+        self.others.append(
+            OrderReport("h-1", "by-hand", symbol, Decimal(quantity), Decimal(0), None, "new", self.now, self.now)
+        )
 
     def fill_late(self, name: str, quantity: Decimal) -> None:
         """Fill so many shares more of an order that has ended."""

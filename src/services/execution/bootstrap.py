@@ -18,6 +18,7 @@ from src.services.execution.adapters.writer_lock import PostgresWriterLock
 from src.services.execution.domain.two_leg import Rules
 from src.services.execution.ports import TradingBroker, WallClock
 from src.services.execution.use_cases.companies import Companies
+from src.services.execution.use_cases.compare import Comparison
 from src.services.execution.use_cases.cycle import Execution
 from src.services.execution.use_cases.desk import Desk
 from src.services.execution.use_cases.drive import Cycle, Driver, Patience
@@ -65,7 +66,13 @@ def build(
         settings.execution.poll_seconds,
         settings.execution.unknown_lookups,
         timedelta(seconds=settings.execution.unknown_window_seconds),
+        timedelta(seconds=settings.execution.pass_wait_seconds),
     )
+    calendar = TradingCalendar()
+    drift = timedelta(seconds=settings.execution.max_clock_drift_seconds)
+    # A twin's clock stands wherever it was set.
+    host_drift = None if settings.environment == "twin" else drift
+    comparison = Comparison(store, broker, clock, calendar, settings.environment, drift, host_drift)
 
     def make_driver(cycle: Cycle) -> Driver:
         return Driver(store, broker, clock, rules, patience, settings.environment, cycle)
@@ -77,6 +84,7 @@ def build(
         calendar=calendar,
         become_writer=PostgresWriterLock(engine, account, settings.execution.writer_wait_seconds),
         make_driver=make_driver,
+        comparison=comparison,
         environment=settings.environment,
         companies=Companies(
             SqlUnitOfWork(engine, lambda connection: SqlActionStore(connection, account)), broker, calendar

@@ -3,127 +3,27 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
-from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine, insert, select, text
+from sqlalchemy import select, text
 
-from src.config.settings import load_settings
-from src.services.execution.bootstrap import ExecutionService, build
-from src.services.execution.use_cases.cycle import Gate
 from src.services.execution.use_cases.drive import Cycle
 from src.shared.domain.errors import NotTheWriter, Terminal, Transient, Unreachable
 from src.shared.domain.ids import pair_trade_id
 from src.shared.domain.orders import FillReport, OrderReport, OrderState, PositionReport
 from src.shared.domain.pairs import Direction, PairTrade, PairTradeState
 from src.shared.domain.sessions import TradingCalendar
-from src.shared.domain.signals import SignalAction, signal_id
-from src.shared.infra.database.engine import make_engine
+from src.shared.domain.signals import SignalAction
 from src.shared.infra.database.tables import (
-    alert,
     order_intent,
     outbox,
-    pair_registry,
-    pair_signal,
     pair_trade,
-    risk_decision,
 )
-from tests.conftest import TradingDatabase
-from tests.fakes.broker import FakeBroker, FakeClock, UnreadRow
-
-SLOT = datetime(2025, 3, 3, 15, 30, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-
-
-@dataclass
-class Desk:
-    """The service, its broker and its database."""
-
-    service: ExecutionService
-    broker: FakeBroker
-    engine: Engine
-
-    def approve(
-        self, action: SignalAction, slot: datetime = SLOT, quantities: tuple[int, int] = (0, 0), pair: str = "AAA/BBB"
-    ) -> None:
-        numbers: dict[str, Any] = {"numbers": {}, "action": action.value, "slot": slot, "pair_id": pair}
-        with self.engine.begin() as connection:
-            connection.execute(
-                insert(pair_signal).values(
-                    signal_id=signal_id(pair, slot), reason="ENTRY_Z", pair_mode="active", **numbers
-                )
-            )
-            connection.execute(
-                insert(risk_decision).values(
-                    decision_id=uuid4(),
-                    signal_id=signal_id(pair, slot),
-                    approved=True,
-                    code="APPROVED",
-                    reason="within limits",
-                    quantity_1=quantities[0],
-                    quantity_2=quantities[1],
-                    **numbers,
-                )
-            )
-
-    def run(self) -> Gate:
-        gate = self.service.cycle.open_gate()
-        self.service.cycle.execute_slot(gate)
-        return gate
-
-    def interrupted(self, call: str, after: bool = False) -> None:
-        """Run the slot with a process that ends at its first call of the broker's `call`, or right after it."""
-        gate = self.service.cycle.open_gate()
-        real = getattr(self.broker, call)
-
-        def die(*args: Any) -> None:
-            if after:
-                real(*args)
-            raise KeyboardInterrupt
-
-        setattr(self.broker, call, die)
-        with pytest.raises(KeyboardInterrupt):
-            self.service.cycle.execute_slot(gate)
-        setattr(self.broker, call, real)
-
-    def alerts(self) -> list[tuple[str, str]]:
-        with self.engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(select(alert.c.severity, alert.c.title))]
-
-    def held(self) -> dict[str, int]:
-        return {p.symbol: int(p.quantity) for p in self.broker.positions()}
-
-    def next_hour(self) -> datetime:
-        self.broker.now += HOUR
-        return SLOT + HOUR
-
-    def trade_states(self) -> list[str]:
-        with self.engine.connect() as connection:
-            return list(connection.execute(select(pair_trade.c.state).order_by(pair_trade.c.recorded_at)).scalars())
-
-    def broken_invariants(self) -> list[str]:
-        found = self.service.verification.run(SLOT - HOUR)
-        assert [i.name for i in found] == [f"I{n}" for n in range(1, 9)]
-        # Signals and decisions are written here without their events; their services tell them.
-        return [f"{i.name} {b}" for i in found for b in i.breaches if not b.startswith(("signal ", "risk_", "pair "))]
-
-
-@pytest.fixture
-def desk(trading_database: TradingDatabase, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    monkeypatch.setenv("TRADEWINDS_EXECUTION_WRITER_WAIT_SECONDS", "0.2")
-    settings = load_settings()
-    engine = make_engine(trading_database.app_url, settings.database)
-    broker = FakeBroker()
-    with engine.begin() as connection:
-        for first, second in (("AAA", "BBB"), ("BBB", "CCC"), ("DDD", "EEE")):
-            connection.execute(insert(pair_registry).values(**_pair(first, second)))
-    yield Desk(build(settings, engine, broker, FakeClock()), broker, engine)
-    engine.dispose()
+from tests.fakes.broker import UnreadRow
+from tests.integration.execution.desk import HOUR, SLOT, Desk
 
 
 def test_an_entry_sells_the_short_leg_first_and_ends_open(desk: Desk) -> None:
@@ -356,6 +256,19 @@ def test_a_writer_that_was_overtaken_cannot_write_an_intent(desk: Desk) -> None:
     assert desk.broken_invariants() == []
 
 
+def test_a_trade_is_carried_on_between_cycles_unless_another_process_trades(desk: Desk) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    desk.interrupted("fills_since")
+
+    with desk.service.cycle.become_writer(), pytest.raises(NotTheWriter):
+        desk.service.cycle.carry_on(wait=False)
+    assert desk.trade_states() == ["opening"]
+
+    assert desk.service.cycle.carry_on(wait=False) == ()
+    assert desk.trade_states() == ["open"]
+    assert desk.broken_invariants() == []
+
+
 # One bad trade
 
 
@@ -548,7 +461,8 @@ def test_an_order_that_never_gets_an_answer_is_tried_twice_a_pass_and_given_up_w
     assert desk.broken_invariants() == []
 
 
-def test_an_order_given_up_that_turns_up_after_all_is_booked_and_sold_again(desk: Desk) -> None:
+def given_up_but_placed(desk: Desk) -> str:
+    """Give an entry up whose order the broker has, and hides; return the order's id."""
     desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
     desk.broker.script["BBB"] = deque(["hidden"])
     lookup, listing = desk.broker.order_by_client_id, desk.broker.orders_since
@@ -559,10 +473,26 @@ def test_an_order_given_up_that_turns_up_after_all_is_booked_and_sold_again(desk
     desk.next_hour()
     desk.service.cycle.open_gate()
     assert desk.trade_states() == ["abandoned"]
-
     desk.broker.order_by_client_id, desk.broker.orders_since = lookup, listing  # type: ignore[method-assign]
-    assert not desk.service.cycle.open_gate().reconciled
-    lookup(desk.broker.posts[0])
+    return desk.broker.posts[0]
+
+
+def test_an_order_given_up_that_works_at_the_broker_after_all_is_cancelled(desk: Desk) -> None:
+    name = given_up_but_placed(desk)
+
+    gate = desk.service.cycle.open_gate()
+
+    assert desk.broker.cancels == [name]
+    assert gate.reconciled
+    assert desk.trade_states() == ["abandoned"]
+    assert desk.held() == {}
+    assert desk.broken_invariants() == []
+
+
+def test_an_order_given_up_that_was_filled_after_all_is_booked_and_sold_again(desk: Desk) -> None:
+    desk.broker.order_by_client_id(given_up_but_placed(desk))
+    assert desk.held() == {"BBB": -8}
+
     desk.service.cycle.open_gate()
 
     assert desk.trade_states() == ["unwound"]
@@ -570,20 +500,29 @@ def test_an_order_given_up_that_turns_up_after_all_is_booked_and_sold_again(desk
     assert desk.broken_invariants() == []
 
 
-def test_a_cancel_that_does_not_come_through_is_left_to_a_later_pass_and_pages(desk: Desk) -> None:
+def test_a_cancel_that_does_not_come_through_freezes_its_symbols_pages_and_is_left_to_a_later_pass(
+    desk: Desk,
+) -> None:
     desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
     desk.broker.script["AAA"] = deque(["stuck"])
 
     with pytest.raises(Transient, match="neither fills nor cancels"):
         desk.run()
+    desk.approve(SignalAction.ENTER_LONG, quantities=(6, -5), pair="DDD/EEE")
     gate = desk.service.cycle.open_gate()
-    assert not gate.reconciled
-    assert ("critical", "a trade can't be carried on") in desk.alerts()
+    with pytest.raises(Transient, match="AAA/BBB"):
+        desk.service.cycle.execute_slot(gate)
+    assert gate.reconciled
+    assert gate.blocked_symbols == {"AAA", "BBB"}
+    assert desk.trade_states() == ["opening", "open"]
+    assert [a for a in desk.alerts() if a[1] == "a trade can't be carried on"] == [
+        ("critical", "a trade can't be carried on")
+    ]
 
     (stuck,) = desk.broker.open_orders()
     desk.broker.orders[stuck.client_order_id] = replace(stuck, status="canceled")
     desk.service.cycle.open_gate()
-    assert desk.trade_states() == ["unwound"]
+    assert desk.trade_states() == ["unwound", "open"]
     assert desk.broken_invariants() == []
 
 
@@ -758,22 +697,3 @@ def written_down_only(desk: Desk) -> None:
 
 def _away(client_order_id: str) -> None:
     raise Transient(f"no answer about {client_order_id}")
-
-
-def _pair(first: str, second: str) -> dict[str, object]:
-    return {
-        "pair_id": f"{first}/{second}",
-        "symbol_1": first,
-        "symbol_2": second,
-        "alpha": 0.0,
-        "beta": 0.8,
-        "half_life_bars": 8.0,
-        "z_window_bars": 16,
-        "time_stop_bars": 24,
-        "correlation": 0.9,
-        "fitted_from": SLOT - timedelta(days=90),
-        "fitted_to": SLOT,
-        "mode": "active",
-        "source": "test",
-        "updated_at": SLOT,
-    }

@@ -35,6 +35,6 @@ def test_a_load_is_to_be_told_of_once_it_has_brought_bars(
             )
         )
 
-    facts = SqlFacts(engine).load([], [])
+    facts = SqlFacts(engine).load([], [], [])
 
     assert (("load_run", str(load)) in facts.versions) == counts

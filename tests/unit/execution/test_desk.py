@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from src.services.execution.domain.desk import Close, Holding, explain, is_external, lay_out, snapshot_moment
-from src.services.execution.domain.reconciliation import Drift
+from src.services.execution.domain.reconciliation import Finding, Kind
 from src.services.execution.domain.two_leg import Cancel, GiveUp, next_step
 from src.shared.domain.orders import OrderState, PositionReport
 from src.shared.domain.pairs import PairTradeState
@@ -82,10 +82,10 @@ def test_an_order_is_external_that_is_neither_known_nor_named_like_ours(
 def test_what_agrees_needs_nothing_and_what_differs_says_what_to_do() -> None:
     ours, stray = intent(1, 10), report(intent(2, -8), "new", client_order_id="tw-twin-unknown")
     drifts = [
-        Drift("position", "BBB", "books say -8, the broker says 0"),
-        Drift("order", "tw-twin-unknown", "the broker has an order of ours that no intent knows"),
-        Drift("unread", "position", "qty is not a number"),
-        Drift("trade", "AAA/BBB", "sent twice without an answer"),
+        Finding(Kind.POSITION_DRIFT, "BBB", "books say -8, the broker says 0"),
+        Finding(Kind.UNKNOWN_ORDER, "tw-twin-unknown", "the broker has an order of ours that no intent knows"),
+        Finding(Kind.UNREAD, "position", "qty is not a number"),
+        Finding(Kind.TRADE, "AAA/BBB", "sent twice without an answer"),
     ]
     positions = lay_out([holding(10), holding(-8, "BBB")], [told("AAA", 10), told("ZZZ", 5)], {})
     manual = report(intent(1, 3), "new", client_order_id="by-hand")

@@ -8,10 +8,11 @@ from decimal import Decimal
 
 import pytest
 
-from src.services.execution.domain.invariants import Facts, check
-from src.shared.domain.orders import OrderState, PositionReport
+from src.services.execution.domain.invariants import Facts, RiskChanged, Sent, check
+from src.shared.domain.orders import FillReport, OrderAction, OrderState, PositionReport
 from src.shared.domain.pairs import PairTradeState
-from tests.unit.execution.examples import intent, report, trade
+from src.shared.domain.risk import RiskState
+from tests.unit.execution.examples import SLOT, intent, report, trade
 
 LONG, SHORT = intent(1, 10, version=2), intent(2, -8, version=2)
 OPEN = trade(PairTradeState.OPEN, version=2)
@@ -75,6 +76,14 @@ def test_what_somebody_else_holds_where_we_hold_nothing_any_more_breaks_nothing(
 SECOND_ORDER = report(LONG, "canceled", 10, broker_order_id="b-2")
 STRAY = report(intent(1, 3, attempt=9), "canceled")
 
+HALT = RiskChanged(RiskState.ACTIVE, RiskState.HALTED)
+SOLD_BY_HAND = (PositionReport("AAA", Decimal(6), TEN), PositionReport("BBB", EIGHT, TEN))
+
+
+def by_hand(quantity: int) -> FillReport:
+    return FillReport("f-hand", "b-hand", "AAA", Decimal(quantity), TEN, SLOT)
+
+
 BREACHES: dict[str, tuple[str, Callable[[], Facts]]] = {
     "an order doubled at the broker": (
         "I1",
@@ -108,6 +117,22 @@ BREACHES: dict[str, tuple[str, Callable[[], Facts]]] = {
     "a change that was not told": ("I6", lambda: replace(WHOLE, told={ORDER: (1, 2), TRADE: (2,)})),
     "a change that was told twice": ("I6", lambda: replace(WHOLE, told={ORDER: (1, 2, 2), TRADE: (1, 2)})),
     "an event of nothing": ("I6", lambda: replace(WHOLE, told={**WHOLE.told, ("pair_trade", "x"): (1,)})),
+    "an entry that was sent while the account was halted": (
+        "I7",
+        lambda: replace(WHOLE, log=(Sent(SHORT.client_order_id), HALT, Sent(LONG.client_order_id))),
+    ),
+    "an entry that was sent while the account was reducing": (
+        "I7",
+        lambda: replace(WHOLE, log=(RiskChanged(RiskState.ACTIVE, RiskState.REDUCING), Sent(LONG.client_order_id))),
+    ),
+    "an order sent before the first change of a state that was no other": (
+        "I7",
+        lambda: replace(WHOLE, log=(Sent(LONG.client_order_id), RiskChanged(RiskState.HALTED, RiskState.ACTIVE))),
+    ),
+    "shares that somebody else's executions explain but in part": (
+        "I3",
+        lambda: replace(WHOLE, broker_positions=SOLD_BY_HAND, broker_fills=(by_hand(-3),)),
+    ),
     "an entry without approval": ("I7", lambda: replace(WHOLE, forbidden=("tw-twin-x",))),
 }
 
@@ -127,3 +152,19 @@ def test_a_leg_that_pages_is_no_breach(state: PairTradeState) -> None:
 @pytest.mark.parametrize("state", [PairTradeState.UNWINDING, PairTradeState.CLOSING])
 def test_a_leg_that_is_being_unwound_is_no_breach(state: PairTradeState) -> None:
     assert broken(one_leg(state)) == []
+
+
+def test_an_exit_may_be_sent_while_reducing_and_an_entry_after_resuming() -> None:
+    close = intent(1, -10, OrderState.WORKING, action=OrderAction.CLOSE, version=2)
+    reducing, active = (
+        RiskChanged(RiskState.ACTIVE, RiskState.REDUCING),
+        RiskChanged(RiskState.HALTED, RiskState.ACTIVE),
+    )
+    facts = replace(WHOLE, intents=(*WHOLE.intents, close), filled={**WHOLE.filled, close.id: close.filled_quantity})
+
+    assert broken(replace(facts, log=(reducing, Sent(close.client_order_id)))) == []
+    assert broken(replace(WHOLE, log=(HALT, active, Sent(LONG.client_order_id)))) == []
+
+
+def test_shares_that_somebody_else_traded_are_no_breach() -> None:
+    assert broken(replace(WHOLE, broker_positions=SOLD_BY_HAND, broker_fills=(by_hand(-4),))) == []

@@ -12,8 +12,9 @@ from sqlalchemy import Connection, Engine, and_, func, literal, select, text
 
 from src.services.execution.adapters.sql_trades import intent_of, trade_of
 from src.services.execution.domain.books import HOLDINGS
-from src.services.execution.domain.invariants import Aggregate, Facts
-from src.shared.domain.orders import OrderAction, OrderReport, PositionReport
+from src.services.execution.domain.invariants import Aggregate, Facts, RiskChanged, Said, Sent
+from src.shared.domain.orders import FillReport, OrderAction, OrderReport, PositionReport
+from src.shared.domain.risk import RiskState
 from src.shared.infra.database.engine import translated_errors
 from src.shared.infra.database.tables import (
     alert,
@@ -30,6 +31,8 @@ from src.shared.infra.database.tables import (
     position,
     risk_decision,
 )
+from src.shared.messages.orders import OrderSent
+from src.shared.messages.risk import RiskStateChanged
 
 # What has a life in the outbox: table, id column, version column (None: told once).
 _TOLD: tuple[tuple[str, Any, Any], ...] = (
@@ -48,11 +51,16 @@ class SqlFacts:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def load(self, broker_orders: Iterable[OrderReport], broker_positions: Iterable[PositionReport]) -> Facts:
+    def load(
+        self,
+        broker_orders: Iterable[OrderReport],
+        broker_positions: Iterable[PositionReport],
+        broker_fills: Iterable[FillReport],
+    ) -> Facts:
         """Read all of it. The broker's reports must have been read while nobody traded."""
         with translated_errors(self._engine), self._engine.connect() as connection:
             connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
-            return _facts(connection, tuple(broker_orders), tuple(broker_positions))
+            return _facts(connection, tuple(broker_orders), tuple(broker_positions), tuple(broker_fills))
 
     def changes(self) -> int:
         """Count everything that was ever said: it grows with every change of state."""
@@ -60,7 +68,12 @@ class SqlFacts:
             return int(connection.execute(select(func.count()).select_from(outbox)).scalar_one())
 
 
-def _facts(connection: Connection, orders: tuple[OrderReport, ...], positions: tuple[PositionReport, ...]) -> Facts:
+def _facts(
+    connection: Connection,
+    orders: tuple[OrderReport, ...],
+    positions: tuple[PositionReport, ...],
+    fills: tuple[FillReport, ...],
+) -> Facts:
     return Facts(
         intents=tuple(intent_of(row) for row in connection.execute(select(order_intent)).mappings()),
         trades=tuple(trade_of(row) for row in connection.execute(select(pair_trade)).mappings()),
@@ -81,6 +94,8 @@ def _facts(connection: Connection, orders: tuple[OrderReport, ...], positions: t
         forbidden=_forbidden(connection),
         broker_orders=orders,
         broker_positions=positions,
+        broker_fills=fills,
+        log=_log(connection),
         adjusted=_adjusted(connection),
     )
 
@@ -137,6 +152,21 @@ def _told(connection: Connection) -> dict[Aggregate, tuple[int, ...]]:
 def _paged(connection: Connection) -> frozenset[str]:
     details = connection.execute(select(alert.c.detail).where(alert.c.severity == "critical")).scalars()
     return frozenset(detail.partition(":")[0] for detail in details)
+
+
+def _log(connection: Connection) -> tuple[Said, ...]:
+    o = outbox.c
+    channels = {RiskStateChanged.channel(): _risk_changed, OrderSent.channel(): _sent}
+    query = select(o.channel, o.payload).where(o.channel.in_(channels)).order_by(o.recorded_at, o.aggregate_version)
+    return tuple(channels[channel](payload) for channel, payload in connection.execute(query))
+
+
+def _risk_changed(payload: dict[str, Any]) -> Said:
+    return RiskChanged(RiskState(payload["before"]), RiskState(payload["after"]))
+
+
+def _sent(payload: dict[str, Any]) -> Said:
+    return Sent(payload["client_order_id"])
 
 
 def _forbidden(connection: Connection) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from src.services.execution.domain.reconciliation import Drift
+from src.services.execution.domain.reconciliation import Finding, Kind
 from src.shared.domain.orders import OrderIntent, OrderReport, PositionReport
 from src.shared.domain.pairs import PairTrade
 from src.shared.domain.quantities import plain
@@ -210,11 +210,23 @@ def is_external(order: OrderReport, ours: Mapping[str, object], prefix: str) -> 
     return order.client_order_id not in ours and not order.client_order_id.startswith(prefix)
 
 
+_SIDES = {
+    Kind.POSITION_DRIFT: "position",
+    Kind.EXTERNAL_POSITION: "position",
+    Kind.UNKNOWN_ORDER: "order",
+    Kind.REVENANT: "order",
+    Kind.LATE_FILL: "order",
+    Kind.MISSING_EXECUTIONS: "order",
+    Kind.EXTERNAL_ORDER: "order",
+}
+"""Which row a finding belongs to; what is not here has a row of its own."""
+
+
 def explain(
     positions: Iterable[SymbolPosition],
     ours: Mapping[str, OrderIntent],
     orders: Iterable[OrderReport],
-    drifts: Iterable[Drift],
+    findings: Iterable[Finding],
     prefix: str,
 ) -> tuple[Comparison, ...]:
     """Lay both sides side by side and say what each difference means and what a person can do.
@@ -223,10 +235,10 @@ def explain(
         positions: both sides by symbol.
         ours: our orders by client order id, those that `orders` names.
         orders: the broker's open and recent orders.
-        drifts: what the comparison found to differ.
+        findings: what the comparison found.
         prefix: how our client order ids begin.
     """
-    found = {(drift.kind, drift.subject): drift for drift in drifts}
+    found = {(_SIDES.get(finding.kind, finding.kind.value), finding.subject): finding for finding in findings}
     rows = [_compare_symbol(position, found.pop(("position", position.symbol), None)) for position in positions]
     for order in {order.client_order_id: order for order in orders}.values():
         drift = found.pop(("order", order.client_order_id), None)
@@ -243,10 +255,10 @@ def _symbol(
     return SymbolPosition(symbol, holdings, broker, close.price if close else None, close.at if close else None)
 
 
-def _compare_symbol(position: SymbolPosition, drift: Drift | None) -> Comparison:
+def _compare_symbol(position: SymbolPosition, drift: Finding | None) -> Comparison:
     ours = plain(position.ours)
     theirs = "not known" if position.broker is None else plain(position.broker)
-    if drift is not None:
+    if drift is not None and drift.kind is Kind.POSITION_DRIFT:
         extra = plain(position.external or ZERO)
         return Comparison(
             "position",
@@ -264,19 +276,25 @@ def _compare_symbol(position: SymbolPosition, drift: Drift | None) -> Comparison
             "position", position.symbol, ours, theirs, "external", "It is not ours.",
             f"Nothing. It is left alone, and no pair with {position.symbol} is entered while it is there.",
         )  # fmt: skip
+    if drift is not None:
+        return Comparison(
+            "position", position.symbol, ours, theirs, "external",
+            f"Somebody else traded {plain(position.external or ZERO)} shares of it in this account.",
+            f"Nothing, or undo it there. No pair with {position.symbol} is entered meanwhile; exits go on.",
+        )  # fmt: skip
     return Comparison("position", position.symbol, ours, theirs, "agree", "", "")
 
 
-def _compare_order(order: OrderReport, intent: OrderIntent | None, drift: Drift | None, prefix: str) -> Comparison:
+def _compare_order(order: OrderReport, intent: OrderIntent | None, drift: Finding | None, prefix: str) -> Comparison:
     name, theirs = order.client_order_id, f"{order.status}, {plain(order.filled_quantity)} filled"
     ours = "none" if intent is None else f"{intent.state.value}, {plain(intent.filled_quantity)} filled"
-    if drift is not None and intent is None:
+    if drift is not None and drift.kind is Kind.UNKNOWN_ORDER:
         return Comparison(
             "order", name, ours, theirs, "differ",
             "It is named like ours, but these books do not know it: another database trades this account.",
             "Find the other installation, or cancel the order at the broker. One account belongs to one database.",
         )  # fmt: skip
-    if drift is not None:
+    if drift is not None and drift.kind is not Kind.EXTERNAL_ORDER:
         return Comparison(
             "order", name, ours, theirs, "differ", f"{drift.detail}.",
             "Run `tradewinds reconcile` again: late executions are taken in. If it stays, compare with the broker's "
@@ -290,18 +308,18 @@ def _compare_order(order: OrderReport, intent: OrderIntent | None, drift: Drift 
     return Comparison("order", name, ours, theirs, "agree", "", "")
 
 
-def _leftover(drift: Drift) -> Comparison:
+def _leftover(drift: Finding) -> Comparison:
     meaning, advice = {
-        "trade": (
+        Kind.TRADE: (
             "A trade could not be carried on.",
             "The next run of manage-orders tries again. `tradewinds trades <pair> --why` shows how far it is.",
         ),
-        "unread": (
+        Kind.UNREAD: (
             "The broker did not answer, or not in a way that can be read: nobody can say that both sides agree.",
             "Run `tradewinds reconcile` again once the broker answers; `tradewinds doctor` says whether it does.",
         ),
     }.get(
         drift.kind,
-        ("The books hold it, the broker did not tell of it.", "Look it up at the broker, then reconcile again."),
+        (f"{drift.meaning.capitalize()}.", "Look it up at the broker, then reconcile again."),
     )
-    return Comparison(drift.kind, drift.subject, "", drift.detail, "differ", meaning, advice)
+    return Comparison(drift.kind.value, drift.subject, "", drift.detail, "differ", meaning, advice)

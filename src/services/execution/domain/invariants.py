@@ -11,15 +11,37 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from src.shared.domain.orders import OrderIntent, OrderReport, OrderState, PositionReport
+from src.services.execution.domain.reconciliation import external_shares
+from src.services.execution.domain.two_leg import allows
+from src.shared.domain.orders import FillReport, OrderIntent, OrderReport, OrderState, PositionReport
 from src.shared.domain.pairs import FINISHED_TRADES, PairTrade, PairTradeState
 from src.shared.domain.quantities import plain
+from src.shared.domain.risk import RiskState
 
 NEVER_SENT = frozenset({OrderState.PLANNED})
 Aggregate = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class RiskChanged:
+    """The risk state went from one to another."""
+
+    before: RiskState
+    after: RiskState
+
+
+@dataclass(frozen=True)
+class Sent:
+    """An order was about to be sent."""
+
+    client_order_id: str
+
+
+Said = RiskChanged | Sent
 
 
 @dataclass(frozen=True)
@@ -29,8 +51,9 @@ class Facts:
     `filled` holds booked shares by intent; `held` and `ledger_shares` by symbol; `leg_shares` by trade and symbol;
     `unbalanced` are ledger entries whose amounts do not sum to zero; `versions` and `told` hold, by aggregate, the
     version a row is at and the versions the outbox tells; `paged` are pair ids with an alert; `forbidden` are client
-    order ids of entries that risk did not approve for their slot; `adjusted` holds, by trade and leg, the shares that
-    companies' actions added.
+    order ids of entries that risk did not approve for their slot; `log` is what the outbox says of the risk state and
+    of orders sent, in the order of its being recorded; `adjusted` holds, by trade and leg, the shares that companies'
+    actions added.
     """
 
     intents: tuple[OrderIntent, ...]
@@ -47,6 +70,8 @@ class Facts:
     forbidden: tuple[str, ...]
     broker_orders: tuple[OrderReport, ...]
     broker_positions: tuple[PositionReport, ...]
+    broker_fills: tuple[FillReport, ...] = ()
+    log: tuple[Said, ...] = ()
     adjusted: Mapping[tuple[UUID, int], Decimal] = field(default_factory=dict)
 
 
@@ -79,7 +104,12 @@ def check(facts: Facts, leg_tolerance: Decimal) -> list[Invariant]:
         Invariant("I4", "the ledger sums to zero", facts.ledger_entries, facts.unbalanced),
         Invariant("I5", "every open pair is whole or pages", len(facts.trades), tuple(_broken(facts, leg_tolerance))),
         Invariant("I6", "one event per state change", len(facts.versions), tuple(_untold(facts))),
-        Invariant("I7", "no entry without an approval", len(facts.intents), facts.forbidden),
+        Invariant(
+            "I7",
+            "no entry without an approval, no order while halted",
+            len(facts.intents),
+            (*facts.forbidden, *_sent_against_risk(facts, ours)),
+        ),
     ]
 
 
@@ -112,12 +142,26 @@ def _shares_differ(facts: Facts, ours: Mapping[str, OrderIntent]) -> Iterable[st
             yield f"{order.client_order_id}: {known.filled_quantity} here, {order.filled_quantity} at the broker"
     yield from _legs_differ(facts)
     theirs = {p.symbol: p.quantity for p in facts.broker_positions}
+    external = _external(facts, ours)
     for symbol in {*facts.held, *facts.ledger_shares}:
         held, ledger = facts.held.get(symbol, Decimal(0)), facts.ledger_shares.get(symbol, Decimal(0))
-        broker = theirs.get(symbol, Decimal(0))
+        told = theirs.get(symbol, Decimal(0))
         # Where we hold nothing, what the account holds is somebody else's.
-        if held != ledger or (held and held != broker):
-            yield f"{symbol}: positions {plain(held)}, ledger {plain(ledger)}, broker {plain(broker)}"
+        differs = held and told not in (held, held + external.get(symbol, Decimal(0)))
+        if held != ledger or differs:
+            yield f"{symbol}: positions {plain(held)}, ledger {plain(ledger)}, broker {plain(told)}"
+
+
+def _external(facts: Facts, ours: Mapping[str, OrderIntent]) -> dict[str, Decimal]:
+    """Sum what somebody else traded in our symbols since our first trade there: an entry finds none of it before."""
+    since: dict[str, datetime] = {}
+    for trade in facts.trades:
+        for leg in (1, 2):
+            symbol = trade.symbol(leg)
+            since[symbol] = min(trade.slot, since.get(symbol, trade.slot))
+    known = {intent.broker_order_id for intent in facts.intents}
+    known |= {order.broker_order_id for order in facts.broker_orders if order.client_order_id in ours}
+    return external_shares(facts.broker_fills, {each for each in known if each}, since)
 
 
 def _legs_differ(facts: Facts) -> Iterable[str]:
@@ -154,6 +198,17 @@ def _is_whole(trade: PairTrade, shares: list[Decimal], tolerance: Decimal) -> bo
     # Whole shares: one share of the smaller leg is the finest step there is.
     step = max(1 / abs(trade.target_1), 1 / abs(trade.target_2))
     return min(filled) > 0 and abs(filled[0] - filled[1]) <= max(tolerance, step)
+
+
+def _sent_against_risk(facts: Facts, ours: Mapping[str, OrderIntent]) -> Iterable[str]:
+    """Follow the log: whoever sends holds the risk state, so that no change of it is recorded in between."""
+    changes = [said for said in facts.log if isinstance(said, RiskChanged)]
+    state = changes[0].before if changes else RiskState.ACTIVE
+    for said in facts.log:
+        if isinstance(said, RiskChanged):
+            state = said.after
+        elif said.client_order_id in ours and not allows(state, ours[said.client_order_id].action):
+            yield f"{said.client_order_id}: sent while {state}"
 
 
 def _untold(facts: Facts) -> Iterable[str]:

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from loguru import logger
 
 from src.services.execution.domain.company_actions import Booking, Times, bookings, in_lieu_bookings, times_of
-from src.services.execution.domain.reconciliation import Drift
+from src.services.execution.domain.reconciliation import Finding, Kind
 from src.services.execution.ports import ActionStore, TradingBroker
 from src.services.execution.use_cases.drive import Driver
 from src.shared.domain.corporate_actions import CorporateAction, CorporateActionKind
@@ -43,7 +43,7 @@ class Companies:
     broker: TradingBroker
     calendar: TradingCalendar
 
-    def take_in(self, driver: Driver) -> frozenset[Drift]:
+    def take_in(self, driver: Driver) -> frozenset[Finding]:
         """Read, freeze, book and begin to close, each as far as it is due; what can't be known stops entries."""
         now = driver.cycle.market.now
         day = now.astimezone(_NEW_YORK).date()
@@ -59,7 +59,7 @@ class Companies:
         with self.store() as work:
             return work.repo.frozen(pair_id, moment)
 
-    def _look(self, day: date) -> frozenset[Drift]:
+    def _look(self, day: date) -> frozenset[Finding]:
         """Read the announcements about what is watched or held, once a day for each symbol."""
         with self.store() as work:
             unread = work.repo.unread_symbols(day)
@@ -76,16 +76,16 @@ class Companies:
             work.commit()
         return frozenset()
 
-    def _stale(self, day: date, error: Exception) -> frozenset[Drift]:
+    def _stale(self, day: date, error: Exception) -> frozenset[Finding]:
         with self.store() as work:
             unknown = work.repo.unread_symbols(day - STALE_LOOK)
-        return frozenset(Drift("unread", symbol, f"announcements can't be read: {error}") for symbol in unknown)
+        return frozenset(Finding(Kind.UNREAD, symbol, f"announcements can't be read: {error}") for symbol in unknown)
 
     def _known(self, day: date) -> list[CorporateAction]:
         with self.store() as work:
             return work.repo.actions_between(day - LOOK_BACK, day + LOOK_AHEAD)
 
-    def _take_in(self, driver: Driver, action: CorporateAction, now: datetime) -> frozenset[Drift]:
+    def _take_in(self, driver: Driver, action: CorporateAction, now: datetime) -> frozenset[Finding]:
         times = times_of(action, self.calendar)
         if times.since > now:
             return frozenset()
@@ -100,7 +100,7 @@ class Companies:
                 _alert(work, driver, action, pair_id)
             work.commit()
 
-    def _book(self, driver: Driver, action: CorporateAction, at: datetime) -> frozenset[Drift]:
+    def _book(self, driver: Driver, action: CorporateAction, at: datetime) -> frozenset[Finding]:
         with self.store() as work:
             unsettled = work.repo.unsettled_trades(action.symbol)
         for trade in unsettled:
@@ -108,7 +108,9 @@ class Companies:
             try:
                 driver.settle_books(trade)
             except _NO_WORD as error:
-                return frozenset({Drift("trade", trade.pair_id, f"not settled before {action.vendor_type}: {error}")})
+                return frozenset(
+                    {Finding(Kind.TRADE, trade.pair_id, f"not settled before {action.vendor_type}: {error}")}
+                )
         with self.store() as work:
             held = work.repo.held_before(action.symbol, at)
         for booking in bookings(action, held, at):
@@ -127,7 +129,7 @@ class Companies:
         if trade.state in FINISHED_TRADES:
             driver.drive(trade)
 
-    def _cash_in_lieu(self, driver: Driver) -> frozenset[Drift]:
+    def _cash_in_lieu(self, driver: Driver) -> frozenset[Finding]:
         with self.store() as work:
             due = work.repo.fractions_due()
         if not due:

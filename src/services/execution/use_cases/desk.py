@@ -131,14 +131,14 @@ class Desk:
         """
         broker = self.execution.broker
         reports, working = broker.positions(), broker.open_orders()
-        orders = [*broker.orders_since(self.execution.recently(gate.slot)), *working]
+        orders = [*broker.orders_since(self.execution.comparison.recently(gate.slot)), *working]
         with self.store() as work:
             positions = lay_out(work.repo.holdings_by_trade(), reports, {})
             ours = work.repo.intents_named(order.client_order_id for order in orders)
         prefix = client_order_prefix(self.environment)
         # Somebody else's orders of the past are nobody's business.
         shown = [order for order in orders if order in working or not is_external(order, ours, prefix)]
-        return explain(positions, ours, shown, gate.drifts, prefix)
+        return explain(positions, ours, shown, gate.findings, prefix)
 
     def pending_approvals(self, slot: datetime) -> list[str]:
         """List the pairs whose approvals of a slot have not been acted on, or not to their end.

@@ -11,14 +11,19 @@ from typing import Protocol
 from src.services.execution.domain.invariants import Facts, Invariant, check
 from src.services.execution.use_cases.cycle import Gate
 from src.shared.domain.ids import client_order_prefix
-from src.shared.domain.orders import OrderReport, PositionReport
+from src.shared.domain.orders import FillReport, OrderReport, PositionReport
 from src.shared.ports.broker import Broker
 
 
 class FactSource(Protocol):
     """Where the facts come from."""
 
-    def load(self, broker_orders: Iterable[OrderReport], broker_positions: Iterable[PositionReport]) -> Facts:
+    def load(
+        self,
+        broker_orders: Iterable[OrderReport],
+        broker_positions: Iterable[PositionReport],
+        broker_fills: Iterable[FillReport],
+    ) -> Facts:
         """Read everything in one look."""
         ...
 
@@ -38,7 +43,7 @@ class Verification:
     leg_tolerance: Decimal
 
     def run(self, since: datetime) -> list[Invariant]:
-        """Check I1 to I8 over broker orders created after `since`. Best run while nothing trades.
+        """Check I1 to I8 over broker orders and executions after `since`. Best run while nothing trades.
 
         Raises:
             NotTheWriter: a cycle is running now.
@@ -47,7 +52,8 @@ class Verification:
         still = self._second_reconcile()
         prefix = client_order_prefix(self.environment)
         orders = [o for o in self.broker.orders_since(since) if o.client_order_id.startswith(prefix)]
-        return [*check(self.facts.load(orders, self.broker.positions()), self.leg_tolerance), still]
+        facts = self.facts.load(orders, self.broker.positions(), self.broker.fills_since(since))
+        return [*check(facts, self.leg_tolerance), still]
 
     def _second_reconcile(self) -> Invariant:
         first = self.reconcile()

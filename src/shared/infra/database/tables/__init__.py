@@ -12,6 +12,7 @@ from src.shared.infra.database.tables.execution import (
     pair_trade,
     position,
     position_snapshot,
+    quarantine,
     writer_epoch,
 )
 from src.shared.infra.database.tables.market import corporate_action, load_run, market_data, symbol
@@ -62,6 +63,7 @@ __all__ = [
     "portfolio_reading",
     "position",
     "position_snapshot",
+    "quarantine",
     "risk_decision",
     "risk_state",
     "symbol",
