@@ -52,8 +52,8 @@ class TwinConfig:
     half_spread_bps: float = 1.5
 
 
-def build_app(config: TwinConfig) -> FastAPI:
-    """Build the twin's ASGI application.
+def build_app(config: TwinConfig, wall: Callable[[], int] | None = None) -> FastAPI:
+    """Build the twin's ASGI application. `wall` tells the wall's microseconds; without it the host's clock does.
 
     Raises:
         BarFileInvalid: the file of bars can't be served.
@@ -61,7 +61,7 @@ def build_app(config: TwinConfig) -> FastAPI:
     """
     store = Store(config.store)
     stream = Stream()
-    twin = _build_twin(config, store)
+    twin = _build_twin(config, store, wall or _wall)
     twin.listen(stream.publish)
     limits = Limits(config.requests_per_minute, config.latency_ms)
     app = FastAPI(
@@ -78,11 +78,11 @@ def build_app(config: TwinConfig) -> FastAPI:
     return app
 
 
-def _build_twin(config: TwinConfig, store: Store) -> Twin:
+def _build_twin(config: TwinConfig, store: Store, wall: Callable[[], int]) -> Twin:
     market = build_market(config.seed, config.bars)
     meta = store.meta()
     _check_store(meta, market, config)
-    clock = MarketClock(_wall, _clock_setting(config, meta))
+    clock = MarketClock(wall, _clock_setting(config, meta))
     if not market.sessions.covers(clock.now()):
         raise StoreInvalid(f"clock {iso_utc(clock.now())} is outside the calendar: choose another --clock")
     venue = Venue(
