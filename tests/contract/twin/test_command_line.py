@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from src.services.twin.main import app
 from src.shared.infra.embedded.ports import free_port
+from src.shared.prefect.config import SOURCE_ROOT
 
 KEYS = {"APCA-API-KEY-ID": "key", "APCA-API-SECRET-KEY": "secret"}
 
@@ -23,6 +24,10 @@ def start(port: int, store: Path) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         [*command, "--store", str(store), "--clock", "2025-03-03T15:30:05Z"], stdout=subprocess.DEVNULL
     )
+    return wait_for(process, port)
+
+
+def wait_for(process: subprocess.Popen[bytes], port: int) -> subprocess.Popen[bytes]:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
@@ -61,6 +66,7 @@ def test_an_order_answered_before_a_kill_is_there_after_it(tmp_path: Path) -> No
         (["--bars", "nothing.parquet"], "no such file"),
         (["--clock", "tomorrow"], "--clock"),
         (["--clock", "1970-01-01"], "outside the calendar"),
+        (["--faults", "nothing.toml"], "can't be read (No such file or directory)"),
     ],
 )
 def test_a_mistake_is_one_line_and_a_failure(tmp_path: Path, arguments: list[str], said: str) -> None:
@@ -69,6 +75,42 @@ def test_a_mistake_is_one_line_and_a_failure(tmp_path: Path, arguments: list[str
     assert result.exit_code == 2
     assert said in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_faults_of_a_file_that_can_not_be_used_stop_the_start(tmp_path: Path) -> None:
+    for text, said in (
+        ('[[fault]]\nkind = "drop"\nnth = 0\n', "rule 1 (drop): nth should be greater than or equal to 1"),
+        ('[[fault]]\nkind = "drop"\nsymbol = "KELW"\n', "rule 1: symbol 'KELW' is unknown"),
+        ("[[fault]\n", "line 1"),
+    ):
+        (tmp_path / "faults.toml").write_text(text)
+        arguments = ["serve", "--store", str(tmp_path / "store"), "--faults", str(tmp_path / "faults.toml")]
+        result = CliRunner().invoke(app, [*arguments, "--port", str(free_port())])
+        assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+        assert said in result.stderr
+
+
+def test_the_twin_of_the_tradewinds_command_lies_as_its_file_says(tmp_path: Path) -> None:
+    (tmp_path / "faults.toml").write_text('[[fault]]\nkind = "status"\nendpoint = "GET /v2/account"\nstatus = 502\n')
+    port = free_port()
+    command = [sys.executable, "-m", "src.services.cli.main", "twin", "serve", "--faults", "faults.toml"]
+    process = subprocess.Popen(
+        [*command, "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(SOURCE_ROOT)},
+    )
+    wait_for(process, port)
+    try:
+        account = httpx.get(f"http://127.0.0.1:{port}/v2/account", headers=KEYS)
+        armed = httpx.get(f"http://127.0.0.1:{port}/admin/faults").json()
+    finally:
+        process.terminate()
+        process.wait()
+
+    assert account.status_code == 502
+    assert [(rule["source"], rule["fired"]) for rule in armed] == [("file", 1)]
+    assert (tmp_path / ".twin" / "twin.sqlite").is_file()
 
 
 def test_a_port_in_use_is_one_line_and_a_failure(tmp_path: Path) -> None:

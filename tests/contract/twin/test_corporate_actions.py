@@ -232,7 +232,7 @@ def test_everything_survives_a_restart(tmp_path: Path) -> None:
         twin.admin.reset()
         fresh = twin.admin.state()
 
-    assert again == told
+    assert again == told | {"order_posts": 0}
     assert again["positions"][0]["qty"] == "2"
     assert (fresh["cash"], fresh["positions"]) == ("100000", [])
 

@@ -1,17 +1,23 @@
-"""What every vendor request passes: keys, the rate limit, the chosen latency."""
+"""What every vendor request passes: keys, faults, the rate limit, the chosen latency."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from email.utils import formatdate
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from src.services.twin.api.lies import Exchange, ask_about, read_body, tell
 from src.services.twin.api.render import Json
+from src.services.twin.domain.faults import SUBMIT, Wire
+from src.services.twin.domain.moments import SECOND
+from src.services.twin.use_cases import Twin
 
 WINDOW_SECONDS = 60
 _MISSING_KEYS = (
@@ -41,15 +47,20 @@ class Limits:
 class Gate:
     """ASGI middleware in front of the vendor's paths; admin and health pass untouched."""
 
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, twin: Twin, told: Callable[[], Awaitable[None]]) -> None:
+        self._told = told
         self._app = app
         self._limits = limits
+        self._twin = twin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it here."""
         if scope["type"] != "http" or not scope["path"].startswith("/v"):
             await self._app(scope, receive, send)
             return
+        if f"{scope['method']} {scope['path']}" == SUBMIT:
+            self._twin.order_posts += 1
+        send = _Stamped(send, {"Date": formatdate(self._twin.dated_now() / SECOND, usegmt=True)})
         if self._limits.latency_ms:
             await asyncio.sleep(self._limits.latency_ms / 1000)
         headers = Headers(scope=scope)
@@ -58,15 +69,34 @@ class Gate:
         if refusal:
             await refusal(scope, receive, send)
             return
-        await self._limited(key, scope, receive, send)
+        if self._twin.faults:
+            await self._doubtful(scope, receive, send)
+        else:
+            await self._limited(scope, receive, send)
 
-    async def _limited(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _doubtful(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(self._limited, scope, receive, send, await read_body(receive), self._told)
+        lie = self._twin.faults.fired(Wire, ask_about(scope, exchange.body, self._twin.catch_up()))
+        if lie is None:
+            await exchange.pass_on()
+        else:
+            await tell(lie, exchange)
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not self._limits.requests_per_minute:
             await self._app(scope, receive, send)
             return
+        key = Headers(scope=scope).get("apca-api-key-id", "")
         host = "data" if "/stocks/" in scope["path"] else "trading"
         left, reset = self._limits.take(key, host, time.time())
-        stamped = _Stamped(send, self._limits.requests_per_minute, max(0, left), reset)
+        stamped = _Stamped(
+            send,
+            {
+                "X-Ratelimit-Limit": str(self._limits.requests_per_minute),
+                "X-Ratelimit-Remaining": str(max(0, left)),
+                "X-Ratelimit-Reset": str(reset),
+            },
+        )
         if left < 0:
             answer = Json({"code": 42910000, "message": "rate limit exceeded"}, status_code=429)
             answer.headers["Retry-After"] = str(math.ceil(reset - time.time()))
@@ -76,13 +106,11 @@ class Gate:
 
 
 class _Stamped:
-    def __init__(self, send: Send, limit: int, left: int, reset: int) -> None:
+    """Sends an answer with headers added."""
+
+    def __init__(self, send: Send, headers: dict[str, str]) -> None:
         self._send = send
-        self._headers = {
-            "X-Ratelimit-Limit": str(limit),
-            "X-Ratelimit-Remaining": str(left),
-            "X-Ratelimit-Reset": str(reset),
-        }
+        self._headers = headers
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
