@@ -12,10 +12,10 @@ ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
 export UV_SYSTEM_CERTS ?= true
 endif
 
-.PHONY: help setup demo up down test chaos check format bench
+.PHONY: help setup demo up down test chaos crash-matrix check format bench
 
 help: ## List the commands
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .uv/bin/uv:
 	@echo "Installing uv into .uv (it is not on PATH) …"
@@ -53,6 +53,9 @@ JOBS ?= 2
 chaos: setup ## Run seeds of the simulation, a line for each that fails (SEEDS= FIRST_SEED= JOBS= VERBOSE=1)
 	@$(VENV)/python -m tests.simulation.run --seeds $(SEEDS) --first $(FIRST_SEED) --jobs $(JOBS) \
 		$(if $(filter 1 yes true,$(VERBOSE)),--trace)
+
+crash-matrix: setup ## Kill a slot at every ordered pair of failpoints (takes an hour or more)
+	@CRASH_MATRIX=all $(VENV)/pytest tests/chaos/test_crash_matrix.py
 
 check: setup ## Format, lint, types, import contracts
 	@$(VENV)/ruff format --check .

@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, FiniteFloat, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from src.shared.domain.errors import SettingsInvalid
+from src.shared.domain.errors import InputInvalid, SettingsInvalid
+from src.shared.domain.risk_limits import LIMIT_BOUNDS, check_together
 
 Environment = Literal["twin", "paper", "live"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
@@ -32,6 +33,12 @@ LIVE_ARMING_PHRASE = "trade-real-money"
 
 class _Component(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+
+def _limit(name: str, default: float) -> Any:
+    # One place holds bounds and meaning: what seeds a row must be what a row may hold.
+    bounds = LIMIT_BOUNDS[name]
+    return Field(default, ge=float(bounds.least), le=float(bounds.most), description=bounds.meaning)
 
 
 class StackSettings(_Component):
@@ -123,29 +130,35 @@ class StrategySettings(_Component):
 
 
 class RiskSettings(_Component):
-    """Position size and the limits every entry must pass."""
+    """Size and limits of a new database; afterwards `tradewinds risk set` changes them, and these do not count."""
 
     model_config = SettingsConfigDict(env_prefix="TRADEWINDS_RISK_")
 
-    trading_enabled: bool = Field(True, description="Off: no entries at all.")
-    bootstrap_fraction: Fraction = Field(0.02, description="Fraction of equity until kelly_min_trades are closed.")
-    kelly_min_trades: int = Field(20, ge=2, description="Closed trades before Kelly sizing starts.")
-    kelly_lookback_trades: int = Field(100, ge=2, description="Closed trades Kelly looks back on.")
-    kelly_max_fraction: Fraction = Field(0.24, description="Upper clamp of the Kelly fraction.")
-    max_leg_fraction: Fraction = Field(0.12, description="Cap of one leg's notional as a fraction of equity.")
-    max_ratio_error: Fraction = Field(0.05, description="Most that whole shares may move the ratio from beta.")
-    max_open_pairs: int = Field(10, ge=1, description="Pair trades open at once.")
-    max_gross_fraction: PositiveFloat = Field(1.5, description="Gross exposure as a fraction of equity.")
-    max_net_fraction: PositiveFloat = Field(0.5, description="Absolute net exposure as a fraction of equity.")
-    max_symbol_fraction: PositiveFloat = Field(0.25, description="Gross in one symbol as a fraction of equity.")
-    max_correlation: Fraction = Field(0.85, description="Correlation guard against legs held or just approved.")
-    correlation_bars: int = Field(140, ge=22, le=5000, description="Hourly bars a correlation is measured on.")
-    max_orders_per_minute: int = Field(60, ge=1, description="Orders sent in one minute.")
-    max_orders_per_day: int = Field(500, ge=1, description="Orders sent in one New York day.")
-    max_daily_loss_fraction: Fraction = Field(
-        0.03, description="Loss since the day's first equity that stops entries."
-    )
-    max_drawdown_fraction: Fraction = Field(0.05, description="Drawdown from peak that halts entries.")
+    trading_enabled: bool = Field(True, description=LIMIT_BOUNDS["trading_enabled"].meaning)
+    bootstrap_fraction: FiniteFloat = _limit("bootstrap_fraction", 0.02)
+    kelly_min_trades: int = _limit("kelly_min_trades", 20)
+    kelly_lookback_trades: int = _limit("kelly_lookback_trades", 100)
+    kelly_max_fraction: FiniteFloat = _limit("kelly_max_fraction", 0.24)
+    max_leg_fraction: FiniteFloat = _limit("max_leg_fraction", 0.12)
+    max_ratio_error: FiniteFloat = _limit("max_ratio_error", 0.05)
+    max_open_pairs: int = _limit("max_open_pairs", 10)
+    max_gross_fraction: FiniteFloat = _limit("max_gross_fraction", 1.5)
+    max_net_fraction: FiniteFloat = _limit("max_net_fraction", 0.5)
+    max_symbol_fraction: FiniteFloat = _limit("max_symbol_fraction", 0.25)
+    max_pair_fraction: FiniteFloat = _limit("max_pair_fraction", 0.25)
+    max_correlation: FiniteFloat = _limit("max_correlation", 0.85)
+    correlation_bars: int = _limit("correlation_bars", 140)
+    max_orders_per_minute: int = _limit("max_orders_per_minute", 60)
+    max_orders_per_day: int = _limit("max_orders_per_day", 500)
+    max_daily_loss_fraction: FiniteFloat = _limit("max_daily_loss_fraction", 0.03)
+    max_rolling_loss_fraction: FiniteFloat = _limit("max_rolling_loss_fraction", 0.05)
+    rolling_loss_days: int = _limit("rolling_loss_days", 5)
+    max_drawdown_fraction: FiniteFloat = _limit("max_drawdown_fraction", 0.05)
+    event_days: int = _limit("event_days", 2)
+
+    def limits(self) -> dict[str, Decimal]:
+        """Every limit by name; a switch is 1 or 0."""
+        return {name: Decimal(str(getattr(self, name) + 0)) for name in LIMIT_BOUNDS}
 
 
 class ExecutionSettings(_Component):
@@ -306,6 +319,10 @@ def _check_together(settings: Settings) -> None:
         )
     if (settings.broker.api_key is None) != (settings.broker.secret_key is None):
         raise SettingsInvalid("Set both TRADEWINDS_ALPACA_API_KEY and TRADEWINDS_ALPACA_SECRET_KEY, or neither.")
+    try:
+        check_together(settings.risk.limits())
+    except InputInvalid as error:
+        raise SettingsInvalid(f"Among the settings TRADEWINDS_RISK_…: {error}") from None
 
 
 def _shown(value: object) -> str:

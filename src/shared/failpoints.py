@@ -41,6 +41,7 @@ FAILPOINTS = {
     "execution.became_writer": "the slot's execution holds the lock and an epoch, nothing more",
     "execution.before_begin": "a new trade is written, not committed",
     "execution.begun": "… and committed",
+    "execution.step_chosen": "the next step was chosen from what was read; nothing of it is done",
     "execution.before_intent": "an order's intent is written, not committed",
     "execution.intent_committed": "… and committed; nothing was sent",
     "execution.before_save": "a new state of an order is written, not committed",

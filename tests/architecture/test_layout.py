@@ -46,6 +46,7 @@ BESIDES = {
         "env_example.py",
         "externals.py",
         "lifecycle.py",
+        "limit_table.py",
         "pair_fits.py",
         "state.py",
     },

@@ -25,6 +25,8 @@ _FACTS: dict[str, Any] = {
     "who": "review-pairs",
     "why": "the gate passed",
     "code": "MAX_GROSS",
+    "value_before": Decimal("1.5"),
+    "value_after": Decimal("1.2"),
     "quantity_1": Decimal("10"),
     "quantity_2": Decimal("-7"),
     "client_order_id": "tw-twin-0123456789abcdef0123-1-open-1",

@@ -6,17 +6,22 @@ import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
+from src.services.risk_management.domain.equity import CashFlow, EquityPoint, equity_history, restated
+from src.services.risk_management.domain.events import MarketEvent
 from src.services.risk_management.domain.review import OpenTrade, SlotSignal
 from src.services.risk_management.domain.state import EquityHistory, Standing
+from src.services.risk_management.domain.values import LimitChange, LimitRow, in_force
+from src.services.risk_management.ports import PairFit, Reading
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.errors import Transient
 from src.shared.domain.orders import AccountReport, AssetReport
 from src.shared.domain.risk import RiskDecision
 from src.shared.messages.base import Event
+from src.shared.messages.ops import AlertRaised
 
 
 @dataclass
@@ -33,6 +38,13 @@ class FakeRiskRepository:
     results: dict[str, list[Decimal]] = field(default_factory=dict)
     orders: tuple[int, int] = (0, 0)
     series: CloseSeries | None = None
+    limits: list[LimitRow] = field(default_factory=list)
+    flows: list[CashFlow] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
+    booked: Decimal = Decimal(0)
+    events: list[MarketEvent] = field(default_factory=list)
+    fits: dict[str, PairFit] = field(default_factory=dict)
+    alerts: list[AlertRaised] = field(default_factory=list)
 
     def lock(self) -> None:
         """One thread has it to itself."""
@@ -64,9 +76,55 @@ class FakeRiskRepository:
     def record_equity(self, slot: datetime, account: AccountReport) -> None:
         self.points.setdefault(slot, account.equity)
 
-    def equity_history(self, slot: datetime, now: Decimal, midnight: datetime) -> EquityHistory:
-        today = [value for moment, value in sorted(self.points.items()) if midnight <= moment <= slot]
-        return EquityHistory(now, max([now, *self.points.values()]), today[0] if today else now)
+    def equity_history(self, until: datetime, now: EquityPoint, midnight: datetime) -> EquityHistory:
+        points = [point for point in self._series() if point.at <= until]
+        return equity_history(points, self.flows, now, midnight, None)
+
+    def equity_points(self, since: datetime, now: EquityPoint) -> list[EquityPoint]:
+        return restated([*(point for point in self._series() if since <= point.at <= now.at), now], self.flows)
+
+    def add_reading(self, reading: Reading) -> None:
+        if all(known.taken_at != reading.taken_at for known in self.readings):
+            self.readings.append(reading)
+
+    def add_cash_flows(self, flows: Sequence[CashFlow]) -> list[CashFlow]:
+        new = [flow for flow in flows if flow.id not in {known.id for known in self.flows}]
+        self.flows.extend(new)
+        return new
+
+    def limit_rows(self) -> list[LimitRow]:
+        return list(in_force(self.limits).rows.values())
+
+    def limit_history(self, name: str) -> list[LimitRow]:
+        return [row for row in self.limits if row.name == name]
+
+    def add_limits(self, changes: Sequence[LimitChange]) -> None:
+        since = datetime(2026, 1, 1, tzinfo=UTC)
+        for change in changes:
+            row = LimitRow(
+                change.name, change.value, change.who, change.why, change.version, since, len(self.limits) + 1
+            )
+            self.limits.append(row)
+
+    def booked_since(self, moment: datetime) -> Decimal:
+        return self.booked
+
+    def upcoming_events(self, symbols: Sequence[str], first: date, last: date) -> list[MarketEvent]:
+        return [event for event in self.events if event.symbol in symbols and first <= event.day <= last]
+
+    def pair_fit(self, pair_id: str) -> PairFit | None:
+        return self.fits.get(pair_id)
+
+    def add_alert(self, alert: AlertRaised) -> bool:
+        is_new = alert.event_id not in {known.event_id for known in self.alerts}
+        if is_new:
+            self.alerts.append(alert)
+        return is_new
+
+    def _series(self) -> list[EquityPoint]:
+        points = [EquityPoint(at, equity) for at, equity in self.points.items()]
+        readings = [EquityPoint(reading.taken_at, reading.equity) for reading in self.readings]
+        return sorted([*points, *readings], key=lambda point: point.at)
 
     def open_trades(self) -> list[OpenTrade]:
         return list(self.trades)
@@ -117,6 +175,7 @@ class FakeBrokerFacts:
 
     report: AccountReport
     not_shortable: set[str] = field(default_factory=set)
+    flows: list[CashFlow] = field(default_factory=list)
     is_away: bool = False
     calls: list[str] = field(default_factory=list)
 
@@ -127,6 +186,10 @@ class FakeBrokerFacts:
     def assets(self, symbols: Sequence[str], day: date) -> dict[str, AssetReport]:
         self._called("assets")
         return {s: AssetReport(s, s, "NYSE", True, s not in self.not_shortable, True) for s in symbols}
+
+    def cash_flows(self, since: datetime) -> list[CashFlow]:
+        self._called("cash_flows")
+        return [flow for flow in self.flows if flow.latest > since]
 
     def _called(self, name: str) -> None:
         self.calls.append(name)

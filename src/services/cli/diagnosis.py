@@ -74,6 +74,8 @@ def diagnose(settings: Settings) -> Diagnosis:
     )
     findings = [_look(name, look, mend, settings) for name, look, mend in looks]
     findings.extend(unknown_variables(settings))
+    if all(finding.verdict == "ok" for finding in findings if finding.name in {"PostgreSQL", "schema"}):
+        findings.extend(differing_limits(settings))
     hidden = tuple(Finding(f.name, f.verdict, redact(f.detail), f.mend) for f in findings)
     return Diagnosis(hidden, _versions(), tuple(describe(settings)))
 
@@ -88,6 +90,23 @@ def unknown_variables(settings: Settings) -> Iterator[Finding]:
             near = difflib.get_close_matches(variable, known, n=1)
             hint = f"Did you mean {near[0]}?" if near else "Remove it: see deployment/env.example."
             yield Finding(name, "warning", "no such setting; it has no effect", hint)
+
+
+def differing_limits(settings: Settings) -> Iterator[Finding]:
+    """Warn about each setting of a limit that no longer counts, because somebody changed the limit itself."""
+    from src.services.risk_management.bootstrap import build_limits
+    from src.shared.domain.risk_limits import LIMIT_BOUNDS
+    from src.shared.infra.database.engine import make_engine
+
+    engine = make_engine(trading_database_url(settings), settings.database)
+    try:
+        differing = build_limits(settings, engine).differing()
+    finally:
+        engine.dispose()
+    for name, (setting, row) in differing.items():
+        show = LIMIT_BOUNDS[name].show
+        detail = f"in force is {show(row)}, the setting TRADEWINDS_RISK_{name.upper()} says {show(setting)}."
+        yield Finding(f"limit {name}", "warning", detail, f"See `tradewinds risk show --history {name}`.")
 
 
 def _look(name: str, look: Callable[[Settings], str], mend: str, settings: Settings) -> Finding:

@@ -167,6 +167,18 @@ class Suite:
             migrate.upgrade(trading_database_url(self._settings, "owner"))
         with self._step(f"environment '{self._settings.environment}' agrees with keys, URL and database"):
             environment.check(self._settings, trading_database_url(self._settings), account)
+        with self._step("risk limits in force"):
+            self._settle_limits()
+
+    def _settle_limits(self) -> None:
+        from src.services.risk_management.bootstrap import build_limits
+        from src.shared.infra.database.engine import make_engine
+
+        engine = make_engine(trading_database_url(self._settings), self._settings.database)
+        try:
+            build_limits(self._settings, engine).settle()
+        finally:
+            engine.dispose()
 
     def _import_prefect(self) -> None:
         # Done while the server starts: it takes a second or more.

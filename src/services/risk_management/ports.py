@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
 
+from src.services.risk_management.domain.equity import CashFlow, EquityPoint
+from src.services.risk_management.domain.events import MarketEvent
 from src.services.risk_management.domain.review import OpenTrade, SlotSignal
 from src.services.risk_management.domain.state import EquityHistory, Standing
+from src.services.risk_management.domain.values import LimitChange, LimitRow
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.orders import AccountReport, AssetReport
 from src.shared.domain.risk import RiskDecision
 from src.shared.messages.base import Event
+from src.shared.messages.ops import AlertRaised
 
 
 class BrokerFacts(Protocol):
@@ -30,6 +35,31 @@ class BrokerFacts(Protocol):
     def assets(self, symbols: Sequence[str], day: date) -> dict[str, AssetReport]:
         """Read what may be traded, as of this New York day; an unknown symbol is absent. Raises as `account`."""
         ...
+
+    def cash_flows(self, since: datetime) -> list[CashFlow]:
+        """Read what came into the account from outside, or left it, since a moment. Raises as `account`."""
+        ...
+
+
+@dataclass(frozen=True)
+class PairFit:
+    """What sizing needs of a registered pair."""
+
+    pair_id: str
+    symbol_1: str
+    symbol_2: str
+    beta: float
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the monitor saw of the portfolio at a moment, in dollars."""
+
+    taken_at: datetime
+    equity: Decimal
+    gross: Decimal
+    net: Decimal
+    numbers: dict[str, object]
 
 
 class RiskRepository(Protocol):
@@ -75,8 +105,51 @@ class RiskRepository(Protocol):
         """Store the slot's equity; the first word on a slot stays."""
         ...
 
-    def equity_history(self, slot: datetime, now: Decimal, midnight: datetime) -> EquityHistory:
-        """Read peak (since the last reset) and the first equity since `midnight`, both up to `slot`."""
+    def equity_history(self, until: datetime, now: EquityPoint, midnight: datetime) -> EquityHistory:
+        """Compare `now` with the peak (since the last reset) and the first equity since `midnight`, up to `until`.
+
+        Deposits and withdrawals are taken out.
+        """
+        ...
+
+    def equity_points(self, since: datetime, now: EquityPoint) -> list[EquityPoint]:
+        """Read equity since a moment and up to now, oldest first, without deposits and withdrawals."""
+        ...
+
+    def add_reading(self, reading: Reading) -> None:
+        """Store what the monitor saw; the first word on a moment stays."""
+        ...
+
+    def add_cash_flows(self, flows: Sequence[CashFlow]) -> list[CashFlow]:
+        """Store flows and return those that were not known before."""
+        ...
+
+    def limit_rows(self) -> list[LimitRow]:
+        """Read the last row of every limit."""
+        ...
+
+    def limit_history(self, name: str) -> list[LimitRow]:
+        """Read every row of a limit, oldest first."""
+        ...
+
+    def add_limits(self, changes: Sequence[LimitChange]) -> None:
+        """Add rows; from then on they are in force."""
+        ...
+
+    def booked_since(self, moment: datetime) -> Decimal:
+        """Sum the booked P&L in dollars of all trades finished since a moment."""
+        ...
+
+    def upcoming_events(self, symbols: Sequence[str], first: date, last: date) -> list[MarketEvent]:
+        """Read the known events of these symbols on New York days `first` to `last`, by day."""
+        ...
+
+    def pair_fit(self, pair_id: str) -> PairFit | None:
+        """Read a registered pair."""
+        ...
+
+    def add_alert(self, alert: AlertRaised) -> bool:
+        """Store an alert; False when it is there already."""
         ...
 
     def open_trades(self) -> list[OpenTrade]:

@@ -14,7 +14,7 @@ from src.shared.messages.market_data import MarketDataStored
 from src.shared.messages.ops import AlertRaised
 from src.shared.messages.orders import ORDER_EVENTS, PAIR_TRADE_EVENTS
 from src.shared.messages.portfolio import PerformanceRecorded
-from src.shared.messages.risk import RiskStateChanged, TradeApproved, TradeDenied
+from src.shared.messages.risk import RiskLimitChanged, RiskStateChanged, TradeApproved, TradeDenied
 from src.shared.messages.signals import PairModeChanged, SignalRaised
 
 _TYPES: tuple[type[Event], ...] = (
@@ -24,6 +24,7 @@ _TYPES: tuple[type[Event], ...] = (
     TradeApproved,
     TradeDenied,
     RiskStateChanged,
+    RiskLimitChanged,
     *ORDER_EVENTS.values(),
     *PAIR_TRADE_EVENTS.values(),
     PerformanceRecorded,

@@ -42,3 +42,15 @@ class RiskStateChanged(Event):
     after: str
     who: str
     why: str
+
+
+class RiskLimitChanged(Event):
+    """A person gave a limit another value; it counts from the next review on. The version is the limit's own."""
+
+    speaker: ClassVar[str] = "risk"
+    aggregate: ClassVar[str] = "risk_limit"
+
+    value_before: Decimal
+    value_after: Decimal
+    who: str
+    why: str

@@ -6,24 +6,44 @@ with SIGKILL just before the n-th: no `finally`, no rollback, no goodbye.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
-from multiprocessing.context import ForkServerContext
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import pytest
 from loguru import logger
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, select
+from sqlalchemy.dialects.postgresql import insert
 
 from src.config.settings import load_settings
 from src.services.execution.bootstrap import ExecutionService, build
 from src.services.execution.ports import TradingBroker
+from src.shared.domain.errors import NotTheWriter
+from src.shared.domain.sessions import TradingCalendar
+from src.shared.domain.signals import SignalAction, signal_id
+from src.shared.failpoints import arm
 from src.shared.infra.alpaca.factory import make_alpaca_client
-from src.shared.infra.database.engine import make_engine
+from src.shared.infra.database.engine import make_engine, translated_errors
+from src.shared.infra.database.tables import pair_registry, pair_signal, pair_trade, risk_decision
+from tests.fakes.twin_server import TwinHandle
+from tests.forked import context
 
+START = datetime(2025, 3, 3, 15, 30, tzinfo=UTC)
+FIRST, SECOND = "KELV", "KYLO"
+ROOT = Path(__file__).resolve().parents[3]
+PAIR = f"{FIRST}/{SECOND}"
+MARKET_SECONDS_A_SECOND = 30.0
+"""An hour of the market lasts two minutes: orders fill soon, and a cycle ends within its hour."""
+
+SHORT = timedelta(seconds=60)
+OVERTAKEN = 42
 QUICK = {
     "TRADEWINDS_ENV_FILE": "/nonexistent",
     "TRADEWINDS_EXECUTION_UNKNOWN_WINDOW_SECONDS": "0.3",
@@ -78,19 +98,170 @@ def service_for(
 
 def run_slot(database_url: str, twin_url: str, fatal: int, barrier: Any = None) -> None:
     """Run one cycle; the whole of a child process."""
-    logger.remove()
-    os.environ.update(QUICK, TRADEWINDS_ALPACA_BASE_URL=twin_url, TRADEWINDS_ALPACA_DATA_URL=twin_url)
-    service, _, _ = service_for(database_url, twin_url, Countdown(fatal))
+    service = _service_of_a_process(database_url, twin_url, fatal)
     if barrier is not None:
         barrier.wait(timeout=60)
     service.cycle.execute_slot(service.cycle.open_gate())
 
 
-def context() -> ForkServerContext:
-    """Start processes from a clean server that has imported everything once."""
-    made = multiprocessing.get_context("forkserver")
-    made.set_forkserver_preload(["tests.integration.execution.preloaded"])
-    return made
+def run_slots(database_url: str, twin_url: str, barrier: Any, count: int) -> None:
+    """Run so many cycles, each from when everybody stands at the barrier until everybody does again."""
+    service = _service_of_a_process(database_url, twin_url)
+    for _ in range(count):
+        barrier.wait(timeout=60)
+        service.cycle.execute_slot(service.cycle.open_gate())
+        barrier.wait(timeout=60)
 
 
-SHORT = timedelta(seconds=60)
+def run_armed_slot(database_url: str, twin_url: str, failpoints: str) -> None:
+    """Run one cycle with failpoints armed, and leave with `OVERTAKEN` when another process took over."""
+    service = _service_of_a_process(database_url, twin_url)
+    gate = service.cycle.open_gate()
+    arm(failpoints)
+    try:
+        service.cycle.execute_slot(gate)
+    except NotTheWriter:
+        sys.exit(OVERTAKEN)
+
+
+def _service_of_a_process(database_url: str, twin_url: str, fatal: int = 0) -> ExecutionService:
+    logger.remove()
+    os.environ.update(QUICK, TRADEWINDS_ALPACA_BASE_URL=twin_url, TRADEWINDS_ALPACA_DATA_URL=twin_url)
+    service, _, _ = service_for(database_url, twin_url, Countdown(fatal))
+    return service
+
+
+@dataclass
+class Floor:
+    """A database, a twin, and this process's own view of both."""
+
+    database_url: str
+    twin: TwinHandle
+    engine: Engine
+    service: ExecutionService
+    broker: TradingBroker
+    slots: Iterator[datetime]
+    processes: Any
+
+    def next_slot(self, action: SignalAction) -> datetime:
+        """Move the market to the next hour in which one can trade, with an approval for it."""
+        slot = next(self.slots)
+        self.move_to(slot)
+        approve(self.engine, slot, action)
+        return slot
+
+    def move_to(self, slot: datetime) -> None:
+        """Move the market to just after a slot."""
+        self.twin.admin.move_clock((slot + timedelta(seconds=5)).isoformat(), rate=MARKET_SECONDS_A_SECOND)
+
+    def run_elsewhere(self, *fatal: int) -> list[int]:
+        """Run the cycle in so many processes at once; returns how each ended."""
+        barrier = self.processes.Barrier(len(fatal))
+        children = [
+            self.processes.Process(target=run_slot, args=(self.database_url, self.twin.url, each, barrier))
+            for each in fatal
+        ]
+        for child in children:
+            child.start()
+        for child in children:
+            child.join(SHORT.total_seconds())
+        assert all(child.exitcode is not None for child in children)
+        return [child.exitcode for child in children]
+
+    def killed_then_run_again(self, action: SignalAction, fatal: int) -> int:
+        """Trade the next slot in a process that is killed before its n-th step, then here; returns how it ended."""
+        before, where = self.orders(), f"{action}, killed before its step {fatal}"
+        self.next_slot(action)
+        (ended,) = self.run_elsewhere(fatal)
+        assert ended in (0, -signal.SIGKILL), where
+        self.run_here()
+        assert self.states()[-1] == ("open" if action.is_entry else "closed"), where
+        assert self.held() == ({FIRST: 5, SECOND: -4} if action.is_entry else {}), where
+        assert self.orders() == before + 2, where
+        assert self.broken_invariants() == [], where
+        return ended
+
+    def run_here(self) -> None:
+        self.service.cycle.execute_slot(self.service.cycle.open_gate())
+
+    def states(self) -> list[str]:
+        with self.engine.connect() as connection:
+            return list(connection.execute(select(pair_trade.c.state).order_by(pair_trade.c.slot)).scalars())
+
+    def orders(self) -> int:
+        return len(self.broker.orders_since(START - timedelta(days=1)))
+
+    def held(self) -> dict[str, int]:
+        return {each.symbol: int(each.quantity) for each in self.broker.positions()}
+
+    def broken_invariants(self) -> list[str]:
+        found = self.service.verification.run(START - timedelta(days=1))
+        assert [i.name for i in found] == [f"I{n}" for n in range(1, 9)]
+        # Signals and decisions are written here without their events; their services tell them.
+        return [f"{i.name} {b}" for i in found for b in i.breaches if not b.startswith(("signal ", "risk_", "pair "))]
+
+
+@contextmanager
+def open_floor(database_url: str, twin: TwinHandle, *, is_new: bool = True) -> Iterator[Floor]:
+    """A floor with one pair, at a time before its first slot; sets the environment for itself and its processes."""
+    calendar = TradingCalendar()
+    closes = {session.close for session in calendar.sessions(START.date(), START.date() + timedelta(days=60))}
+    slots = (slot for slot in calendar.slots_between(START, START + timedelta(days=60)) if slot not in closes)
+    with pytest.MonkeyPatch.context() as patch:
+        # The server of processes takes its path from here alone.
+        urls = {"TRADEWINDS_ALPACA_BASE_URL": twin.url, "TRADEWINDS_ALPACA_DATA_URL": twin.url}
+        for name, value in {**QUICK, **urls, "PYTHONPATH": str(ROOT)}.items():
+            patch.setenv(name, value)
+        service, broker, engine = service_for(database_url, twin.url, Countdown(0))
+        if is_new:
+            with engine.begin() as connection:
+                connection.execute(insert(pair_registry).values(**_pair()))
+        try:
+            yield Floor(database_url, twin, engine, service, broker, slots, context())
+        finally:
+            engine.dispose()
+
+
+def approve(engine: Engine, slot: datetime, action: SignalAction) -> None:
+    """Write a signal and risk's approval of it, as their services do, unless they are there."""
+    numbers: dict[str, Any] = {"numbers": {}, "action": action.value, "slot": slot, "pair_id": PAIR}
+    quantities = {"quantity_1": 5, "quantity_2": -4} if action.is_entry else {"quantity_1": 0, "quantity_2": 0}
+    identity = signal_id(PAIR, slot)
+    with translated_errors(engine), engine.begin() as connection:
+        connection.execute(
+            insert(pair_signal)
+            .values(signal_id=identity, reason="ENTRY_Z", pair_mode="active", **numbers)
+            .on_conflict_do_nothing()
+        )
+        connection.execute(
+            insert(risk_decision)
+            .values(
+                decision_id=uuid4(),
+                signal_id=identity,
+                approved=True,
+                code="APPROVED",
+                reason="within limits",
+                **quantities,
+                **numbers,
+            )
+            .on_conflict_do_nothing()
+        )
+
+
+def _pair() -> dict[str, object]:
+    return {
+        "pair_id": PAIR,
+        "symbol_1": FIRST,
+        "symbol_2": SECOND,
+        "alpha": 0.0,
+        "beta": 0.8,
+        "half_life_bars": 8.0,
+        "z_window_bars": 16,
+        "time_stop_bars": 24,
+        "correlation": 0.9,
+        "fitted_from": START - timedelta(days=90),
+        "fitted_to": START,
+        "mode": "active",
+        "source": "test",
+        "updated_at": START,
+    }

@@ -17,9 +17,9 @@ from src.config.settings import load_settings
 from src.services.execution.bootstrap import ExecutionService, build
 from src.services.execution.use_cases.cycle import Gate
 from src.services.execution.use_cases.drive import Cycle
-from src.shared.domain.errors import NotTheWriter, Terminal, Transient
+from src.shared.domain.errors import NotTheWriter, Terminal, Transient, Unreachable
 from src.shared.domain.ids import pair_trade_id
-from src.shared.domain.orders import OrderReport, OrderState, PositionReport
+from src.shared.domain.orders import FillReport, OrderReport, OrderState, PositionReport
 from src.shared.domain.pairs import Direction, PairTrade, PairTradeState
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.domain.signals import SignalAction, signal_id
@@ -385,6 +385,24 @@ def test_a_trade_whose_executions_are_missing_does_not_stop_the_exits_of_others(
     assert desk.service.cycle.open_gate().reconciled
     assert desk.trade_states() == ["closed", "closed"]
     assert desk.broken_invariants() == []
+
+
+def test_a_server_that_goes_away_in_the_middle_of_a_slot_is_worth_another_try_and_pages_nobody(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_open_pairs_and_exits(desk)
+
+    def away(moment: datetime) -> list[FillReport]:
+        raise Unreachable("PostgreSQL does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.broker, "fills_since", away)
+        with pytest.raises(Transient, match="does not answer"):
+            desk.run()
+
+    assert desk.alerts() == []
+    desk.run()
+    assert desk.trade_states() == ["closed", "closed"]
 
 
 def test_an_order_that_is_not_the_one_we_meant_needs_a_person_and_others_exit(desk: Desk) -> None:

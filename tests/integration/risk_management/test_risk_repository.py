@@ -16,8 +16,9 @@ from sqlalchemy import Engine, func, select
 from src.config.settings import load_settings
 from src.services.risk_management.adapters.risk_repository import SqlRiskRepository
 from src.services.risk_management.bootstrap import build
+from src.services.risk_management.domain.equity import EquityPoint
 from src.services.risk_management.domain.state import Standing
-from src.services.risk_management.use_cases import RiskManagement, SlotReview
+from src.services.risk_management.use_cases.review import RiskManagement, SlotReview
 from src.shared.domain.pairs import Direction, PairMode, PairTradeState
 from src.shared.domain.risk import RiskState
 from src.shared.domain.signals import SignalAction, signal_id
@@ -249,13 +250,15 @@ def test_a_drawdown_reduces_the_account_until_a_person_starts_a_new_peak(
 
     assert [d.code for d in review(risk).decisions] == ["DRAWDOWN"]
     assert risk.standing().state is RiskState.REDUCING
-    assert count(engine, audit_log) == 1
+    assert count(engine, audit_log) == 2  # the limits' seed and the change of state
     assert count(engine, outbox) == 2
 
     risk.set_state(RiskState.ACTIVE, "ann", "looked into it", NOW - timedelta(minutes=30))
 
     with engine.connect() as connection:
-        history = SqlRiskRepository(connection, read_closes).equity_history(SLOT, Decimal(90_000), NOW)
+        history = SqlRiskRepository(connection, read_closes).equity_history(
+            SLOT, EquityPoint(NOW, Decimal(90_000)), NOW
+        )
     assert history.peak == Decimal(100_000)  # only the slot's own point is after the reset
     assert risk.standing() == Standing(RiskState.ACTIVE, "ann", "looked into it", 2, NOW - timedelta(minutes=30))
 
@@ -271,6 +274,8 @@ def test_the_days_first_equity_is_of_the_new_york_day(engine: Engine) -> None:
             connection.execute(_point(slot, equity))
 
     with engine.connect() as connection:
-        history = SqlRiskRepository(connection, read_closes).equity_history(SLOT, Decimal(3), midnight)
+        history = SqlRiskRepository(connection, read_closes).equity_history(
+            SLOT, EquityPoint(NOW, Decimal(3)), midnight
+        )
 
     assert (history.day_first, history.peak) == (Decimal(2), Decimal(3))

@@ -31,6 +31,14 @@ def test_settings_that_agree_pass(variables: dict[str, str], monkeypatch: pytest
     check_settings(load_settings())
 
 
+def test_live_refuses_to_start_with_a_failpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    _set(monkeypatch, {**LIVE, "LIVE_ARMED": LIVE_ARMING_PHRASE})
+    monkeypatch.setenv("FAILPOINT", "execution.before_post:kill")
+
+    with pytest.raises(EnvironmentMismatch, match="FAILPOINT is set"):
+        check_settings(load_settings())
+
+
 @pytest.mark.parametrize(
     ("variables", "says"),
     [

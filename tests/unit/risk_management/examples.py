@@ -14,6 +14,7 @@ from src.services.risk_management.domain.limits import RiskLimits
 from src.services.risk_management.domain.review import SlotSignal
 from src.services.risk_management.domain.sizing import Size, SizingRules
 from src.services.risk_management.domain.state import EquityHistory, Standing
+from src.services.risk_management.domain.values import SessionRules
 from src.shared.domain.bars import CloseSeries, Floats
 from src.shared.domain.orders import AccountReport, AssetReport
 from src.shared.domain.pairs import PairMode
@@ -43,12 +44,41 @@ LIMITS = RiskLimits(
     max_gross_fraction=Decimal("1.5"),
     max_net_fraction=Decimal("0.5"),
     max_symbol_fraction=Decimal("0.25"),
+    max_pair_fraction=Decimal("1.5"),
     max_correlation=0.85,
     max_orders_per_minute=60,
     max_orders_per_day=500,
     max_daily_loss_fraction=Decimal("0.03"),
+    max_rolling_loss_fraction=Decimal("0.05"),
     max_drawdown_fraction=Decimal("0.05"),
+    event_days=2,
 )
+
+SEED = {
+    "trading_enabled": Decimal(1),
+    "bootstrap_fraction": RULES.bootstrap_fraction,
+    "kelly_min_trades": Decimal(RULES.kelly_min_trades),
+    "kelly_lookback_trades": Decimal(RULES.kelly_lookback_trades),
+    "kelly_max_fraction": RULES.kelly_max_fraction,
+    "max_leg_fraction": RULES.max_leg_fraction,
+    "max_ratio_error": RULES.max_ratio_error,
+    "max_open_pairs": Decimal(LIMITS.max_open_pairs),
+    "max_gross_fraction": LIMITS.max_gross_fraction,
+    "max_net_fraction": LIMITS.max_net_fraction,
+    "max_symbol_fraction": LIMITS.max_symbol_fraction,
+    "max_pair_fraction": Decimal("0.25"),
+    "max_correlation": Decimal("0.85"),
+    "correlation_bars": Decimal(60),
+    "max_orders_per_minute": Decimal(LIMITS.max_orders_per_minute),
+    "max_orders_per_day": Decimal(LIMITS.max_orders_per_day),
+    "max_daily_loss_fraction": LIMITS.max_daily_loss_fraction,
+    "max_rolling_loss_fraction": LIMITS.max_rolling_loss_fraction,
+    "rolling_loss_days": Decimal(5),
+    "max_drawdown_fraction": LIMITS.max_drawdown_fraction,
+    "event_days": Decimal(LIMITS.event_days),
+}
+
+SESSION = SessionRules(overnight=False, max_slot_age=timedelta(minutes=15))
 
 
 def account(equity: str = "100000", buying_power: str = "200000") -> AccountReport:
@@ -106,6 +136,8 @@ def book(**changes: object) -> Book:
         unpriced=(),
         fresh=frozenset({"AAA", "BBB", "CCC", "DDD", "EEE", "FFF"}),
         equity=EquityHistory(Decimal(100_000), Decimal(100_000), Decimal(100_000)),
+        booked=Decimal(0),
+        events=(),
         orders_last_minute=0,
         orders_today=0,
         planned_orders=0,

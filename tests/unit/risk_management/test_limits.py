@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from math import nan
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from src.services.risk_management.domain.book import Book, Entry
 from src.services.risk_management.domain.codes import RejectCode
+from src.services.risk_management.domain.events import MarketEvent
 from src.services.risk_management.domain.limits import LIMITS as ALL_LIMITS
-from src.services.risk_management.domain.limits import RiskLimits, judge, may_exit
+from src.services.risk_management.domain.limits import Limit, RiskLimits, judge, may_exit
+from src.services.risk_management.domain.review import decide_exits
 from src.services.risk_management.domain.sizing import Size
-from src.services.risk_management.domain.state import EquityHistory
+from src.services.risk_management.domain.state import EquityHistory, Standing
 from src.shared.domain.orders import AssetReport
 from src.shared.domain.pairs import PairMode
 from src.shared.domain.risk import APPROVED, RiskState
@@ -30,10 +34,12 @@ from tests.unit.risk_management.examples import (
     correlations,
     entry,
     holding,
+    signal,
     sized,
     standing,
 )
 
+EXIT = SignalAction.EXIT
 NO_SIZE = Size(Decimal(0), Decimal(0), Decimal(0), Decimal(0), RejectCode.NO_EDGE, "no edge", {})
 
 
@@ -66,14 +72,17 @@ BROKEN: list[tuple[RejectCode, dict[str, object], dict[str, object], dict[str, o
     (RejectCode.GROSS_EXPOSURE, {"size": sized("75001", "-75000")}, {}, {}),
     (RejectCode.NET_EXPOSURE, {}, {"holdings": (holding(notional_1="60000", notional_2="-5000"),)}, {}),
     (RejectCode.SYMBOL_EXPOSURE, {"size": sized("26000", "-26000")}, {}, {}),
+    (RejectCode.PAIR_EXPOSURE, {}, {}, {"max_pair_fraction": Decimal("0.019")}),
     (RejectCode.CORRELATION, {}, {"holdings": (holding("CCC/AAA"),)}, {}),
     (RejectCode.ORDERS_PER_MINUTE, {}, {"orders_last_minute": 60}, {}),
     (RejectCode.ORDERS_PER_DAY, {}, {"orders_today": 500}, {}),
     (RejectCode.DAILY_LOSS, {}, {"equity": equity("96000", day_first="100000")}, {}),
+    (RejectCode.ROLLING_LOSS, {}, {"booked": Decimal(-5000)}, {}),
     (RejectCode.DRAWDOWN, {}, {"equity": equity("90000", day_first="90000")}, {}),
     (RejectCode.NOT_TRADABLE, {}, {"assets": {"BBB": asset("BBB")}}, {}),
     (RejectCode.NOT_SHORTABLE, {}, {"assets": {"AAA": asset("AAA"), "BBB": hard_to_borrow("BBB")}}, {}),
     (RejectCode.BUYING_POWER, {}, {"account": account(buying_power="10")}, {}),
+    (RejectCode.EVENT_RISK, {}, {"events": (MarketEvent("BBB", date(2026, 11, 19), "ex-dividend"),)}, {}),
 ]
 
 
@@ -223,3 +232,68 @@ def test_a_verdict_says_when_to_ask_again() -> None:
 
 def test_exits_pass_every_state_but_halted() -> None:
     assert [may_exit(state) for state in RiskState] == [True, True, False]
+
+
+@given(st.sets(st.sampled_from(range(len(BROKEN)))))
+def test_any_combination_of_breached_limits_denies_entries_and_lets_every_exit_pass(broken: set[int]) -> None:
+    of: dict[str, object] = {}
+    against: dict[str, object] = {}
+    limits: dict[str, object] = {}
+    for i in sorted(broken):
+        of, against, limits = of | BROKEN[i][1], against | BROKEN[i][2], limits | BROKEN[i][3]
+    entered = judge(replace(entry(), **of), book(**against), replace(LIMITS, **limits))  # type: ignore[arg-type]
+    standing_now = against.get("standing", Standing())
+    assert isinstance(standing_now, Standing)
+
+    exits = decide_exits([signal("AAA/BBB", SignalAction.STOP), signal("CCC/DDD", EXIT)], SLOT, standing_now)
+
+    assert entered.allowed is (not broken)
+    assert [decision.code for decision in exits] == [APPROVED, APPROVED]
+
+
+def test_halted_stops_exits_too() -> None:
+    (decision,) = decide_exits([signal("AAA/BBB", EXIT)], SLOT, standing(RiskState.HALTED))
+
+    assert decision.code == RejectCode.RISK_STATE
+
+
+@pytest.mark.parametrize(
+    ("booked", "code_expected"),
+    [("-4999.99", APPROVED), ("-5000", RejectCode.ROLLING_LOSS), ("900000", APPROVED)],
+)
+def test_a_rolling_loss_denies_when_it_is_reached_until_the_next_day(booked: str, code_expected: str) -> None:
+    verdict = judge(entry(), book(booked=Decimal(booked)), LIMITS)
+
+    assert verdict.code == code_expected
+    midnight = datetime(2026, 11, 19, 5, tzinfo=UTC)
+    assert verdict.until == (None if verdict.allowed else midnight)
+
+
+@pytest.mark.parametrize(
+    ("day", "days", "code_expected"),
+    [
+        (17, 2, APPROVED),
+        (18, 2, RejectCode.EVENT_RISK),
+        (19, 2, RejectCode.EVENT_RISK),
+        (20, 2, APPROVED),
+        (18, 1, RejectCode.EVENT_RISK),
+        (19, 1, APPROVED),
+        (18, 0, APPROVED),
+    ],
+)
+def test_an_event_of_a_leg_denies_within_the_days_asked_for(day: int, days: int, code_expected: str) -> None:
+    events = (MarketEvent("AAA", date(2026, 11, day), "split"), MarketEvent("ZZZ", date(2026, 11, 18), "split"))
+
+    verdict = judge(entry(), book(events=events), replace(LIMITS, event_days=days))
+
+    assert verdict.code == code_expected
+    assert verdict.until == (None if verdict.allowed else datetime(2026, 11, day + 1, 5, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("rule", ALL_LIMITS, ids=lambda rule: rule.name)
+def test_every_rule_has_a_name_a_scope_and_one_way_to_answer(rule: Limit) -> None:
+    verdict = rule.check(entry(), book(), LIMITS)
+
+    assert verdict.allowed
+    assert rule.scope in {"account", "market", "pair", "symbol"}
+    assert [other.name for other in ALL_LIMITS].count(rule.name) == 1

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.services.risk_management.domain.review import OpenTrade, SlotSignal
-from src.services.risk_management.use_cases import PEAK_RESET, RiskManagement, SlotReview
+from src.services.risk_management.use_cases.review import PEAK_RESET, STATE_CHANGED, RiskManagement, SlotReview
 from src.shared.domain.errors import InputInvalid, Transient
 from src.shared.domain.pairs import PairMode
 from src.shared.domain.risk import RiskState
@@ -23,9 +23,9 @@ from tests.fakes.risk_store import FakeBrokerFacts, FakeRiskRepository, FakeRisk
 from tests.unit.risk_management.examples import (
     CALENDAR,
     CLOSE,
-    LIMITS,
     NOW,
-    RULES,
+    SEED,
+    SESSION,
     SLOT,
     account,
     closed_trades,
@@ -42,7 +42,7 @@ ENTRY_PAIRS = ("AAA/BBB", "CCC/DDD", "EEE/FFF", "GGG/HHH", "AAA/DDD")
 def service(*signals: SlotSignal, equity: str = "100000", **facts: object) -> RiskManagement:
     repo = FakeRiskRepository(list(signals), series=unrelated_closes(SYMBOLS), **facts)  # type: ignore[arg-type]
     broker = FakeBrokerFacts(account(equity))
-    return RiskManagement(FakeRiskStore(repo), broker, CALENDAR, LIMITS, RULES, 60)
+    return RiskManagement(FakeRiskStore(repo), broker, CALENDAR, SEED, SESSION)
 
 
 def review(risk: RiskManagement) -> SlotReview:
@@ -123,12 +123,12 @@ def test_a_late_signal_sees_what_the_slot_approved_before_it() -> None:
     assert codes(review(risk)) == {"AAA/BBB": "APPROVED", "DDD/AAA": "CORRELATION"}
 
 
-def test_a_slot_without_signals_still_records_equity_with_one_call() -> None:
+def test_a_slot_without_signals_still_records_equity_and_asks_for_no_assets() -> None:
     risk = service()
 
     assert review(risk).decisions == ()
     assert store(risk).repo.points == {SLOT: Decimal(100_000)}
-    assert broker(risk).calls == ["account"]
+    assert broker(risk).calls == ["account", "cash_flows"]
 
 
 def test_exits_are_kept_even_if_the_broker_is_away() -> None:
@@ -224,7 +224,7 @@ def test_a_drawdown_denies_by_its_own_code_and_reduces_the_account() -> None:
     assert codes(review(risk)) == {"AAA/BBB": "DRAWDOWN"}
     kept = store(risk)
     assert (kept.repo.state.state, kept.repo.state.who) == (RiskState.REDUCING, "risk")
-    assert [note.numbers["peak"] for note in kept.repo.notes] == ["100000"]
+    assert [note.numbers["peak"] for note in kept.repo.notes if note.what == STATE_CHANGED] == ["100000"]
     assert [type(event).__name__ for event in kept.events] == ["RiskStateChanged", "TradeDenied"]
 
 

@@ -16,7 +16,7 @@ from src.services.execution.domain.reconciliation import Drift, compare, late_ne
 from src.services.execution.ports import Approval, TradeStore, TradingBroker, WallClock, WriterLock
 from src.services.execution.use_cases.companies import Companies
 from src.services.execution.use_cases.drive import Cycle, Driver
-from src.shared.domain.errors import NotTheWriter, Refused, Terminal, TradewindsError, Transient
+from src.shared.domain.errors import NotTheWriter, Refused, Terminal, TradewindsError, Transient, Unreachable
 from src.shared.domain.ids import client_order_prefix, pair_trade_id, slot_key
 from src.shared.domain.orders import MarketClock, OrderIntent, OrderReport
 from src.shared.domain.pairs import PairTrade, PairTradeState
@@ -26,6 +26,8 @@ from src.shared.messages.ops import AlertRaised
 from src.shared.ports.unit_of_work import UnitOfWork
 
 _NO_WORD = (Transient, Refused)
+# It answered when the cycle began: a server that is away now will be back.
+_PASSES = (Transient, Unreachable)
 _BARS_LOOKED_BACK = 14
 _ROWS_THAT_COUNT = frozenset({"position", "order", "fill", "corporate action"})
 
@@ -135,7 +137,7 @@ class Execution:
         return ExecutionSummary(gate.slot, dict(states))
 
     def _raise(self, troubles: list[Trouble], gate: Gate) -> None:
-        lasting = [trouble for trouble in troubles if not isinstance(trouble.error, Transient)]
+        lasting = [trouble for trouble in troubles if not isinstance(trouble.error, _PASSES)]
         for trouble in lasting:
             self._alert("a trade can't be carried on", str(trouble), gate.slot, gate.market.now)
         if troubles:

@@ -147,6 +147,7 @@ class Driver:
             situation = self._situation(trade)
             step = two_leg.next_step(situation, self.rules)
             logger.debug("{} {}: {}", trade.pair_id, trade.state, step)
+            failpoint("execution.step_chosen")
             match step:
                 case Rest():
                     return situation.trade

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime, time, timedelta
+from typing import Protocol
 
+from src.services.risk_management.domain.equity import CashFlow
+from src.services.risk_management.domain.state import NEW_YORK
+from src.shared.domain.corporate_actions import AccountActivity
 from src.shared.domain.orders import AccountReport, AssetReport
-from src.shared.ports.broker import AccountSource
+from src.shared.ports.broker import AccountSource, ActivitySource
+
+EXTERNAL = ("CSD", "CSW", "JNLC", "ACATC")
+"""Cash paid in and out, cash journalled from or to another account, and cash that moved to or from another broker."""
+
+_UNDONE = "canceled"
+
+
+class MoneySource(AccountSource, ActivitySource, Protocol):
+    """Where the account's money and what moved it come from."""
 
 
 class DailyBrokerFacts:
     """Implements `BrokerFacts`: the account is read each time, each asset once a New York day."""
 
-    def __init__(self, source: AccountSource) -> None:
+    def __init__(self, source: MoneySource) -> None:
         self._source = source
         self._day: date | None = None
         self._known: dict[str, AssetReport] = {}
@@ -29,3 +42,14 @@ class DailyBrokerFacts:
         if unknown:
             self._known |= self._source.assets(unknown)
         return {symbol: self._known[symbol] for symbol in symbols if symbol in self._known}
+
+    def cash_flows(self, since: datetime) -> list[CashFlow]:
+        """Read deposits and withdrawals; the broker names the day, so each may have been at any time of it."""
+        activities = self._source.account_activities(EXTERNAL, since)
+        return [_flow(activity) for activity in activities if activity.status != _UNDONE and activity.net_amount]
+
+
+def _flow(activity: AccountActivity) -> CashFlow:
+    midnight = datetime.combine(activity.day, time(), NEW_YORK)
+    next_midnight = datetime.combine(activity.day + timedelta(days=1), time(), NEW_YORK)
+    return CashFlow(activity.id, activity.kind, activity.net_amount, midnight, next_midnight)

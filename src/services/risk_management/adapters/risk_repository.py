@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from dataclasses import asdict
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Connection, Row, and_, cast, exists, func, literal, select, text
+from sqlalchemy import Connection, Row, and_, cast, exists, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from src.services.risk_management.domain.equity import CashFlow, EquityPoint, equity_history, restated
+from src.services.risk_management.domain.events import MarketEvent
 from src.services.risk_management.domain.review import OpenTrade, SlotSignal
 from src.services.risk_management.domain.state import EquityHistory, Standing
-from src.services.risk_management.use_cases import PEAK_RESET
+from src.services.risk_management.domain.values import LimitChange, LimitRow
+from src.services.risk_management.ports import PairFit, Reading
+from src.services.risk_management.use_cases.review import PEAK_RESET
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.orders import AccountReport
@@ -22,15 +28,20 @@ from src.shared.domain.risk import RiskDecision, RiskState
 from src.shared.domain.signals import SignalAction
 from src.shared.infra.database.audit import write_note
 from src.shared.infra.database.locks import lock_key
+from src.shared.infra.database.tables import alert as alert_table
 from src.shared.infra.database.tables import (
     audit_log,
+    cash_flow,
+    corporate_action,
     equity_point,
+    limit_change,
     order_intent,
     outbox,
     pair_registry,
     pair_signal,
     pair_spread,
     pair_trade,
+    portfolio_reading,
     position,
     risk_decision,
     risk_state,
@@ -38,6 +49,7 @@ from src.shared.infra.database.tables import (
 from src.shared.infra.database.tables.base import Moment
 from src.shared.infra.database.unit_of_work import outbox_row
 from src.shared.messages.base import Event
+from src.shared.messages.ops import AlertRaised
 
 ClosesReader = Callable[[Connection, Sequence[str], Sequence[datetime]], CloseSeries]
 
@@ -133,23 +145,112 @@ class SqlRiskRepository:
         )
         self._connection.execute(statement.on_conflict_do_nothing(index_elements=[equity_point.c.slot]))
 
-    def equity_history(self, slot: datetime, now: Decimal, midnight: datetime) -> EquityHistory:
-        """Read peak (since the last reset) and the day's first equity in one statement; `now` where there is none."""
-        reset = (
-            select(func.max(cast(audit_log.c.numbers["peak_from"].astext, Moment)))
-            .where(audit_log.c.what == PEAK_RESET)
-            .scalar_subquery()
-        )
-        since_reset = equity_point.c.slot >= func.coalesce(reset, cast(literal("-infinity"), Moment))
-        peak = select(func.max(equity_point.c.equity)).where(equity_point.c.slot <= slot, since_reset)
-        first = select(equity_point.c.equity).where(equity_point.c.slot.between(midnight, slot))
-        row = self._connection.execute(
-            select(
-                func.greatest(peak.scalar_subquery(), now).label("peak"),
-                func.coalesce(first.order_by(equity_point.c.slot).limit(1).scalar_subquery(), now).label("first"),
+    def equity_history(self, until: datetime, now: EquityPoint, midnight: datetime) -> EquityHistory:
+        """Read equity since the last reset and since midnight, up to `until`, and compare it with `now`."""
+        peak_from: datetime | None = self._connection.execute(
+            select(func.max(cast(audit_log.c.numbers["peak_from"].astext, Moment))).where(
+                audit_log.c.what == PEAK_RESET
             )
-        ).one()
-        return EquityHistory(now, row.peak, row.first)
+        ).scalar_one()
+        since = None if peak_from is None else min(peak_from, midnight)
+        points = self._points(since, until)
+        return equity_history(points, self._flows(since), now, midnight, peak_from)
+
+    def equity_points(self, since: datetime, now: EquityPoint) -> list[EquityPoint]:
+        """Read equity since a moment and up to now, without deposits and withdrawals."""
+        return restated([*self._points(since, now.at), now], self._flows(since))
+
+    def add_reading(self, reading: Reading) -> None:
+        """Store what the monitor saw; the first word on a moment stays."""
+        statement = insert(portfolio_reading).values(asdict(reading))
+        self._connection.execute(statement.on_conflict_do_nothing(index_elements=[portfolio_reading.c.taken_at]))
+
+    def add_cash_flows(self, flows: Sequence[CashFlow]) -> list[CashFlow]:
+        """Store flows by the broker's id; return those that were not known."""
+        if not flows:
+            return []
+        rows = [
+            {
+                "flow_id": flow.id,
+                "kind": flow.kind,
+                "amount": flow.amount,
+                "earliest": flow.earliest,
+                "latest": flow.latest,
+            }
+            for flow in flows
+        ]
+        statement = insert(cash_flow).values(rows).on_conflict_do_nothing(index_elements=[cash_flow.c.flow_id])
+        added = set(self._connection.execute(statement.returning(cash_flow.c.flow_id)).scalars())
+        return [flow for flow in flows if flow.id in added]
+
+    def limit_rows(self) -> list[LimitRow]:
+        """Read the last row of every limit."""
+        newest = limit_change.c.name, limit_change.c.version.desc()
+        rows = self._connection.execute(select(limit_change).distinct(limit_change.c.name).order_by(*newest))
+        return [_limit(row) for row in rows]
+
+    def limit_history(self, name: str) -> list[LimitRow]:
+        """Read every row of a limit, oldest first."""
+        query = select(limit_change).where(limit_change.c.name == name).order_by(limit_change.c.version)
+        return [_limit(row) for row in self._connection.execute(query)]
+
+    def add_limits(self, changes: Sequence[LimitChange]) -> None:
+        """Add rows in one statement, in the order given."""
+        self._connection.execute(insert(limit_change), [asdict(change) for change in changes])
+
+    def booked_since(self, moment: datetime) -> Decimal:
+        """Sum the booked P&L of all trades that were closed or unwound since a moment."""
+        finished_at = func.coalesce(pair_trade.c.closed_slot, pair_trade.c.slot)
+        booked = func.coalesce(func.sum(pair_trade.c.realized_pnl), Decimal(0))
+        finished = pair_trade.c.state.in_(_FINISHED), finished_at >= moment
+        return Decimal(self._connection.execute(select(booked).where(*finished)).scalar_one())
+
+    def upcoming_events(self, symbols: Sequence[str], first: date, last: date) -> list[MarketEvent]:
+        """Read the companies' announced actions with their day from `first` to `last`, by day."""
+        action = corporate_action.c
+        rows = self._connection.execute(
+            select(action.symbol, action.ex_date, action.kind)
+            .where(action.symbol.in_(symbols), action.ex_date.between(first, last))
+            .order_by(action.ex_date, action.symbol, action.corporate_action_id)
+        )
+        return [MarketEvent(row.symbol, row.ex_date, row.kind.replace("_", " ")) for row in rows]
+
+    def pair_fit(self, pair_id: str) -> PairFit | None:
+        """Read a registered pair."""
+        row = self._connection.execute(select(pair_registry).where(pair_registry.c.pair_id == pair_id)).one_or_none()
+        return None if row is None else PairFit(row.pair_id, row.symbol_1, row.symbol_2, row.beta)
+
+    def add_alert(self, alert: AlertRaised) -> bool:
+        """Store an alert under its own id; False when it is there already."""
+        values = {
+            "alert_id": UUID(alert.aggregate_id),
+            "severity": alert.severity,
+            "title": alert.title,
+            "detail": alert.detail,
+            "correlation_id": alert.correlation_id,
+            "occurred_at": alert.occurred_at,
+        }
+        statement = insert(alert_table).values(values).on_conflict_do_nothing(index_elements=[alert_table.c.alert_id])
+        return self._connection.execute(statement.returning(alert_table.c.alert_id)).first() is not None
+
+    def _points(self, since: datetime | None, until: datetime) -> list[EquityPoint]:
+        # What the monitor read and what the slots began with are one series.
+        slots = select(equity_point.c.slot.label("at"), equity_point.c.equity)
+        readings = select(portfolio_reading.c.taken_at.label("at"), portfolio_reading.c.equity)
+        series = slots.union_all(readings).subquery()
+        query = select(series.c.at, series.c.equity).where(series.c.at <= until).order_by(series.c.at)
+        if since is not None:
+            query = query.where(series.c.at >= since)
+        return [EquityPoint(row.at, row.equity) for row in self._connection.execute(query)]
+
+    def _flows(self, since: datetime | None) -> list[CashFlow]:
+        query = select(cash_flow).order_by(cash_flow.c.latest, cash_flow.c.flow_id)
+        if since is not None:
+            query = query.where(cash_flow.c.latest > since)
+        return [
+            CashFlow(row.flow_id, row.kind, row.amount, row.earliest, row.latest)
+            for row in self._connection.execute(query)
+        ]
 
     def open_trades(self) -> list[OpenTrade]:
         """Read all pair trades that are not finished, with what they hold, by pair id."""
@@ -199,6 +300,10 @@ class SqlRiskRepository:
     def closes(self, symbols: Sequence[str], ends: Sequence[datetime]) -> CloseSeries:
         """Read the closes of finished hourly bars on the grid of `ends`, NaN where there is none."""
         return self._read_closes(self._connection, symbols, ends)
+
+
+def _limit(row: Row[Any]) -> LimitRow:
+    return LimitRow(row.name, row.value, row.who, row.why, row.version, row.recorded_at, row.change_id)
 
 
 def _signal(row: Row[Any]) -> SlotSignal:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
 from src.services.risk_management.domain.correlations import Correlations
+from src.services.risk_management.domain.events import MarketEvent
 from src.services.risk_management.domain.sizing import Size
 from src.services.risk_management.domain.state import EquityHistory, Standing
 from src.shared.domain.orders import AccountReport, AssetReport
@@ -35,6 +36,22 @@ class Holding:
     def legs(self) -> tuple[tuple[str, Decimal], tuple[str, Decimal]]:
         """Return both legs as (symbol, signed dollars)."""
         return (self.symbol_1, self.notional_1), (self.symbol_2, self.notional_2)
+
+
+def legs_of(holdings: Iterable[Holding]) -> Iterator[tuple[str, Decimal]]:
+    """Yield every leg as (symbol, signed dollars)."""
+    for holding in holdings:
+        yield from holding.legs
+
+
+def gross_of(holdings: Iterable[Holding]) -> Decimal:
+    """Sum the absolute dollars of all legs; opposite legs of different pairs do not cancel."""
+    return sum((abs(dollars) for _, dollars in legs_of(holdings)), Decimal(0))
+
+
+def net_of(holdings: Iterable[Holding]) -> Decimal:
+    """Sum the signed dollars of all legs."""
+    return sum((dollars for _, dollars in legs_of(holdings)), Decimal(0))
 
 
 @dataclass(frozen=True)
@@ -69,7 +86,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Book:
-    """Everything the limits look at besides the entry. `planned_orders` are approved but not sent yet."""
+    """Everything the limits look at besides the entry.
+
+    `planned_orders` are approved but not sent yet; `booked` is the result in dollars of the trades finished within
+    the days of the rolling loss; `events` are those known of the legs.
+    """
 
     slot: datetime
     now: datetime
@@ -83,6 +104,8 @@ class Book:
     unpriced: tuple[str, ...]
     fresh: frozenset[str]
     equity: EquityHistory
+    booked: Decimal
+    events: tuple[MarketEvent, ...]
     orders_last_minute: int
     orders_today: int
     planned_orders: int
@@ -100,17 +123,20 @@ class Book:
 
     def legs(self) -> Iterator[tuple[str, Decimal]]:
         """Yield every leg as (symbol, signed dollars)."""
-        for holding in self.holdings:
-            yield from holding.legs
+        return legs_of(self.holdings)
 
     def gross(self) -> Decimal:
-        """Sum the absolute dollars of all legs; opposite legs of different pairs do not cancel."""
-        return sum((abs(dollars) for _, dollars in self.legs()), Decimal(0))
+        """Sum the absolute dollars of all legs."""
+        return gross_of(self.holdings)
 
     def net(self) -> Decimal:
         """Sum the signed dollars of all legs."""
-        return sum((dollars for _, dollars in self.legs()), Decimal(0))
+        return net_of(self.holdings)
 
     def gross_in(self, symbol: str) -> Decimal:
         """Sum the absolute dollars of all legs in a symbol."""
         return sum((abs(dollars) for name, dollars in self.legs() if name == symbol), Decimal(0))
+
+    def gross_of_pair(self, pair: str) -> Decimal:
+        """Sum the absolute dollars of a pair's legs."""
+        return gross_of(holding for holding in self.holdings if holding.pair_id == pair)

@@ -15,14 +15,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from decimal import Decimal
 from math import isnan
 from typing import ClassVar, Literal
 
 from src.services.risk_management.domain.book import ORDERS_PER_TRADE, Book, Entry
 from src.services.risk_management.domain.codes import RejectCode
-from src.services.risk_management.domain.state import new_york_midnight
+from src.services.risk_management.domain.state import NEW_YORK, new_york_day, new_york_midnight
 from src.shared.domain.pairs import PairMode
 from src.shared.domain.risk import APPROVED, RiskState
 
@@ -31,7 +31,7 @@ LAST_HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class RiskLimits:
-    """The settings of the limits; fractions are of equity."""
+    """The values of the limits; fractions are of equity."""
 
     trading_enabled: bool
     overnight: bool
@@ -40,11 +40,14 @@ class RiskLimits:
     max_gross_fraction: Decimal
     max_net_fraction: Decimal
     max_symbol_fraction: Decimal
+    max_pair_fraction: Decimal
     max_correlation: float
     max_orders_per_minute: int
     max_orders_per_day: int
     max_daily_loss_fraction: Decimal
+    max_rolling_loss_fraction: Decimal
     max_drawdown_fraction: Decimal
+    event_days: int
 
 
 @dataclass(frozen=True)
@@ -71,13 +74,13 @@ class Limit(ABC):
 
 
 class TradingEnabled(Limit):
-    """Entries need the setting `trading_enabled`."""
+    """Entries need the limit `trading_enabled` to be on."""
 
     name, code, scope = "trading_enabled", RejectCode.TRADING_DISABLED, "account"
 
     def check(self, entry: Entry, book: Book, limits: RiskLimits) -> Verdict:
-        """Ask the setting."""
-        reason = "Trading is switched off; set TRADEWINDS_RISK_TRADING_ENABLED=true to allow entries."
+        """Ask the switch."""
+        reason = "Trading is switched off; `tradewinds risk set trading_enabled on` allows entries."
         return _verdict(self, limits.trading_enabled, reason, {"trading_enabled": limits.trading_enabled})
 
 
@@ -186,7 +189,7 @@ class TimeLeft(Limit):
         left = (book.market_close - book.now) if book.market_close is not None else timedelta(0)
         numbers: dict[str, object] = {"seconds_to_close": left.total_seconds(), "overnight": limits.overnight}
         reason = f"{left.total_seconds() / 60:.0f} minutes to the close; the last hour takes no entry."
-        return _verdict(self, limits.overnight or left > LAST_HOUR, reason, numbers)
+        return _verdict(self, limits.overnight or left > LAST_HOUR, reason, numbers, _tomorrow(book.now))
 
 
 class MaxOpenPairs(Limit):
@@ -258,6 +261,17 @@ class SymbolExposure(Limit):
         return _within(self, after.gross_in(fuller), limits.max_symbol_fraction, book, what)
 
 
+class PairExposure(Limit):
+    """Gross of one pair."""
+
+    name, code, scope = "pair", RejectCode.PAIR_EXPOSURE, "pair"
+
+    def check(self, entry: Entry, book: Book, limits: RiskLimits) -> Verdict:
+        """Add the entry's gross to what the pair holds."""
+        after = book.with_approved(entry).gross_of_pair(entry.pair_id)
+        return _within(self, after, limits.max_pair_fraction, book, f"Exposure of {entry.pair_id}")
+
+
 class CorrelationGuard(Limit):
     """No leg may move as one that is held or was approved in this cycle."""
 
@@ -312,6 +326,23 @@ class DailyLoss(Limit):
         loss, most = book.equity.daily_loss, limits.max_daily_loss_fraction
         numbers = {**book.equity.numbers, "daily_loss": float(loss), "max": float(most)}
         reason = f"{loss:.2%} of equity was lost today; the limit is {most:.2%}."
+        return _verdict(self, loss < most, reason, numbers, _tomorrow(book.now))
+
+
+class RollingLoss(Limit):
+    """A loss booked over the last days stops entries until enough of it is further back.
+
+    What counts is the result of trades that are finished; open ones count in the drawdown and the day's loss, which
+    are read off the account's equity.
+    """
+
+    name, code, scope = "rolling_loss", RejectCode.ROLLING_LOSS, "account"
+
+    def check(self, entry: Entry, book: Book, limits: RiskLimits) -> Verdict:
+        """Compare the booked loss with equity."""
+        loss, most = booked_loss(book.booked, book.account.equity), limits.max_rolling_loss_fraction
+        numbers: dict[str, object] = {"booked": str(book.booked), "rolling_loss": float(loss), "max": float(most)}
+        reason = f"{loss:.2%} of equity was booked as loss in the last days; the limit is {most:.2%}."
         return _verdict(self, loss < most, reason, numbers, _tomorrow(book.now))
 
 
@@ -370,6 +401,31 @@ class BuyingPower(Limit):
         return _verdict(self, needed <= left, reason, numbers)
 
 
+class EventRisk(Limit):
+    """No entry shortly before a day on which one leg's price is known to jump for a reason of its own.
+
+    What is known are the companies' announcements that the broker has (dividends, splits, mergers and the like);
+    nobody tells earnings yet.
+    """
+
+    name, code, scope = "events", RejectCode.EVENT_RISK, "symbol"
+
+    def check(self, entry: Entry, book: Book, limits: RiskLimits) -> Verdict:
+        """Look for the first event of either leg within the days asked for, today included."""
+        if limits.event_days == 0:
+            return _verdict(self, True, "", {"asked": False})
+        today = new_york_day(book.now)
+        days = today, today + timedelta(days=limits.event_days - 1)
+        legs = entry.symbol_1, entry.symbol_2
+        near = [event for event in book.events if event.symbol in legs and days[0] <= event.day <= days[1]]
+        if not near:
+            return _verdict(self, True, "", {"asked": True, "days": limits.event_days})
+        last = max(near, key=lambda event: event.day)
+        numbers: dict[str, object] = {"symbol": last.symbol, "event": last.kind, "day": last.day.isoformat()}
+        until = datetime.combine(last.day + timedelta(days=1), time(), NEW_YORK)
+        return _verdict(self, False, f"{last.symbol}: {last.kind} on {last.day}.", numbers, until)
+
+
 LIMITS: tuple[Limit, ...] = (
     TradingEnabled(),
     StateActive(),
@@ -386,14 +442,17 @@ LIMITS: tuple[Limit, ...] = (
     GrossExposure(),
     NetExposure(),
     SymbolExposure(),
+    PairExposure(),
     CorrelationGuard(),
     OrdersPerMinute(),
     OrdersPerDay(),
     DailyLoss(),
+    RollingLoss(),
     Drawdown(),
     Tradable(),
     Shortable(),
     BuyingPower(),
+    EventRisk(),
 )
 """All limits in the order in which they are asked."""
 
@@ -407,6 +466,11 @@ def judge(entry: Entry, book: Book, limits: RiskLimits, rules: Sequence[Limit] =
         if not verdict.allowed:
             return Verdict(False, verdict.code, verdict.reason, numbers, verdict.until)
     return Verdict(True, APPROVED, f"All limits passed: {entry.size.reason}", numbers)
+
+
+def booked_loss(booked: Decimal, equity: Decimal) -> Decimal:
+    """Return a booked result's loss as a fraction of equity; a gain, or no equity to compare with, is none."""
+    return max(-booked / equity, Decimal(0)) if equity > 0 else Decimal(0)
 
 
 def may_exit(state: RiskState) -> bool:

@@ -109,16 +109,18 @@ def decide_entries(
     limits: RiskLimits,
     rules: SizingRules,
     results: Mapping[str, Sequence[Decimal]],
+    in_force: Mapping[str, object],
 ) -> list[RiskDecision]:
     """Decide entries by falling |z|, then pair id; an approval counts against those after it.
 
-    `results` holds the booked P&L of each pair's closed trades in dollars, oldest first.
+    `results` holds the booked P&L of each pair's closed trades in dollars, oldest first; `in_force` names the limits'
+    values as a decision keeps them.
     """
     decisions = []
     for signal in sorted(signals, key=lambda each: (-each.strength, each.pair_id)):
         entry = _sized_entry(signal, book.account.equity, rules, results.get(signal.pair_id, ()))
         verdict = judge(entry, book, limits)
-        decisions.append(_decision(signal, book.slot, verdict, entry))
+        decisions.append(_decision(signal, book.slot, verdict, entry, in_force))
         if verdict.allowed:
             book = book.with_approved(entry)
     return decisions
@@ -149,10 +151,18 @@ def _sized_entry(signal: SlotSignal, equity: Decimal, rules: SizingRules, result
     )
 
 
-def _decision(signal: SlotSignal, slot: datetime, verdict: Verdict, entry: Entry | None = None) -> RiskDecision:
+def _decision(
+    signal: SlotSignal,
+    slot: datetime,
+    verdict: Verdict,
+    entry: Entry | None = None,
+    in_force: Mapping[str, object] | None = None,
+) -> RiskDecision:
     numbers = dict(verdict.numbers)
     if entry is not None:
         numbers["z"] = entry.z
+    if in_force is not None:
+        numbers["limits"] = dict(in_force)
     if verdict.until is not None:
         numbers["until"] = verdict.until.isoformat()
     bought = entry.size if entry is not None and verdict.allowed else None

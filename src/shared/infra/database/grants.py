@@ -7,7 +7,13 @@ from sqlalchemy import Connection, text
 from src.shared.infra.database.tables import SCHEMAS
 from src.shared.infra.postgres_roles import APP_ROLE
 
-APPEND_ONLY = ("execution.fill", "execution.ledger_entry", "execution.ledger_posting", "ops.audit_log")
+APPEND_ONLY = (
+    "execution.fill",
+    "execution.ledger_entry",
+    "execution.ledger_posting",
+    "ops.audit_log",
+    "risk.limit_change",
+)
 
 
 def grant_app_role(connection: Connection) -> None:

@@ -15,7 +15,7 @@ from src.shared.prefect.tasks.wiring import RETRY_DELAYS, services
 
 if TYPE_CHECKING:
     from src.services.execution.use_cases.cycle import Gate
-    from src.services.risk_management.use_cases import SlotReview
+    from src.services.risk_management.use_cases.review import SlotReview
     from src.services.strategy_engine.use_cases import SlotEvaluation
 
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from src.services.data_ingestion.use_cases import DataIngestion
     from src.services.execution.bootstrap import ExecutionService
     from src.services.execution.use_cases.look import Look
-    from src.services.risk_management.use_cases import RiskManagement
+    from src.services.risk_management.use_cases.limits import LimitBook
+    from src.services.risk_management.use_cases.review import RiskManagement
+    from src.services.risk_management.use_cases.watch import PortfolioWatch
     from src.services.strategy_engine.use_cases import StrategyEngine
     from src.shared.infra.alpaca.client import AlpacaClient
 
@@ -97,6 +99,20 @@ class Services:
         from src.services.execution.bootstrap import build_look
 
         return build_look(self.settings, self.engine)
+
+    @cached_property
+    def limits(self) -> LimitBook:
+        """The limits in force."""
+        from src.services.risk_management.bootstrap import build_limits
+
+        return build_limits(self.settings, self.engine)
+
+    @cached_property
+    def watch(self) -> PortfolioWatch:
+        """What the portfolio uses of the limits."""
+        from src.services.risk_management.bootstrap import build_watch
+
+        return build_watch(self.settings, self.engine, self.broker)
 
     @cached_property
     def execution(self) -> ExecutionService:

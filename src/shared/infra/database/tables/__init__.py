@@ -23,7 +23,14 @@ from src.shared.infra.database.tables.ops import (
     environment,
     outbox,
 )
-from src.shared.infra.database.tables.risk import equity_point, risk_decision, risk_state
+from src.shared.infra.database.tables.risk import (
+    cash_flow,
+    equity_point,
+    limit_change,
+    portfolio_reading,
+    risk_decision,
+    risk_state,
+)
 from src.shared.infra.database.tables.strategy import pair_registry, pair_signal, pair_spread
 
 __all__ = [
@@ -31,6 +38,7 @@ __all__ = [
     "SCHEMAS",
     "alert",
     "audit_log",
+    "cash_flow",
     "consumed_event",
     "consumer_position",
     "corporate_action",
@@ -40,6 +48,7 @@ __all__ = [
     "fill",
     "ledger_entry",
     "ledger_posting",
+    "limit_change",
     "load_run",
     "market_data",
     "order_intent",
@@ -50,6 +59,7 @@ __all__ = [
     "pair_signal",
     "pair_spread",
     "pair_trade",
+    "portfolio_reading",
     "position",
     "position_snapshot",
     "risk_decision",

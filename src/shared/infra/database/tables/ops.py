@@ -90,6 +90,8 @@ audit_log = Table(
     schema="ops",
 )
 
+Index("ix_audit_log_what", audit_log.c.what)
+
 environment = Table(
     "environment",
     METADATA,

@@ -1,13 +1,17 @@
-"""Schema `risk`: decisions with their numbers, the account's risk state, and equity over time."""
+"""Schema `risk`: decisions with their numbers, limits with their history, the risk state, equity and cash flows."""
 
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
+    Identity,
+    Index,
     Integer,
+    Numeric,
     String,
     Table,
     Text,
@@ -16,6 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from src.shared.domain.risk_limits import LIMIT_BOUNDS, LimitBounds
 from src.shared.infra.database.tables.base import METADATA, Moment, Money, Quantity, finite, one_of, recorded_at
 
 risk_decision = Table(
@@ -63,5 +68,59 @@ equity_point = Table(
     Column("buying_power", Money, nullable=False),
     recorded_at(),
     finite("equity", "cash", "buying_power"),
+    schema="risk",
+)
+
+
+def _in_bounds(bounds: LimitBounds) -> str:
+    whole = " AND value = trunc(value)" if bounds.is_whole else ""
+    return f"(name = '{bounds.name}' AND value BETWEEN {bounds.least:f} AND {bounds.most:f}{whole})"
+
+
+# Append-only: a trigger refuses UPDATE and DELETE. The last row of a name is in force.
+limit_change = Table(
+    "limit_change",
+    METADATA,
+    Column("change_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("name", String(32), nullable=False),
+    Column("value", Numeric(20, 9), nullable=False),
+    Column("who", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    recorded_at(),
+    UniqueConstraint("name", "version"),
+    # NaN is above every bound; a name that no line knows has no bounds and is refused.
+    CheckConstraint(" OR ".join(_in_bounds(bounds) for bounds in LIMIT_BOUNDS.values()), name="value_in_bounds"),
+    schema="risk",
+)
+
+# What came into the account or left it, by the broker's id; when exactly, the broker may not say.
+cash_flow = Table(
+    "cash_flow",
+    METADATA,
+    Column("flow_id", Text, primary_key=True),
+    Column("kind", String(8), nullable=False),
+    Column("amount", Money, nullable=False),
+    Column("earliest", Moment, nullable=False),
+    Column("latest", Moment, nullable=False),
+    recorded_at(),
+    CheckConstraint("earliest <= latest", name="window_ordered"),
+    finite("amount"),
+    schema="risk",
+)
+
+Index("ix_cash_flow_latest", cash_flow.c.latest)
+
+# What the monitor saw between the slots; a slot's own first word is in equity_point.
+portfolio_reading = Table(
+    "portfolio_reading",
+    METADATA,
+    Column("taken_at", Moment, primary_key=True),
+    Column("equity", Money, nullable=False),
+    Column("gross", Money, nullable=False),
+    Column("net", Money, nullable=False),
+    Column("numbers", JSONB, nullable=False),
+    recorded_at(),
+    finite("equity", "gross", "net"),
     schema="risk",
 )

@@ -1,15 +1,16 @@
-"""The verbs of risk management: review a slot, tell and set the risk state."""
+"""Review a slot; tell and set the risk state."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from src.services.risk_management.domain.book import ORDERS_PER_TRADE, PRICE_COLLAR, Book
 from src.services.risk_management.domain.correlations import closes_at, correlate, last_closes
-from src.services.risk_management.domain.limits import RiskLimits
+from src.services.risk_management.domain.equity import CashFlow, EquityPoint
+from src.services.risk_management.domain.events import MarketEvent
 from src.services.risk_management.domain.review import (
     OpenTrade,
     SlotSignal,
@@ -17,7 +18,6 @@ from src.services.risk_management.domain.review import (
     decide_exits,
     not_yet_open,
 )
-from src.services.risk_management.domain.sizing import SizingRules
 from src.services.risk_management.domain.state import (
     RISK,
     EquityHistory,
@@ -26,9 +26,10 @@ from src.services.risk_management.domain.state import (
     new_york_day,
     new_york_midnight,
 )
+from src.services.risk_management.domain.values import LimitsInForce, SessionRules, require_person
 from src.services.risk_management.ports import BrokerFacts, RiskRepository
+from src.services.risk_management.use_cases.limits import limits_in_force
 from src.shared.domain.audit import AuditNote
-from src.shared.domain.errors import InputInvalid
 from src.shared.domain.ids import slot_key
 from src.shared.domain.orders import AccountReport, AssetReport
 from src.shared.domain.risk import RiskDecision, RiskState
@@ -42,6 +43,11 @@ PEAK_RESET = "risk peak reset"
 """The audit line from which a new peak of equity counts; its numbers hold the moment as `peak_from`."""
 
 STATE_CHANGED = "risk state changed"
+
+CASH_FLOW_SEEN = "external cash flow"
+
+FLOWS_LOOKBACK = timedelta(days=10)
+"""How far back deposits and withdrawals are asked for: the broker may book one days after it happened."""
 
 
 @dataclass(frozen=True)
@@ -77,18 +83,21 @@ class Account:
     assets: dict[str, AssetReport]
     equity: EquityHistory
     standing: Standing
+    in_force: LimitsInForce
 
 
 @dataclass(frozen=True)
 class RiskManagement:
-    """Decides about signals. It is the only writer of risk decisions, the risk state and equity points."""
+    """Decides about signals. It is the only writer of risk decisions, the risk state and equity points.
+
+    `seed` is what the settings say about limits that have no row yet; rows come first.
+    """
 
     store: UnitOfWork[RiskRepository]
     broker: BrokerFacts
     calendar: TradingCalendar
-    limits: RiskLimits
-    sizing: SizingRules
-    correlation_bars: int
+    seed: Mapping[str, Decimal]
+    session: SessionRules
 
     def review_slot(
         self, slot: datetime, now: datetime, market_open: bool, market_close: datetime | None, reconciled: bool
@@ -105,10 +114,10 @@ class RiskManagement:
         decided, entries, is_done = self._review_exits(moment)
         if is_done:
             return SlotReview(slot, decided, already_done=True)
-        account = self.broker.account()
+        account, flows = self.broker.account(), self.broker.cash_flows(now - FLOWS_LOOKBACK)
         symbols = sorted({symbol for signal in entries for symbol in signal.symbols})
         assets = self.broker.assets(symbols, new_york_day(now)) if symbols else {}
-        return self._review_entries(moment, account, assets)
+        return self._review_entries(moment, account, flows, assets)
 
     def standing(self) -> Standing:
         """Read the account's risk state."""
@@ -118,13 +127,13 @@ class RiskManagement:
     def set_state(self, after: RiskState, who: str, why: str, now: datetime) -> Standing:
         """Set the risk state by a person's word: reducing stops entries, halted stops exits too, active ends both.
 
-        Active also starts a new peak of equity from `now`; said while active, that is all it does, so it is the way
-        to tell of a deposit or a withdrawal. Setting again what a person has set changes nothing.
+        Active also starts a new peak of equity from `now`; said while active, that is all it does. Setting again what
+        a person has set changes nothing.
 
         Raises:
             InputInvalid: nobody or no reason is named.
         """
-        _check_person(who, why)
+        require_person(who, why)
         with self.store() as work:
             work.repo.lock()
             standing = work.repo.standing()
@@ -150,12 +159,21 @@ class RiskManagement:
             is_done = not pending and work.repo.has_equity(moment.slot)
         return tuple(decided), entries, is_done
 
-    def _review_entries(self, moment: Moment, report: AccountReport, assets: dict[str, AssetReport]) -> SlotReview:
+    def _review_entries(
+        self, moment: Moment, report: AccountReport, flows: Sequence[CashFlow], assets: dict[str, AssetReport]
+    ) -> SlotReview:
         with self.store() as work:
             work.repo.lock()
+            record_flows(work.repo, flows)
+            in_force = limits_in_force(work.repo, self.seed)
             work.repo.record_equity(moment.slot, report)
-            equity = work.repo.equity_history(moment.slot, report.equity, new_york_midnight(moment.now))
-            account = Account(report, assets, equity, self._assess(work.repo, equity, moment.now))
+            now = EquityPoint(moment.now, report.equity)
+            equity = work.repo.equity_history(moment.slot, now, new_york_midnight(moment.now))
+            before = work.repo.standing()
+            after = assess_and_store(work.repo, before, equity, in_force, moment.now)
+            # Entries of this cycle are denied by the loss itself, whose code says more than that of the state.
+            standing = before if before.state is RiskState.ACTIVE else after
+            account = Account(report, assets, equity, standing, in_force)
             decided = work.repo.decisions(moment.slot)
             pending = _pending(work.repo, moment.slot, decided)
             if entries := [signal for signal in pending if signal.action.is_entry]:
@@ -174,20 +192,12 @@ class RiskManagement:
         account: Account,
         decided: Sequence[RiskDecision],
     ) -> list[RiskDecision]:
-        history = max(self.sizing.kelly_lookback_trades, self.sizing.kelly_min_trades)
+        sizing = account.in_force.sizing_rules()
+        history = max(sizing.kelly_lookback_trades, sizing.kelly_min_trades)
         results = repo.closed_results(sorted(signal.pair_id for signal in entries), history)
+        limits = account.in_force.risk_limits(self.session)
         book = self._book(repo, moment, entries, account, decided)
-        return decide_entries(entries, book, self.limits, self.sizing, results)
-
-    def _assess(self, repo: RiskRepository, equity: EquityHistory, now: datetime) -> Standing:
-        before = repo.standing()
-        limits = self.limits
-        after = assess(before, equity, limits.max_daily_loss_fraction, limits.max_drawdown_fraction, now)
-        if after == before:
-            return before
-        _change(repo, before, after, now, equity.numbers)
-        # Entries of this cycle are denied by the loss itself, whose code says more than that of the state.
-        return before if before.state is RiskState.ACTIVE else after
+        return decide_entries(entries, book, limits, sizing, results, account.in_force.numbers)
 
     def _book(
         self,
@@ -200,7 +210,8 @@ class RiskManagement:
         trades = repo.open_trades()
         waiting = list(not_yet_open(decided, trades))
         held = [*trades, *waiting]
-        ends = [end for _, end in self.calendar.last_spans(moment.slot, self.correlation_bars)]
+        bars = int(account.in_force["correlation_bars"])
+        ends = [end for _, end in self.calendar.last_spans(moment.slot, bars)]
         legs = [*(entry.symbols for entry in entries), *(trade.symbols for trade in held)]
         series = repo.closes(sorted({symbol for pair in legs for symbol in pair}), ends)
         prices = last_closes(series)
@@ -216,15 +227,48 @@ class RiskManagement:
             account=account.report,
             assets=account.assets,
             holdings=tuple(trade.holding(prices) for trade in held),
-            unpriced=_unpriced(held, prices),
+            unpriced=unpriced(held, prices),
             fresh=closes_at(series, -1) if ends and ends[-1] == moment.slot else frozenset(),
             equity=account.equity,
+            booked=booked_lately(repo, account.in_force, moment.now),
+            events=self._events(repo, entries, account.in_force, moment.now),
             orders_last_minute=last_minute,
             orders_today=today,
             planned_orders=ORDERS_PER_TRADE * (exits + len(waiting)),
             reserved=PRICE_COLLAR * sum((_gross(trade, prices) for trade in waiting), Decimal(0)),
             correlations=correlate(series),
         )
+
+    def _events(
+        self, repo: RiskRepository, entries: Sequence[SlotSignal], in_force: LimitsInForce, now: datetime
+    ) -> tuple[MarketEvent, ...]:
+        symbols = sorted({symbol for entry in entries for symbol in entry.symbols})
+        today = new_york_day(now)
+        return tuple(repo.upcoming_events(symbols, today, today + timedelta(days=int(in_force["event_days"]))))
+
+
+def assess_and_store(
+    repo: RiskRepository, before: Standing, equity: EquityHistory, in_force: LimitsInForce, now: datetime
+) -> Standing:
+    """Store and tell the state that losses call for, and return it: the same one when nothing changes."""
+    most = in_force["max_daily_loss_fraction"], in_force["max_drawdown_fraction"]
+    after = assess(before, equity, *most, now)
+    return before if after == before else _change(repo, before, after, now, equity.numbers)
+
+
+def record_flows(repo: RiskRepository, flows: Sequence[CashFlow]) -> None:
+    """Store cash flows; each is noted in the audit log when it is first seen."""
+    for flow in repo.add_cash_flows(flows):
+        numbers: dict[str, object] = {"amount": str(flow.amount), "latest": flow.latest.isoformat()}
+        repo.note(AuditNote("broker", CASH_FLOW_SEEN, flow.id, f"{flow.kind}: no result of trading", numbers))
+
+
+def booked_lately(repo: RiskRepository, in_force: LimitsInForce, now: datetime) -> Decimal:
+    """Sum the booked result over the New York days of the rolling loss, today included."""
+    first = new_york_midnight(now)
+    for _ in range(int(in_force["rolling_loss_days"]) - 1):
+        first = new_york_midnight(first - timedelta(hours=1))
+    return repo.booked_since(first)
 
 
 def _pending(repo: RiskRepository, slot: datetime, decided: Sequence[RiskDecision]) -> list[SlotSignal]:
@@ -263,14 +307,8 @@ def _change(
     return after
 
 
-def _check_person(who: str, why: str) -> None:
-    if not who.strip() or not why.strip():
-        raise InputInvalid("Say who changes the risk state and why; both are kept in the audit log.")
-    if who == RISK:
-        raise InputInvalid(f"{RISK!r} is the service itself; give the name of a person.")
-
-
-def _unpriced(trades: Sequence[OpenTrade], prices: dict[str, float]) -> tuple[str, ...]:
+def unpriced(trades: Sequence[OpenTrade], prices: Mapping[str, float]) -> tuple[str, ...]:
+    """Name the held symbols without a price."""
     return tuple(sorted({symbol for trade in trades for symbol in trade.symbols if symbol not in prices}))
 
 

@@ -1,0 +1,111 @@
+"""Equity over time with deposits and withdrawals taken out, so that only trading makes a peak or a fall.
+
+Method. What is compared is the value of a share in the account, as a fund's is: a deposit buys shares and a
+withdrawal sells them at the value just before, so neither moves it (the time-weighted return; CFA Institute, Global
+Investment Performance Standards). Between two points with a flow F between them, equity E₀ → E₁ returned
+E₁ / (E₀ + F) for a deposit and (E₁ − F) / E₀ for a withdrawal. Earlier points are restated in dollars of the account
+as it is now: a peak of $100,000 before half was withdrawn is a peak of $50,000 today, so a percentage lost stays the
+same percentage.
+
+Nothing counts twice: the broker's equity holds the unrealised and the booked result alike; nothing is added to it.
+
+When a flow happened, the broker may say by the day only. It belongs to that interval of its window in which equity
+jumped by it, that is, in which taking it out leaves least. While the window is not over and no interval shows it, it
+is not in the equity yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from itertools import pairwise
+
+from src.services.risk_management.domain.state import EquityHistory
+
+ONE = Decimal(1)
+_PLACES = 6
+
+
+@dataclass(frozen=True)
+class CashFlow:
+    """Dollars that came from outside (positive) or went there, at some moment of (earliest, latest]."""
+
+    id: str
+    kind: str
+    amount: Decimal
+    earliest: datetime
+    latest: datetime
+
+
+@dataclass(frozen=True)
+class EquityPoint:
+    """The account's equity in dollars at a moment."""
+
+    at: datetime
+    equity: Decimal
+
+
+def restated(points: Sequence[EquityPoint], flows: Sequence[CashFlow]) -> list[EquityPoint]:
+    """Return the points, oldest first, in dollars of the last one's account; without flows they stay as they are.
+
+    What was before a time without equity is left out: an account that stood at zero begins anew.
+    """
+    between = _flows_between(points, flows)
+    scale, result = ONE, list(points[-1:])
+    for i in range(len(points) - 1, 0, -1):
+        before, after = points[i - 1].equity, points[i].equity
+        if before <= 0 or after <= 0:
+            break
+        flow = between[i - 1]
+        if flow > 0:
+            scale *= (before + flow) / before
+        elif flow < 0:
+            scale *= after / (after - flow)
+        restated_to = before if scale == ONE else round(before * scale, _PLACES)
+        result.append(EquityPoint(points[i - 1].at, restated_to))
+    return result[::-1]
+
+
+def equity_history(
+    points: Sequence[EquityPoint],
+    flows: Sequence[CashFlow],
+    now: EquityPoint,
+    midnight: datetime,
+    peak_from: datetime | None,
+) -> EquityHistory:
+    """Compare equity now with its peak since `peak_from` and with the first point since `midnight`."""
+    earlier = restated([*points, now], flows)[:-1]
+    peaks = [point.equity for point in earlier if peak_from is None or point.at >= peak_from]
+    today = [point.equity for point in earlier if point.at >= midnight]
+    return EquityHistory(now.equity, max([now.equity, *peaks]), today[0] if today else now.equity)
+
+
+def _flows_between(points: Sequence[EquityPoint], flows: Sequence[CashFlow]) -> list[Decimal]:
+    """Sum the flows of each interval between two points."""
+    left = [after.equity - before.equity for before, after in pairwise(points)]
+    sums = [Decimal(0)] * len(left)
+    # The largest first: it is the easiest to tell from the market's moves.
+    for flow in sorted(flows, key=lambda each: (-abs(each.amount), each.id)):
+        i = _interval_of(flow, points, left)
+        if i is not None:
+            left[i] -= flow.amount
+            sums[i] += flow.amount
+    return sums
+
+
+def _interval_of(flow: CashFlow, points: Sequence[EquityPoint], left: Sequence[Decimal]) -> int | None:
+    def explained(i: int) -> Decimal:
+        return abs(left[i]) - abs(left[i] - flow.amount)
+
+    inside = [
+        i
+        for i, (before, after) in enumerate(pairwise(points))
+        if before.at < flow.latest and flow.earliest < after.at
+    ]
+    best = max(inside, key=explained, default=None)
+    may_be_outside = flow.earliest < points[0].at or flow.latest > points[-1].at
+    if best is None or (may_be_outside and explained(best) <= 0):
+        return None
+    return best

@@ -1,0 +1,340 @@
+"""A whole slot in a process of its own, on a database and a twin that are set back to the same beginning each time.
+
+At the beginning (`SLOT`, its bars not yet stored) one trade is open and its exit is due, one is being closed by a
+process that died between saying that it sends an order and sending it, and three pairs are about to be entered, of
+which the twin will fill some only in part. When the slot is traded, somebody sells a share of ours by hand, a gate
+finds that, and the share is bought back.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from loguru import logger
+from sqlalchemy import Connection, select, text
+
+from src.config.settings import load_settings
+from src.services.execution.bootstrap import ExecutionService, HostClock, build
+from src.services.execution.ports import WallClock
+from src.shared.domain.errors import DuplicateOrderId
+from src.shared.domain.pairs import PairMode
+from src.shared.failpoints import arm
+from src.shared.infra.bus.consumer import Consumer
+from src.shared.infra.bus.redis import RedisBus
+from src.shared.infra.bus.relay import OutboxRelay
+from src.shared.infra.database.tables import order_intent, outbox, pair_trade
+from src.shared.infra.embedded.postgres import EmbeddedPostgres
+from src.shared.infra.embedded.stack import redis_url
+from src.shared.infra.postgres_roles import APP_ROLE
+from src.shared.messages.envelope import Envelope
+from src.shared.prefect.tasks.wiring import Services
+from tests.fakes.twin_server import TwinHandle
+from tests.forked import context
+
+SLOT = datetime(2025, 10, 21, 17, 30, tzinfo=UTC)
+BEFORE = (datetime(2025, 10, 20, 14, 30, tzinfo=UTC), datetime(2025, 10, 21, 15, 30, tzinfo=UTC))
+"""Slots in which the trades are entered that there are at the beginning."""
+
+FIT_UNTIL = datetime(2025, 10, 17, 20, 0, tzinfo=UTC)
+FIT_BARS = 300
+PAIRS = (("VUNO", "VEXI"), ("ZORN", "ZEMA"), ("JARQ", "JOVA"))
+PARTIAL = 0.3
+"""Of the orders of `SLOT`; drawn by client order id, so that the same ones are filled in part each time."""
+
+DIES_AT = "execution.before_post:kill:3"
+"""Where the process of the slot before `SLOT` dies: the first order of the second exit is being sent."""
+
+CONSUMER = "matrix"
+EFFECTS = "matrix_effect"
+CONSUMED = "tradewinds.orders.Pair%"
+LONGEST_SECONDS = 60.0
+ROOT = Path(__file__).resolve().parents[2]
+
+QUICK = {
+    "TRADEWINDS_ENV_FILE": os.devnull,
+    "TRADEWINDS_EXECUTION_UNKNOWN_WINDOW_SECONDS": "0.06",
+    "TRADEWINDS_EXECUTION_POLL_SECONDS": "0.01",
+    "TRADEWINDS_EXECUTION_LEG_DEADLINE_SECONDS": "0.05",
+    "TRADEWINDS_EXECUTION_WRITER_WAIT_SECONDS": "30",
+    "TRADEWINDS_ALPACA_REQUESTS_PER_MINUTE": "10000",
+}
+BUSY = {
+    "TRADEWINDS_STRATEGY_ENTRY_Z": "0.8",
+    "TRADEWINDS_STRATEGY_EXIT_Z": "0.7",
+    "TRADEWINDS_STRATEGY_STOP_Z": "9",
+    "TRADEWINDS_STRATEGY_HISTORY_BARS": "60",
+    "TRADEWINDS_STRATEGY_OVERNIGHT": "true",
+    "TRADEWINDS_RISK_CORRELATION_BARS": "30",
+    "TRADEWINDS_RISK_MAX_CORRELATION": "1",
+    "TRADEWINDS_RISK_MAX_NET_FRACTION": "5",
+    "TRADEWINDS_RISK_MAX_GROSS_FRACTION": "5",
+    "TRADEWINDS_RISK_MAX_SYMBOL_FRACTION": "1",
+}
+
+
+@dataclass(frozen=True)
+class Hurried:
+    """The host's clock; who waits by it waits a tenth."""
+
+    real: WallClock
+
+    def now(self) -> datetime:
+        return self.real.now()
+
+    def sleep(self, seconds: float) -> None:
+        self.real.sleep(seconds / 10)
+
+
+@dataclass(frozen=True)
+class HurriedServices(Services):
+    """The wiring of every run, with a second look at a difference that comes sooner."""
+
+    @cached_property
+    def execution(self) -> ExecutionService:
+        return build(self.settings, self.engine, self.broker, Hurried(HostClock()))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a slot came to: trades by pair, shares at the broker, and its orders with what was filled of each."""
+
+    trades: Mapping[str, str]
+    held: Mapping[str, str]
+    orders: Mapping[str, str]
+
+
+def trade_slot(environment: dict[str, str], failpoints: str) -> None:
+    """Do what the flow of the slot does and what goes on beside it; the whole of a child process."""
+    logger.remove()
+    os.environ.update(environment)
+    arm(failpoints)
+    wired = HurriedServices(load_settings())
+    _trade(wired)
+    _meddle(wired)
+    _deliver(wired)
+
+
+def _trade(wired: Services) -> None:
+    cycle = wired.execution.cycle
+    gate = cycle.open_gate()
+    wired.ingestion.fetch_bars(wired.strategy.symbols_to_watch(), gate.slot, wired.settings.strategy.history_bars)
+    market = gate.market
+    wired.strategy.evaluate_slot(gate.slot, market.now, market.next_close)
+    wired.risk.review_slot(gate.slot, market.now, market.is_open, market.next_close, gate.reconciled)
+    cycle.execute_slot(gate)
+    wired.analytics.record_results(gate.slot)
+
+
+def _meddle(wired: Services) -> None:
+    """Sell one of our shares by hand, let a gate find it, and buy it back."""
+    with wired.execution.cycle.store() as work:
+        symbol = min(name for name, shares in work.repo.holdings().items() if shares > 1)
+    _by_hand(wired, "by-hand-sell", symbol, -1)
+    wired.execution.cycle.open_gate()
+    _by_hand(wired, "by-hand-buy", symbol, 1)
+
+
+def _by_hand(wired: Services, name: str, symbol: str, shares: int) -> None:
+    try:
+        wired.broker.submit_market_order(name, symbol, Decimal(shares))
+    except DuplicateOrderId:
+        logger.debug("{} was done before", name)
+
+
+def _deliver(wired: Services) -> None:
+    OutboxRelay(wired.engine, RedisBus(redis_url(wired.settings))).drain()
+    Consumer(CONSUMER, wired.engine, _note_effect, patterns=[CONSUMED.replace("%", "*")]).catch_up()
+
+
+def _note_effect(connection: Connection, envelope: Envelope) -> None:
+    connection.execute(text(f"INSERT INTO {EFFECTS} VALUES (:id)"), {"id": envelope.event_id})  # noqa: S608
+
+
+@dataclass
+class Scene:
+    """The beginning of the slot, as often as one likes."""
+
+    server: EmbeddedPostgres
+    twin: TwinHandle
+    template: str
+    environment: dict[str, str]
+    history: list[dict[str, Any]]
+
+    @contextmanager
+    def fresh(self) -> Iterator[Stage]:
+        """A database and a twin at the beginning of the slot."""
+        name = f"chaos_{uuid4().hex[:12]}"
+        self.server.provision_trading(name, self.template)
+        with self.server.connect() as connection:
+            # It is our process that dies here, not the server: it need not wait for the disk.
+            connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+        try:
+            self._set_back_the_twin()
+            url = self.server.url(name, APP_ROLE, "psycopg")
+            yield Stage(self.twin, {**self.environment, "TRADEWINDS_DATABASE_URL": url})
+        finally:
+            self.server.drop_database(name)
+
+    def _set_back_the_twin(self) -> None:
+        admin = self.twin.admin
+        admin.post("settings", partial_fill_probability=0.0)
+        admin.move_clock((FIT_UNTIL + timedelta(seconds=1)).isoformat(), reset=True)
+        admin.reset()
+        for now, orders in groupby(self.history, lambda order: order["clock"]):
+            admin.move_clock(now)
+            for order in orders:
+                answer = admin.client.post("/v2/orders", json=order["request"], headers=_KEYS)
+                assert answer.is_success, answer.text
+        admin.move_clock(_clock_at(SLOT))
+        admin.post("settings", partial_fill_probability=PARTIAL)
+
+
+_KEYS = {"APCA-API-KEY-ID": "chaos", "APCA-API-SECRET-KEY": "chaos"}
+
+
+@dataclass
+class Stage:
+    """One database and the twin, and this process's own view of both."""
+
+    twin: TwinHandle
+    environment: dict[str, str]
+
+    def run(self, failpoints: str = "") -> int:
+        """Trade the slot in a process of its own; returns how that ended."""
+        child = context().Process(target=trade_slot, args=(self.environment, failpoints))
+        child.start()
+        child.join(LONGEST_SECONDS)
+        try:
+            assert child.exitcode is not None, f"still running after {LONGEST_SECONDS:g} s with {failpoints!r}"
+            return child.exitcode
+        finally:
+            child.kill()
+            child.join()
+
+    def run_until_done(self, *failpoints: str) -> list[int]:
+        """Run it armed with each text in turn, then unarmed until it ends well."""
+        ends = [self.run(each) for each in failpoints]
+        assert set(ends) <= {0, -signal.SIGKILL}, f"ended {ends}"
+        last = self.run()
+        assert last == 0, f"ended {last} undisturbed"
+        return ends
+
+    def outcome(self) -> Outcome:
+        """Say what it came to."""
+        with self._services() as wired, wired.engine.connect() as connection:
+            trades = connection.execute(select(pair_trade.c.pair_id, pair_trade.c.slot, pair_trade.c.state))
+            states = {f"{pair} {slot:%d %H:%M}": state for pair, slot, state in trades}
+        truth = self.twin.admin.state()
+        orders = {
+            each["client_order_id"]: f"{each['side']} {each['qty']} {each['symbol']}, {each['filled_qty']} filled"
+            for each in truth["orders"]
+        }
+        return Outcome(states, {each["symbol"]: each["qty"] for each in truth["positions"]}, orders)
+
+    def complaints(self) -> list[str]:
+        """Say what is wrong: with the invariants, with the twin's own truth, with the events."""
+        with self._services() as wired:
+            # Effects before the invariants: their experiment must not be what makes them good.
+            found = [*_doubled_orders(self.twin), *_events(wired)]
+            checked = wired.execution.verification.run(FIT_UNTIL - timedelta(days=1))
+            assert [each.name for each in checked] == [f"I{n}" for n in range(1, 9)]
+            return found + [f"{each.name} {breach}" for each in checked for breach in each.breaches]
+
+    @contextmanager
+    def _services(self) -> Iterator[HurriedServices]:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            wired = HurriedServices(load_settings())
+            logger.disable("src")
+            try:
+                yield wired
+            finally:
+                logger.enable("src")
+                wired.engine.dispose()
+
+
+def _doubled_orders(twin: TwinHandle) -> list[str]:
+    names = Counter(order["client_order_id"] for order in twin.admin.state()["orders"])
+    return [f"{name}: {count} orders at the broker" for name, count in names.items() if count > 1]
+
+
+def _events(wired: Services) -> list[str]:
+    with wired.engine.connect() as connection:
+        unpublished = connection.execute(select(outbox.c.channel).where(outbox.c.published_at.is_(None))).scalars()
+        found = [f"{channel} was not published" for channel in unpublished]
+        assert connection.execute(select(order_intent.c.intent_id)).first(), "nothing was traded"
+        told = Counter(connection.execute(select(outbox.c.event_id).where(outbox.c.channel.like(CONSUMED))).scalars())
+        effects = Counter(connection.execute(text(f"SELECT event_id FROM {EFFECTS}")).scalars())  # noqa: S608
+    if effects != told:
+        found.append(f"{sum(told.values())} events had {sum(effects.values())} effects")
+    return found
+
+
+@contextmanager
+def scene(server: EmbeddedPostgres, empty: str, redis: str, twin: TwinHandle) -> Iterator[Scene]:
+    """Trade up to the beginning of the slot, once; what came to be is the template of every run."""
+    template = f"chaos_template_{uuid4().hex[:8]}"
+    server.provision_trading(template, empty)
+    environment = {
+        **QUICK,
+        **BUSY,
+        "TRADEWINDS_REDIS_URL": redis,
+        "TRADEWINDS_ALPACA_BASE_URL": twin.url,
+        "TRADEWINDS_ALPACA_DATA_URL": twin.url,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        # The server of processes takes its path from here alone.
+        patch.setenv("PYTHONPATH", str(ROOT))
+        with server.connect(template) as connection:
+            connection.execute(f"CREATE TABLE {EFFECTS} (event_id uuid NOT NULL)")
+            connection.execute(f"GRANT SELECT, INSERT ON {EFFECTS} TO {APP_ROLE}")
+        url = server.url(template, APP_ROLE, "psycopg")
+        stage = Stage(twin, {**environment, "TRADEWINDS_DATABASE_URL": url})
+        _reach_the_beginning(stage)
+        made = Scene(server, twin, template, environment, _history(twin))
+        try:
+            yield made
+        finally:
+            server.drop_database(template)
+
+
+def _reach_the_beginning(stage: Stage) -> None:
+    with stage._services() as wired:
+        wired.ingestion.refresh_symbols(sorted({symbol for pair in PAIRS for symbol in pair}))
+        wired.ingestion.fetch_bars([symbol for pair in PAIRS for symbol in pair], FIT_UNTIL, FIT_BARS)
+        for one, two in PAIRS:
+            wired.strategy.register_pair(
+                one, two, until=FIT_UNTIL, bars=FIT_BARS, mode=PairMode.ACTIVE, who="test", why="chaos"
+            )
+        for slot in BEFORE:
+            stage.twin.admin.move_clock(_clock_at(slot))
+            _trade(wired)
+        _deliver(wired)
+        stage.twin.admin.move_clock(_clock_at(SLOT - timedelta(hours=1)))
+    assert stage.run(DIES_AT) == -signal.SIGKILL
+
+
+def _history(twin: TwinHandle) -> list[dict[str, Any]]:
+    orders = sorted(twin.admin.state()["orders"], key=lambda each: each["created_at"])
+    names = ("client_order_id", "symbol", "side", "qty", "type", "time_in_force")
+    return [
+        {"clock": each["created_at"][:19] + "Z", "request": {name: each[name] for name in names}} for each in orders
+    ]
+
+
+def _clock_at(slot: datetime) -> str:
+    return (slot + timedelta(seconds=5)).isoformat()
