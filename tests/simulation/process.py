@@ -85,6 +85,7 @@ class Process:
         self.places = 0
         self.plan: dict[int, str] = {}
         self.pids: set[int] = set()
+        self._connections: list[Any] = []
         self.gate_was_reconciled = False
         self.hold: Callable[[], None] | None = None
         self.was_held = False
@@ -138,6 +139,8 @@ class Process:
             self._around.alive.remove(self)
         self.cut()
         self.engine.dispose()
+        for connection in self._connections:
+            connection.close()
 
     def _engine(self) -> Engine:
         engine = make_engine(self._around.database_url, self._around.settings.database)
@@ -145,6 +148,7 @@ class Process:
         @event.listens_for(engine, "connect")
         def connected(connection: Any, _: object) -> None:
             self.pids.add(connection.info.backend_pid)
+            self._connections.append(connection)
 
         @event.listens_for(engine, "before_cursor_execute")
         def executing(*_: object) -> None:
