@@ -12,7 +12,7 @@ ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
 export UV_SYSTEM_CERTS ?= true
 endif
 
-.PHONY: help setup demo up down test crash-matrix check format bench
+.PHONY: help setup demo up down test chaos crash-matrix check format bench
 
 help: ## List the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,14 @@ down: setup ## Stop what `make up` started
 
 test: setup ## Run the whole test suite
 	@$(VENV)/pytest
+
+# One seed with everything it does and sends: make chaos SEEDS=1 FIRST_SEED=123 VERBOSE=1
+SEEDS ?= 500
+FIRST_SEED ?= 1
+JOBS ?= 2
+chaos: setup ## Run seeds of the simulation, a line for each that fails (SEEDS= FIRST_SEED= JOBS= VERBOSE=1)
+	@$(VENV)/python -m tests.simulation.run --seeds $(SEEDS) --first $(FIRST_SEED) --jobs $(JOBS) \
+		$(if $(filter 1 yes true,$(VERBOSE)),--trace)
 
 crash-matrix: setup ## Kill a slot at every ordered pair of failpoints (takes an hour or more)
 	@CRASH_MATRIX=all $(VENV)/pytest tests/chaos/test_crash_matrix.py

@@ -54,8 +54,8 @@ class TwinConfig:
     faults: Path | None = None
 
 
-def build_app(config: TwinConfig) -> FastAPI:
-    """Build the twin's ASGI application.
+def build_app(config: TwinConfig, wall: Callable[[], int] | None = None) -> FastAPI:
+    """Build the twin's ASGI application. `wall` tells the wall's microseconds; without it the host's clock does.
 
     Raises:
         BarFileInvalid: the file of bars can't be served.
@@ -64,7 +64,7 @@ def build_app(config: TwinConfig) -> FastAPI:
     """
     rules = read_faults(config.faults) if config.faults is not None else []
     store = Store(config.store)
-    twin = _build_twin(config, store)
+    twin = _build_twin(config, store, wall or _wall)
     twin.arm(rules, "file")
     stream = Stream(twin.faults)
     twin.listen(stream.publish)
@@ -83,11 +83,11 @@ def build_app(config: TwinConfig) -> FastAPI:
     return app
 
 
-def _build_twin(config: TwinConfig, store: Store) -> Twin:
+def _build_twin(config: TwinConfig, store: Store, wall: Callable[[], int]) -> Twin:
     market = build_market(config.seed, config.bars)
     meta = store.meta()
     _check_store(meta, market, config)
-    clock = MarketClock(_wall, _clock_setting(config, meta))
+    clock = MarketClock(wall, _clock_setting(config, meta))
     if not market.sessions.covers(clock.now()):
         raise StoreInvalid(f"clock {iso_utc(clock.now())} is outside the calendar: choose another --clock")
     venue = Venue(

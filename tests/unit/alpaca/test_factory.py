@@ -9,7 +9,9 @@ import pytest
 
 from src.config.settings import load_settings
 from src.shared.domain.errors import EnvironmentMismatch, SettingsInvalid
+from src.shared.domain.ids import client_order_prefix
 from src.shared.infra.alpaca.factory import make_alpaca_client
+from src.shared.infra.alpaca.keys import broker_keys
 from tests.fakes.scripted_http import ScriptedServer, as_json
 from tests.unit.alpaca.answers import CLOCK
 
@@ -35,7 +37,10 @@ def test_the_twin_needs_no_keys(monkeypatch: pytest.MonkeyPatch, server: Scripte
 
     asked = server.asked[0]
     assert asked.path == "/v2/clock"
-    assert (asked.headers["APCA-API-KEY-ID"], asked.headers["APCA-API-SECRET-KEY"]) == ("TWIN", "twin")
+    assert (asked.headers["APCA-API-KEY-ID"], asked.headers["APCA-API-SECRET-KEY"]) == (
+        "TWIN-KEY",
+        "twin-has-no-secret",
+    )
 
 
 @pytest.mark.parametrize("environment", ["paper", "live"])
@@ -67,3 +72,11 @@ def test_making_a_client_does_not_load_the_sdk() -> None:
         "sys.exit('alpaca' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_keys_of_the_twin_hide_nothing_of_an_order_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line about a failed request has the keys taken out of it: it must still name the order."""
+    monkeypatch.setenv("TRADEWINDS_ALPACA_ENVIRONMENT", "twin")
+
+    for key in broker_keys(load_settings()):
+        assert key.get_secret_value() not in client_order_prefix("twin")
