@@ -52,7 +52,7 @@ BESIDES = {
     },
 }
 DRAWERS = {"utils", "util", "helpers", "helper", "misc", "common"}
-README_LINES = 60
+README_LINES = 80
 README_SAYS = {
     "what it hears and says": ("hears", "says"),
     "invariants": ("invariants",),
