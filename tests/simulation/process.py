@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, event
 
 from src.config.settings import Settings
 from src.services.execution.bootstrap import build as build_execution
@@ -50,6 +50,7 @@ class Surroundings:
     admin: psycopg.Connection
     before_request: Callable[[Process, str, str, bytes], None]
     handle_event: Callable[[Connection, Envelope], None]
+    free_databases: list[Database]
     alive: list[Process] = field(default_factory=list)
     started: int = 0
 
@@ -74,6 +75,40 @@ class Surroundings:
             time.sleep(0.001)
 
 
+class Database:
+    """An engine that one process after another has for its own: what was compiled once serves all of them."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self.process: Process | None = None
+        self.engine = make_engine(around.database_url, around.settings.database)
+        event.listen(self.engine, "connect", self._connected)
+        event.listen(self.engine, "before_cursor_execute", self._executing)
+        dialect = self.engine.dialect
+        self._really_commit = dialect.do_commit
+        dialect.do_commit = self._commit  # type: ignore[method-assign, assignment]
+        dialect.do_ping = self._lives  # type: ignore[method-assign, assignment]
+
+    def _connected(self, connection: Any, _: object) -> None:
+        if self.process is not None:
+            self.process.pids.add(connection.info.backend_pid)
+            self.process.connections.append(connection)
+
+    def _executing(self, *_: object) -> None:
+        if self.process is None or self.process.dead:
+            raise Crashed("a dead process asks the database")
+
+    def _lives(self, connection: Any) -> bool:
+        """Answer the pool's question without asking the server: sessions end here alone."""
+        return self.process is not None and connection.info.backend_pid in self.process.pids
+
+    def _commit(self, connection: Any) -> None:
+        if self.process is None:
+            raise Crashed("a dead process commits")
+        self.process.place("before a commit")
+        self._really_commit(connection)
+        self.process.place("after a commit")
+
+
 class Process:
     """One process: its services, its connections, its places."""
 
@@ -85,11 +120,13 @@ class Process:
         self.places = 0
         self.plan: dict[int, str] = {}
         self.pids: set[int] = set()
-        self._connections: list[Any] = []
+        self.connections: list[Any] = []
         self.gate_was_reconciled = False
         self.hold: Callable[[], None] | None = None
         self.was_held = False
-        self.engine = self._engine()
+        self._database = around.free_databases.pop() if around.free_databases else Database(around)
+        self._database.process = self
+        self.engine = self._database.engine
         self.broker = self._client()
         settings = around.settings
         self.execution = build_execution(settings, self.engine, self.broker, around.clock)
@@ -139,31 +176,11 @@ class Process:
             self._around.alive.remove(self)
         self.cut()
         self.engine.dispose()
-        for connection in self._connections:
+        for connection in self.connections:
             connection.close()
-
-    def _engine(self) -> Engine:
-        engine = make_engine(self._around.database_url, self._around.settings.database)
-
-        @event.listens_for(engine, "connect")
-        def connected(connection: Any, _: object) -> None:
-            self.pids.add(connection.info.backend_pid)
-            self._connections.append(connection)
-
-        @event.listens_for(engine, "before_cursor_execute")
-        def executing(*_: object) -> None:
-            if self.dead:
-                raise Crashed("a dead process asks the database")
-
-        commit = engine.dialect.do_commit
-
-        def commits(connection: Any) -> None:
-            self.place("before a commit")
-            commit(connection)
-            self.place("after a commit")
-
-        engine.dialect.do_commit = commits  # type: ignore[method-assign, assignment]
-        return engine
+        if self._database.process is self:
+            self._database.process = None
+            self._around.free_databases.append(self._database)
 
     def _client(self) -> AlpacaClient:
         settings, host = self._around.settings, self._around.clock.host()

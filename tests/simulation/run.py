@@ -20,6 +20,16 @@ from tests.simulation.schedule import STEPS, Schedule
 from tests.simulation.world import Violation, World, make_template
 
 
+_IN_A_HURRY = (
+    "fsync = off",
+    "full_page_writes = off",
+    "synchronous_commit = off",
+    "autovacuum = off",
+    "jit = off",
+    "plan_cache_mode = force_generic_plan",
+)
+
+
 @dataclass(frozen=True)
 class Result:
     """How a seed ended. `digest` names its trace: the same seed has the same one."""
@@ -52,8 +62,8 @@ def simulation_server() -> Iterator[EmbeddedPostgres]:
         try:
             with server.connect() as admin:
                 # Nothing here outlives the server.
-                admin.execute("ALTER SYSTEM SET fsync = off")
-                admin.execute("ALTER SYSTEM SET full_page_writes = off")
+                for setting in _IN_A_HURRY:
+                    admin.execute(f"ALTER SYSTEM SET {setting}")
                 admin.execute("SELECT pg_reload_conf()")
             server.provision()
             make_template(server)

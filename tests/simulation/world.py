@@ -21,6 +21,7 @@ from typing import Any
 from unittest import mock
 from uuid import UUID, uuid4
 
+import anyio.to_thread
 import psycopg
 from loguru import logger
 from psycopg import sql
@@ -50,7 +51,7 @@ from src.shared.infra.postgres_roles import APP_ROLE, OWNER_ROLE
 from src.shared.messages.envelope import Envelope
 from tests.simulation.clock import SimClock
 from tests.simulation.network import Network
-from tests.simulation.process import Process, Surroundings
+from tests.simulation.process import Database, Process, Surroundings
 
 TEMPLATE = "simulation_template"
 MARKET_SEED = 7
@@ -225,6 +226,7 @@ class World:
         self.trace = Trace()
         self.network = Network(self._app, self.clock, self._tell)
         self._database = f"simulation_{os.getpid()}"
+        self._databases: list[Database] = []
 
     @contextmanager
     def seed(self, seed: int) -> Iterator[None]:
@@ -251,6 +253,7 @@ class World:
                 admin,
                 self._before_request,
                 _note_effect,
+                self._databases,
             )
             try:
                 yield
@@ -480,7 +483,11 @@ class World:
     @contextmanager
     def _simulated_time(self) -> Iterator[None]:
         host = self.clock.host()
-        with mock.patch.object(alpaca_client, "time", host), mock.patch.object(alpaca_wire, "time", host):
+        with (
+            mock.patch.object(alpaca_client, "time", host),
+            mock.patch.object(alpaca_wire, "time", host),
+            mock.patch.object(anyio.to_thread, "run_sync", _in_this_thread),
+        ):
             yield
 
     @contextmanager
@@ -491,6 +498,10 @@ class World:
                 change = sql.SQL("ALTER DATABASE {} SET " + setting)
                 admin.execute(change.format(sql.Identifier(self._database)))
             yield admin
+
+
+async def _in_this_thread(work: Callable[..., Any], *arguments: Any, **_: Any) -> Any:
+    return work(*arguments)
 
 
 def _shares(fill: dict[str, Any]) -> Decimal:

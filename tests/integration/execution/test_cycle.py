@@ -17,6 +17,7 @@ from src.shared.domain.orders import FillReport, OrderReport, OrderState, Positi
 from src.shared.domain.pairs import Direction, PairTrade, PairTradeState
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.domain.signals import SignalAction
+from src.shared.failpoints import Crashed, armed
 from src.shared.infra.database.tables import (
     order_intent,
     outbox,
@@ -371,6 +372,22 @@ def test_an_entry_that_was_written_down_is_looked_at_again_before_it_is_sent(des
 
     assert desk.trade_states() == ["abandoned"]
     assert desk.broker.posts == []
+
+
+def test_a_planned_first_leg_is_not_sent_before_the_books_were_compared_nor_when_they_disagree(desk: Desk) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    with armed("execution.intent_committed:exc"), pytest.raises(Crashed):
+        desk.run()
+    desk.broker.external["AAA"] = Decimal(3)
+
+    desk.run()
+    assert desk.broker.posts == []
+    del desk.broker.external["AAA"]
+    desk.run()
+
+    assert desk.trade_states() == ["open"]
+    assert len(desk.broker.posts) == 2
+    assert desk.broken_invariants() == []
 
 
 def test_an_entry_whose_hour_is_over_is_never_sent(desk: Desk) -> None:

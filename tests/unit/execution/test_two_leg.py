@@ -103,6 +103,21 @@ def test_no_first_leg_is_sent_where_entries_are_not_allowed() -> None:
     assert step(situation(trade(), may_enter=False)) == Rest()
 
 
+def test_a_first_leg_that_is_planned_already_waits_until_entries_are_allowed_or_its_moment_passed() -> None:
+    planned = intent(2, -8, S.PLANNED)
+
+    assert step(situation(trade(), planned, may_enter=False)) == Rest()
+    assert step(situation(trade(), planned, may_enter=True)) == Send(planned)
+    assert step(situation(trade(), planned, may_enter=False, slot=NEXT_SLOT)) == GiveUp(planned)
+
+
+def test_a_second_leg_and_an_exit_wait_for_nobody_who_allows_entries() -> None:
+    second, unwind = intent(1, 10, S.PLANNED), intent(2, 8, S.PLANNED, action=UNWIND)
+
+    assert step(situation(trade(), SHORT, second, may_enter=False)) == Send(second)
+    assert step(situation(trade(T.UNWINDING), SHORT, unwind, may_enter=False)) == Send(unwind)
+
+
 @pytest.mark.parametrize("changes", [{"slot": NEXT_SLOT}, {"market_open": False}])
 def test_an_entry_whose_moment_passed_is_abandoned_before_and_unwound_after_its_first_leg(
     changes: dict[str, object],

@@ -10,6 +10,7 @@ any        | an order's outcome is unknown                   | Resolve
 any        | an order is planned and still to be sent        | Send
 any        | … its hour is over, or sending is not allowed   | GiveUp
 any        | … it would open a trade that was given up       | GiveUp
+any        | … it begins an entry: entries are not allowed   | Rest
 any        | an order is past its deadline at the broker,    | Cancel, once; then Wait
            | or opens a trade that was given up              |
 any        | fills are reported but not booked               | Book
@@ -231,6 +232,11 @@ def worth_sending(intent: OrderIntent, s: Situation) -> bool:
     return intent.leg not in s.adjusted or abs(intent.quantity) <= abs(s.held(intent.leg))
 
 
+def may_go_now(intent: OrderIntent, s: Situation) -> bool:
+    """Say whether an order may be sent in this pass: one that begins an entry only where entries are allowed."""
+    return s.may_enter or intent.action not in _ENTRIES or intent.leg != first_leg(s.trade)
+
+
 def allows(risk: RiskState, action: OrderAction) -> bool:
     """Say whether the account's risk state lets an order of this kind be sent: halted none, reducing no entry."""
     return risk is RiskState.ACTIVE or (risk is RiskState.REDUCING and action not in _ENTRIES)
@@ -255,12 +261,18 @@ def settling_step(s: Situation, rules: Rules) -> Step | None:
             return Resolve(intent)
     for intent in s.intents:
         if intent.state is OrderState.PLANNED:
-            return Send(intent) if worth_sending(intent, s) else GiveUp(intent)
+            return _planned(intent, s)
     for intent in s.intents:
         if intent.state in AT_BROKER and _is_late(intent, s, rules) and intent.client_order_id not in s.cancelling:
             return Cancel(intent)
     unbooked = tuple(i for i in s.intents if not is_booked(i, s.booked))
     return Book(unbooked) if unbooked else None
+
+
+def _planned(intent: OrderIntent, s: Situation) -> Step:
+    if not worth_sending(intent, s):
+        return GiveUp(intent)
+    return Send(intent) if may_go_now(intent, s) else Rest()
 
 
 def _is_late(intent: OrderIntent, s: Situation, rules: Rules) -> bool:

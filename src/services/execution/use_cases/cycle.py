@@ -21,7 +21,7 @@ from src.services.execution.use_cases.compare import NO_WORD, Comparison
 from src.services.execution.use_cases.drive import Cycle, Driver, Frozen
 from src.shared.domain.errors import NotTheWriter, Refused, Terminal, TradewindsError, Transient, Unreachable
 from src.shared.domain.ids import pair_trade_id
-from src.shared.domain.orders import MarketClock, OrderIntent
+from src.shared.domain.orders import MarketClock, OrderIntent, OrderState
 from src.shared.domain.pairs import PairTrade, PairTradeState
 from src.shared.domain.risk import RiskState
 from src.shared.domain.sessions import TradingCalendar
@@ -154,7 +154,7 @@ class Execution:
             # Between the gate and here signals and limits took their time: the market may have closed.
             gate = replace(gate, market=self.broker.clock())
             failpoint("execution.became_writer")
-            driver = self._driver(gate.slot, gate.market, epoch, may_enter=True)
+            driver = self._driver(gate.slot, gate.market, epoch, may_enter=gate.reconciled)
             with self.store() as work:
                 approvals = work.repo.approvals(gate.slot)
             states: Counter[str] = Counter()
@@ -231,15 +231,18 @@ class Execution:
         trade = self._new_trade(gate.slot, approval)
         with self.store() as work:
             known = work.repo.trade(trade.id)
-            is_sent = bool(work.repo.intents(trade.id))
+            orders = work.repo.intents(trade.id)
+        is_sent = any(order.state is not OrderState.PLANNED for order in orders)
         if is_sent or (known is not None and known.state is not PairTradeState.OPENING):
             return driver.drive(known or trade)
         why_not = self._why_not(gate, trade)
-        if known is not None:
-            return driver.move(known, PairTradeState.ABANDONED, why_not) if why_not else driver.drive(known)
-        if why_not:
-            trade = _abandoned(trade, why_not)
-        return driver.drive(trade) if driver.begin(trade) else None
+        if known is None:
+            begun = driver.begin(_abandoned(trade, why_not) if why_not else trade)
+            return driver.drive(trade) if begun else None
+        if why_not is None:
+            return driver.drive(known)
+        # An order that is planned already rests, and is given up with its hour.
+        return known if orders else driver.move(known, PairTradeState.ABANDONED, why_not)
 
     def _new_trade(self, slot: datetime, approval: Approval) -> PairTrade:
         return PairTrade(

@@ -35,6 +35,7 @@ from src.services.execution.domain.two_leg import (
     allows,
     hangs,
     is_booked,
+    may_go_now,
     worth_sending,
 )
 from src.services.execution.ports import TradeStore, WallClock
@@ -381,6 +382,8 @@ class Driver:
             self.hear(intent, report)
         elif not worth_sending(intent, replace(situation, now=self._now(), market_open=self._market_open())):
             self._give_up(intent, f"never placed, and {situation.passed}")
+        elif not may_go_now(intent, situation):
+            return False
         elif intent.client_order_id in self._sent_again:
             raise Frozen(f"{intent.client_order_id}: sent twice without an answer and without an order")
         else:

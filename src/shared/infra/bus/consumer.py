@@ -140,8 +140,7 @@ class Consumer:
             if any(fnmatchcase(envelope.channel, pattern) for pattern in self._patterns):
                 handled += self._take(envelope)
         with translated_errors(self._engine), self._engine.begin() as connection:
-            if self._locked_position(connection) < batch[-1].position:
-                self._move_to(connection, batch[-1].position)
+            self._move_to(connection, batch[-1].position)
         return handled
 
     def _take(self, envelope: Envelope) -> bool:
@@ -158,9 +157,8 @@ class Consumer:
 
     def _take_once(self, envelope: Envelope) -> bool:
         with translated_errors(self._engine), self._engine.begin() as connection:
-            if self._locked_position(connection) >= envelope.position:
+            if not self._move_to(connection, envelope.position):
                 return False
-            self._move_to(connection, envelope.position)
             handled = self._handle_once(connection, envelope)
             failpoint("consumer.before_commit")
         failpoint("consumer.after_commit")
@@ -182,9 +180,8 @@ class Consumer:
     def _park(self, envelope: Envelope, failure: Exception) -> None:
         logger.error("Consumer {} parks event {}: {}", self._name, envelope.event_id, failure)
         with translated_errors(self._engine), self._engine.begin() as connection:
-            if self._locked_position(connection) >= envelope.position:
+            if not self._move_to(connection, envelope.position):
                 return
-            self._move_to(connection, envelope.position)
             connection.execute(insert(alert).values(self._alert(envelope, failure)).on_conflict_do_nothing())
 
     def _alert(self, envelope: Envelope, failure: Exception) -> dict[str, object]:
@@ -201,17 +198,16 @@ class Consumer:
         mine = select(consumer_position.c.position).where(consumer_position.c.consumer == self._name)
         return connection.execute(mine).scalar() or 0
 
-    def _locked_position(self, connection: Connection) -> int:
+    def _move_to(self, connection: Connection, position: int) -> bool:
+        """Move on to a position, which holds off others of this name; False when one of them was there before."""
+        mine = consumer_position.c.consumer == self._name
+        on = consumer_position.update().where(mine, consumer_position.c.position < position)
+        on = on.values(position=position, updated_at=func.now())
+        if connection.execute(on).rowcount:
+            return True
         first = insert(consumer_position).values(consumer=self._name, position=0, updated_at=func.now())
-        connection.execute(first.on_conflict_do_nothing())
-        mine = select(consumer_position.c.position).where(consumer_position.c.consumer == self._name)
-        return int(connection.execute(mine.with_for_update()).scalar_one())
-
-    def _move_to(self, connection: Connection, position: int) -> None:
-        connection.execute(
-            consumer_position.update()
-            .where(consumer_position.c.consumer == self._name)
-            .values(position=position, updated_at=func.now())
+        return bool(
+            connection.execute(first.on_conflict_do_nothing()).rowcount and connection.execute(on).rowcount
         )
 
     def _marked(self, connection: Connection, envelope: Envelope) -> bool:
