@@ -89,6 +89,7 @@ def _come_to_rest(world: World) -> Process:
     differences: tuple[str, ...] = ()
     for _ in range(8):
         world.next_slot()
+        world.take_back_what_was_traded_by_hand()
         outcome = world.attempt(process, lambda each: world.gates.append(world.gate(each)))
         look(world)
         differences = world.gates[-1].differences if outcome == "done" else (outcome,)

@@ -309,6 +309,13 @@ class World:
                 cash -= _shares(fill) * Decimal(fill["price"])
         return shares, cash
 
+    def take_back_what_was_traded_by_hand(self) -> None:
+        """Let that somebody do the opposite: what is missing of a trade's shares only they can put back."""
+        shares, _ = self.external(self.admin("state")["fills"])
+        for symbol, held in sorted(shares.items()):
+            if held:
+                self.trade_by_hand(symbol, "sell" if held > 0 else "buy", int(abs(held)))
+
     # Time
 
     def next_slot(self) -> None:

@@ -206,9 +206,7 @@ class Consumer:
         if connection.execute(on).rowcount:
             return True
         first = insert(consumer_position).values(consumer=self._name, position=0, updated_at=func.now())
-        return bool(
-            connection.execute(first.on_conflict_do_nothing()).rowcount and connection.execute(on).rowcount
-        )
+        return bool(connection.execute(first.on_conflict_do_nothing()).rowcount and connection.execute(on).rowcount)
 
     def _marked(self, connection: Connection, envelope: Envelope) -> bool:
         mark = insert(consumed_event).values(consumer=self._name, event_id=envelope.event_id)
