@@ -12,7 +12,6 @@ from src.services.execution.domain.clearance import Around
 from src.services.execution.domain.two_leg import LEGS, Situation
 from src.services.execution.ports import TradeStore
 from src.shared.domain.errors import Refused, Transient
-from src.shared.domain.ids import client_order_prefix
 from src.shared.ports.broker import Broker
 from src.shared.ports.unit_of_work import UnitOfWork
 
@@ -23,7 +22,6 @@ class Lookout:
 
     store: UnitOfWork[TradeStore]
     broker: Broker
-    environment: str
     pause: Callable[[], None]
 
     def around(self, situation: Situation) -> Mapping[str, Around]:
@@ -49,13 +47,15 @@ class Lookout:
         except (Transient, Refused) as error:
             logger.warning("{}: exits are sent by the books alone: {}", situation.trade.pair_id, error)
             return {symbol: Around(ours[symbol], ours[symbol]) for symbol in symbols}
-        prefix = client_order_prefix(self.environment)
+        with self.store() as work:
+            # The name alone does not make an order ours: one that no intent knows can't be followed to its end.
+            known = work.repo.intents_named(order.client_order_id for order in working)
         return {
             symbol: Around(
                 ours[symbol],
                 theirs.get(symbol, Decimal(0)),
-                tuple(o for o in working if o.symbol == symbol and o.client_order_id.startswith(prefix)),
-                tuple(o for o in working if o.symbol == symbol and not o.client_order_id.startswith(prefix)),
+                tuple(o for o in working if o.symbol == symbol and o.client_order_id in known),
+                tuple(o for o in working if o.symbol == symbol and o.client_order_id not in known),
             )
             for symbol in symbols
         }
