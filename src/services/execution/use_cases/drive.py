@@ -139,6 +139,8 @@ class Driver:
         steps = apply_report(intent, report)
         if steps:
             self._save(*steps)
+            if steps[-1].is_done or steps[-1].filled_quantity != intent.filled_quantity:
+                self._around = None  # what was seen before is no longer there
         return bool(steps)
 
     def end(self, intent: OrderIntent, report: OrderReport) -> None:
