@@ -174,8 +174,9 @@ class SqlTradeStore:
         )
         return {str(intent): total for intent, total in self._connection.execute(query)}
 
-    def book(self, intent: OrderIntent, report: FillReport) -> bool:
-        """Book one execution: the fill, its ledger entry and the position; False when it was booked before."""
+    def book(self, intent: OrderIntent, report: FillReport, epoch: int) -> bool:
+        """Book one execution and what follows from it; False when it was booked before. Raises NotTheWriter."""
+        self._check_epoch(epoch)
         statement = insert(fill).values(
             fill_id=report.activity_id,
             intent_id=intent.id,

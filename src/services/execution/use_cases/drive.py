@@ -517,7 +517,7 @@ class Driver:
         failpoint("execution.fills_read")
         with self.store() as work:
             for fill in fills:
-                work.repo.book(by_order[fill.broker_order_id], fill)
+                work.repo.book(by_order[fill.broker_order_id], fill, self.cycle.epoch)
             failpoint("execution.before_booking")
             work.commit()
         failpoint("execution.booked")
