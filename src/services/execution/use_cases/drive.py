@@ -283,6 +283,7 @@ class Driver:
             risk,
             self._around,
             adjusted,
+            self._is_too_late(),
         )
 
     @property
@@ -295,6 +296,10 @@ class Driver:
 
     def _market_open(self) -> bool:
         return self.cycle.market.is_open and self._now() < self.cycle.market.next_close
+
+    def _is_too_late(self) -> bool:
+        """Say whether the market closes before two legs, one after the other, have had their deadlines."""
+        return self._now() + self.rules.leg_deadline * len(two_leg.LEGS) > self.cycle.market.next_close
 
     def _place(self, trade: PairTrade, step: Place) -> None:
         action = step.action.value
