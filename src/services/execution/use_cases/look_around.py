@@ -16,7 +16,6 @@ from src.shared.domain.orders import OrderReport, PositionReport
 from src.shared.ports.broker import Broker
 from src.shared.ports.unit_of_work import UnitOfWork
 
-
 Told = tuple[list[PositionReport], list[OrderReport]]
 _NO_WORD = (Transient, Refused)
 
