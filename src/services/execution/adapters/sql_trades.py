@@ -234,7 +234,10 @@ class SqlTradeStore:
         """Return signed shares by symbol over all pair trades, without zeros."""
         total = func.sum(position.c.quantity)
         shares = self._connection.execute(
-            select(position.c.symbol, total).group_by(position.c.symbol).having(total != 0)
+            select(position.c.symbol, total)
+            .where(position.c.quantity != 0)
+            .group_by(position.c.symbol)
+            .having(total != 0)
         )
         return {symbol: quantity for symbol, quantity in shares}  # noqa: C416 (typed rows)
 

@@ -452,7 +452,7 @@ class Driver:
                 logger.warning("{} is cancelled: it stands against an exit", intent.client_order_id)
                 self._cancel(replace(intent, broker_order_id=ids[intent.client_order_id]))
         for _ in range(self.patience.booking_looks if patient else 1):
-            if all([self._has_ended(name) for name in ids]):
+            if all(self._has_ended(name) for name in ids):
                 return True
             if patient:
                 self._pause(self.patience.poll_seconds)
