@@ -45,6 +45,7 @@ from src.shared.domain.pairs import (
 from src.shared.domain.risk import RiskState
 from tests.unit.execution.examples import NOW, RULES, SLOT, intent, report, trade
 
+HELD_STATES = (PairTradeState.OPEN, PairTradeState.CLOSING, PairTradeState.UNWINDING)
 OPEN_LIKE = (*FINISHED_TRADES, PairTradeState.OPEN)
 
 
@@ -178,7 +179,14 @@ class TwoLegs(RuleBasedStateMachine):
         self.rested = False
         self.hear(order, "filled" if self.filled(order) == order.quantity else "canceled")
 
-    @precondition(lambda self: self.trade.state in (PairTradeState.OPEN, PairTradeState.CLOSING))
+    @precondition(lambda self: self.trade.state is PairTradeState.OPEN)
+    @rule()
+    def leave(self) -> None:
+        """Its exit is approved, or a person closes it."""
+        self.trade = replace(self.trade, state=PairTradeState.CLOSING, version=self.trade.version + 1)
+        self.rested = False
+
+    @precondition(lambda self: self.trade.state in HELD_STATES)
     @rule(leg=st.sampled_from(LEGS), shares=st.integers(1, 3))
     def take_away(self, leg: int, shares: int) -> None:
         """Somebody else gives shares back that are ours, or comes to hold more of the other side."""
@@ -220,6 +228,7 @@ class TwoLegs(RuleBasedStateMachine):
     def crash(self) -> None:
         """All memory is in the database: what a process held is gone."""
         self.cancelling.clear()
+        self.around = None
 
     # What must hold
 
