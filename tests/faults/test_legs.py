@@ -127,7 +127,7 @@ def test_fault_17_a_fill_that_is_told_after_the_unwind_is_booked_paged_and_sold_
     scene.lie("late_fill_after_cancel", symbol=A)
     untold = {"status": "canceled", "filled_qty": "0", "filled_avg_price": None}
     scene.clock.put_off(
-        DEADLINE_SECONDS, lambda: scene.lie("extra", endpoint=LOOK_UP, client_order_id=scene.name(1), set=untold)
+        DEADLINE_SECONDS + 1, lambda: scene.lie("extra", endpoint=LOOK_UP, client_order_id=scene.name(1), set=untold)
     )
     scene.enter()
     assert (scene.states(), scene.held) == (["unwound"], {A: 5})
