@@ -155,7 +155,7 @@ class Scene:
                 happens()
             return real(name, symbol, quantity)
 
-        self.broker.submit_market_order = submit  # type: ignore[method-assign]
+        self.broker.submit_market_order = submit  # type: ignore[method-assign, assignment]
 
     # What is true
 

@@ -127,8 +127,8 @@ def test_fault_09_a_504_for_an_order_that_was_taken_is_one_request(scene: Scene,
 def test_fault_11_an_order_that_is_answered_with_anything_but_an_order_is_looked_up(
     scene: Scene, answer: dict[str, Any]
 ) -> None:
-    acted = {} if answer["kind"] == "truncated" else {"processed": True}
-    scene.lie(endpoint=ORDERS, **answer, **acted)
+    acted = answer if answer["kind"] == "truncated" else answer | {"processed": True}
+    scene.lie(endpoint=ORDERS, **acted)
 
     scene.enter()
 
