@@ -21,6 +21,7 @@ from src.config.settings import Settings
 from src.services.execution.bootstrap import build as build_execution
 from src.services.execution.ports import WriterLock
 from src.services.risk_management.bootstrap import build as build_risk
+from src.services.risk_management.bootstrap import build_watch
 from src.services.strategy_engine.adapters.sql_strategy import SqlStrategyRepository
 from src.shared.failpoints import Crashed
 from src.shared.infra.alpaca.client import AlpacaClient
@@ -133,6 +134,7 @@ class Process:
         real = self.execution.cycle.become_writer
         self.execution.cycle.become_writer = _PatientLock(real, around)
         self.risk = build_risk(settings, self.engine, self.broker)
+        self.watch = build_watch(settings, self.engine, self.broker)
         self.strategy = SqlUnitOfWork(self.engine, SqlStrategyRepository)
         self.relay = OutboxRelay(self.engine, _Bus(self))
         self.consumer = Consumer("effects", self.engine, around.handle_event, retry_pause_seconds=0.0)

@@ -8,11 +8,12 @@ from datetime import timedelta
 from random import Random
 from typing import Any
 
+from src.services.execution.use_cases.desk import Person
 from src.shared.domain.risk import RiskState
 from tests.simulation.checks import look, settle
 from tests.simulation.network import FAULTS, WireFault
 from tests.simulation.process import Held, Process
-from tests.simulation.world import SYMBOLS, Violation, World
+from tests.simulation.world import BETA, SYMBOLS, Violation, World
 
 STEPS = 40
 _KINDS = ("order", "order", "order", "cancel", "lookup", "lookup", "orders", "positions", "fills", "clock", "any")
@@ -122,6 +123,11 @@ class Schedule:
             (self._set_host_clock, 3),
             (self._person, 2),
             (self._trade_by_hand, 2),
+            (self._person_closes, 3),
+            (self._pay_in_or_out, 2),
+            (self._carry_on, 6),
+            (self._carry_on_killed, 3),
+            (self._watch_the_portfolio, 3),
             (self._relay, 4),
             (self._relay_killed, 4),
         ]
@@ -162,7 +168,21 @@ class Schedule:
             return "there is no earlier slot"
         old = self._random.choice(self._world.gates[-6:])
         gate = replace(old, reconciled=old.reconciled)
+        self._process.gate_was_reconciled = gate.reconciled
         return self._run(lambda process: process.execution.cycle.execute_slot(gate))
+
+    def _carry_on(self) -> str:
+        """What the listener does when the venue says something happened, between two cycles."""
+        self._world.clock.sleep(self._random.choice((1, 20, 90)))
+        self._process.gate_was_reconciled = False
+        return self._run(lambda process: process.execution.cycle.carry_on(wait=False))
+
+    def _carry_on_killed(self) -> str:
+        self._plan("kill")
+        return self._carry_on()
+
+    def _watch_the_portfolio(self) -> str:
+        return self._run(self._world.watch)
 
     # Processes
 
@@ -269,6 +289,21 @@ class Schedule:
     def _trade_by_hand(self) -> str:
         symbol, side, shares = self._random.choice(SYMBOLS), self._random.choice(("buy", "sell")), 3
         return f"{side} {shares} {symbol}: {self._world.trade_by_hand(symbol, side, shares)}"
+
+    def _person_closes(self) -> str:
+        """Close one pair, or everything, between two cycles."""
+        self._world.clock.sleep(self._random.choice((5, 300)))
+        pair = self._random.choice((*BETA, None, None))
+        ann = Person("ann", "a drill")
+        self._process.gate_was_reconciled = False
+        if pair is None:
+            return f"flatten: {self._run(lambda each: each.execution.desk.flatten(ann))}"
+        return f"close {pair}: {self._run(lambda each: each.execution.desk.close(pair, ann))}"
+
+    def _pay_in_or_out(self) -> str:
+        dollars = self._random.choice((-2000, -500, 500, 2000))
+        self._world.pay(dollars)
+        return f"{dollars} dollars"
 
     def _settle(self) -> str:
         while self._held:

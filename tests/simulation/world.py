@@ -241,6 +241,7 @@ class World:
         self.began = self.clock.true()
         self.fills_late = self.clock_lies = False
         self._orders_by_hand = 0
+        self._paid_in = Decimal(0)
         self._begin_twin()
         self._server.drop_database(self._database)
         self._server.provision_trading(self._database, TEMPLATE)
@@ -298,11 +299,16 @@ class World:
         headers = {"apca-api-key-id": "HAND", "apca-api-secret-key": "hand", "content-type": "application/json"}
         return self.clock.run(self.network.direct("POST", "/v2/orders", headers, json.dumps(order).encode())).status
 
+    def pay(self, dollars: int) -> None:
+        """Pay cash into the account, or out of it."""
+        self.admin("cash", amount=dollars)
+        self._paid_in += dollars
+
     def external(self, fills: list[dict[str, Any]]) -> tuple[dict[str, Decimal], Decimal]:
-        """Sum what executions of orders that are not ours moved: shares by symbol, and cash."""
+        """Sum what others than we moved: shares by symbol, and cash, by orders of their own or by paying it in."""
         prefix = client_order_prefix(self.settings.environment)
         shares: dict[str, Decimal] = defaultdict(Decimal)
-        cash = Decimal(0)
+        cash = self._paid_in
         for fill in fills:
             if not fill["client_order_id"].startswith(prefix):
                 shares[fill["symbol"]] += _shares(fill)
@@ -384,6 +390,11 @@ class World:
         process.gate_was_reconciled = gate.reconciled
         self.trace(f"    {process.name} gate {gate.slot:%m-%d %H:%M} {'; '.join(gate.differences) or 'reconciled'}")
         return gate
+
+    def watch(self, process: Process) -> None:
+        """Do what the flow that watches over the portfolio does."""
+        now = process.execution.cycle.market_clock().now
+        process.watch.raise_alerts(process.watch.monitor(now))
 
     def _cycle_once(self, process: Process) -> None:
         if not process.execution.cycle.market_clock().is_open:
