@@ -33,7 +33,11 @@ from src.shared.ports.unit_of_work import UnitOfWork
 _PASSES = (Transient, Unreachable)
 _STUCK = "a trade can't be carried on"
 _DISAGREE = "books and broker disagree"
-_TITLES = {Kind.ACCOUNT: "the broker does not let the account trade", Kind.CLOCK: "market time can't be trusted"}
+_TITLES = {
+    Kind.ACCOUNT: "the broker does not let the account trade",
+    Kind.CLOCK: "market time can't be trusted",
+    Kind.ORPHAN: "entries wait for a leg that can't be closed",
+}
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,11 @@ class Gate:
     reconciled: bool
     differences: tuple[str, ...]
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def stops(self) -> tuple[Finding, ...]:
+        """What stops all entries."""
+        return tuple(finding for finding in self.findings if finding.blocks is Blocks.ALL_ENTRIES)
 
     @property
     def blocked_symbols(self) -> frozenset[str]:
@@ -116,7 +125,7 @@ class Execution:
             driver = self._driver(slot, market, epoch, may_enter=False)
             found = self.companies.take_in(driver)
             found |= {trouble.finding for trouble in self._resume(driver)}
-            found |= self.comparison.findings(slot, market)
+            found |= self.comparison.findings(slot, market) | self._orphans()
         stops = sorted((f for f in found if f.blocks is Blocks.ALL_ENTRIES), key=str)
         self._report(found, slot, market.now)
         differences = tuple(sorted(f"{finding.subject}: {finding.detail}" for finding in stops))
@@ -280,7 +289,9 @@ class Execution:
             return f"the account is {risk}"
         if reopened:
             return "an earlier trade of the pair is still being sold"
-        frozen = next((f for f in gate.findings if f.stops(trade.symbol_1, trade.symbol_2)), None)
+        # An exit of this very slot may have left one since the gate.
+        found = (*gate.findings, *self._orphans())
+        frozen = next((f for f in found if f.stops(trade.symbol_1, trade.symbol_2)), None)
         return f"{frozen.kind} {frozen.subject}: {frozen.detail}" if frozen else None
 
     def _surroundings(self, trade: PairTrade) -> Surroundings:
@@ -334,6 +345,14 @@ class Execution:
                 driver.hear(intent, report)
                 self._carry_on(driver, intent)
         return troubles
+
+    def _orphans(self) -> frozenset[Finding]:
+        with self.store() as work:
+            trades = [t for t in work.repo.trades_in_motion() if t.state is PairTradeState.ORPHANED]
+        symbols = [(trade, (trade.symbol_1, trade.symbol_2)) for trade in trades]
+        return frozenset(
+            Finding(Kind.ORPHAN, t.pair_id, f"the trade of {t.slot:%F %H:%M} UTC", s) for t, s in symbols
+        )
 
     def _carry_on(self, driver: Driver, intent: OrderIntent) -> None:
         with self.store() as work:
