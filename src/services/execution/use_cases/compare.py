@@ -22,6 +22,7 @@ from src.shared.domain.errors import Refused, Transient
 from src.shared.domain.ids import client_order_prefix
 from src.shared.domain.orders import MarketClock, OrderReport, PositionReport
 from src.shared.domain.sessions import TradingCalendar
+from src.shared.failpoints import failpoint
 from src.shared.ports.unit_of_work import UnitOfWork
 
 NO_WORD = (Transient, Refused)
@@ -65,7 +66,9 @@ class Comparison:
                 if work.repo.quarantine(row.kind, row.reason, row.raw, slot, at):
                     detail = f"{row.kind}: {row.reason} in {row.raw[:200]}"
                     raise_alert(work, "error", "an answer of the broker can't be read", detail, slot, at)
+            failpoint("execution.before_quarantine")
             work.commit()
+        failpoint("execution.quarantined")
 
     def _quarantine(self, findings: frozenset[Finding], slot: datetime, at: datetime) -> None:
         missing = [finding for finding in findings if finding.kind is Kind.MISSING_EXECUTIONS]
@@ -141,7 +144,9 @@ class Comparison:
             )
         with self.store() as work:
             before = work.repo.note_market_time(market.now)
+            failpoint("execution.before_market_time")
             work.commit()
+        failpoint("execution.market_time_kept")
         if before is not None and before - market.now > self.clock_step_back:
             went = f"the broker's clock went back from {before:%c} to {market.now:%c} UTC"
             return frozenset({Finding(Kind.CLOCK, "clock", went)})
