@@ -41,7 +41,7 @@ LATER = ALL_LATER if IS_WHOLE else ALL_LATER[::17]
 @pytest.fixture(scope="module")
 def objections(request: pytest.FixtureRequest, slot_scene: Scene, undisturbed: Outcome) -> Iterator[Any]:
     """Do what the tests of this module were chosen for, several at once; answers with what is wrong with one."""
-    chosen = [item.callspec.params["kills"] for item in request.session.items if _is_about_kills(item)]
+    chosen = [kills for item in request.session.items if (kills := _kills_of(item))]
     with ThreadPoolExecutor(LANES) as pool:
         found = {kills: pool.submit(_objections, slot_scene, undisturbed, kills) for kills in chosen}
         try:
@@ -50,8 +50,9 @@ def objections(request: pytest.FixtureRequest, slot_scene: Scene, undisturbed: O
             pool.shutdown(cancel_futures=True)
 
 
-def _is_about_kills(item: Any) -> bool:
-    return item.path == Path(__file__) and hasattr(item, "callspec")
+def _kills_of(item: Any) -> Kills | None:
+    is_ours = item.path == Path(__file__) and hasattr(item, "callspec")
+    return item.callspec.params["kills"] if is_ours else None
 
 
 def _objections(scene: Scene, undisturbed: Outcome, kills: Kills) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -42,9 +42,15 @@ class Comparison:
     clock_step_back: timedelta
     host_drift: timedelta | None
 
-    def findings(self, slot: datetime, market: MarketClock) -> frozenset[Finding]:
-        """Return what stops entries, all of them or those in a symbol."""
-        differences = self._compare_twice(slot)
+    def findings(
+        self, slot: datetime, market: MarketClock, recent: Sequence[OrderReport] | None = None
+    ) -> frozenset[Finding]:
+        """Return what stops entries, all of them or those in a symbol.
+
+        `recent` are the broker's orders since `recently(slot)` where they were read just now: the first look takes
+        them as they are. The second one, at what differs, reads everything.
+        """
+        differences = self._compare_twice(slot, recent)
         self._quarantine(differences, slot, market.now)
         return differences | self._of_clock(market) | self._of_account() | self.unread(slot, market.now)
 
@@ -79,19 +85,20 @@ class Comparison:
                 work.repo.quarantine("executions", finding.meaning, f"{finding.subject}: {finding.detail}", slot, at)
             work.commit()
 
-    def _compare_twice(self, slot: datetime) -> frozenset[Finding]:
+    def _compare_twice(self, slot: datetime, recent: Sequence[OrderReport] | None) -> frozenset[Finding]:
         """One look may catch the broker's lists out of step with each other; a finding is what two looks agree on."""
-        first = self._compare(slot)
+        first = self._compare(slot, recent)
         if not first:
             return first
         self.clock.sleep(LOOKS_APART_SECONDS)
         second = self._compare(slot)
         return second if _is_blind(first) or _is_blind(second) else first & second
 
-    def _compare(self, slot: datetime) -> frozenset[Finding]:
+    def _compare(self, slot: datetime, recent: Sequence[OrderReport] | None = None) -> frozenset[Finding]:
         try:
             positions, working = self.broker.positions(), self.broker.open_orders()
-            recent = self.broker.orders_since(self.recently(slot))
+            if recent is None:
+                recent = self.broker.orders_since(self.recently(slot))
             with self.store() as work:
                 held, since, misbooked = work.repo.holdings(), work.repo.holding_since(), work.repo.misbooked()
                 intents = work.repo.intents_named(order.client_order_id for order in [*working, *recent])
