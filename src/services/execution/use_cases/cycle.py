@@ -21,7 +21,7 @@ from src.services.execution.use_cases.compare import NO_WORD, Comparison
 from src.services.execution.use_cases.drive import Cycle, Driver, Frozen
 from src.shared.domain.errors import NotTheWriter, Refused, Terminal, TradewindsError, Transient, Unreachable
 from src.shared.domain.ids import pair_trade_id
-from src.shared.domain.orders import MarketClock, OrderIntent
+from src.shared.domain.orders import MarketClock, OrderIntent, OrderReport
 from src.shared.domain.pairs import PairTrade, PairTradeState
 from src.shared.domain.risk import RiskState
 from src.shared.domain.sessions import TradingCalendar
@@ -124,8 +124,9 @@ class Execution:
             # What is begun is carried on; the first leg of an entry waits for the cycle that has seen the gate.
             driver = self._driver(slot, market, epoch, may_enter=False)
             found = self.companies.take_in(driver)
-            found |= {trouble.finding for trouble in self._resume(driver)}
-            found |= self.comparison.findings(slot, market) | self._orphans()
+            troubles, recent = self._resume(driver)
+            found |= {trouble.finding for trouble in troubles}
+            found |= self.comparison.findings(slot, market, recent) | self._orphans()
         stops = sorted((f for f in found if f.blocks is Blocks.ALL_ENTRIES), key=str)
         self._report(found, slot, market.now)
         differences = tuple(sorted(f"{finding.subject}: {finding.detail}" for finding in stops))
@@ -145,7 +146,7 @@ class Execution:
         market = self._accepted_clock()
         slot = self.calendar.last_slot(market.now)
         with self.become_writer(wait) as epoch:
-            troubles = self._resume(self._driver(slot, market, epoch, may_enter=False))
+            troubles, _ = self._resume(self._driver(slot, market, epoch, may_enter=False))
             self.comparison.unread(slot, market.now)
         return tuple(sorted(map(str, troubles)))
 
@@ -305,9 +306,12 @@ class Execution:
             working=frozenset(order.symbol for order in self.broker.open_orders()),
         )
 
-    def _resume(self, driver: Driver) -> list[Trouble]:
-        """Carry on each trade for itself: exits first, and none waits before all have taken the steps they can."""
-        troubles = self._hear_late_fills(driver)
+    def _resume(self, driver: Driver) -> tuple[list[Trouble], list[OrderReport] | None]:
+        """Carry on each trade for itself: exits first, and none waits before all have taken the steps they can.
+
+        Returns the broker's recent orders too, where nothing has been done since they were read.
+        """
+        troubles, recent = self._hear_late_fills(driver)
         with self.store() as work:
             unfinished = sorted(work.repo.trades_in_motion(), key=lambda trade: trade.state is PairTradeState.OPENING)
         waiting = []
@@ -320,23 +324,24 @@ class Execution:
                 driver.drive(trade)
         for trouble in troubles:
             self._alert("critical", _STUCK, str(trouble), driver.cycle.slot, driver.cycle.market.now)
-        return troubles
+        return troubles, None if unfinished else recent
 
-    def _hear_late_fills(self, driver: Driver) -> list[Trouble]:
+    def _hear_late_fills(self, driver: Driver) -> tuple[list[Trouble], list[OrderReport] | None]:
         """Hear what the broker says of orders that are over here; one that works there after all is cancelled."""
         troubles: list[Trouble] = []
         try:
             reports = self.broker.orders_since(self.comparison.recently(driver.cycle.slot))
         except NO_WORD as error:
-            return [_troubled("recent orders", (), error)]
+            return [_troubled("recent orders", (), error)], None
         with self.store() as work:
             ours = work.repo.intents_named(report.client_order_id for report in reports)
-        for report in revenants(ours, filter(works, reports)):
+        back, late = revenants(ours, filter(works, reports)), late_news(ours, reports)
+        for report in back:
             intent = ours[report.client_order_id]
             with _held(intent, troubles):
                 driver.end(intent, report)
                 self._carry_on(driver, intent)
-        for report in late_news(ours, reports):
+        for report in late:
             intent = ours[report.client_order_id]
             if works(report):
                 continue
@@ -344,7 +349,7 @@ class Execution:
             with _held(intent, troubles):
                 driver.hear(intent, report)
                 self._carry_on(driver, intent)
-        return troubles
+        return troubles, None if back or late else reports
 
     def _orphans(self) -> frozenset[Finding]:
         with self.store() as work:
