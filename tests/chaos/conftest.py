@@ -6,7 +6,7 @@ import pytest
 
 from src.shared.infra.embedded.postgres import EmbeddedPostgres
 from src.shared.infra.embedded.redis import EmbeddedRedis
-from tests.chaos.scene import FIT_UNTIL, Outcome, Scene, scene
+from tests.chaos.scene import Outcome, Scene, scene
 from tests.conftest import TradingDatabase
 from tests.fakes.twin_server import running_twin
 from tests.integration.execution.processes import START, Floor, open_floor
@@ -16,10 +16,7 @@ from tests.integration.execution.processes import START, Floor, open_floor
 def slot_scene(
     embedded_postgres: EmbeddedPostgres, trading_template: str, embedded_redis: EmbeddedRedis
 ) -> Iterator[Scene]:
-    with (
-        running_twin(clock=FIT_UNTIL.isoformat()) as twin,
-        scene(embedded_postgres, trading_template, embedded_redis.url(), twin) as made,
-    ):
+    with scene(embedded_postgres, trading_template, embedded_redis.url()) as made:
         yield made
 
 

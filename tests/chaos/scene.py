@@ -2,46 +2,55 @@
 
 At the beginning (`SLOT`, its bars not yet stored) one trade is open and its exit is due, one is being closed by a
 process that died between saying that it sends an order and sending it, and three pairs are about to be entered, of
-which the twin will fill some only in part. When the slot is traded, somebody sells a share of ours by hand, a gate
-finds that, and the share is bought back.
+which the twin will fill some only in part. The open trade was held over the day of a dividend, of which the gate of
+the slot is the first to hear. When the slot is traded, the portfolio is watched, people set a limit and the risk
+state, somebody sells a share of ours by hand, a gate finds that while the broker spoils one of its answers, and the
+share is bought back.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
+from queue import Queue
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 from loguru import logger
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, Engine, select, text
 
-from src.config.settings import load_settings
+from src.config.settings import Settings, load_settings
 from src.services.execution.bootstrap import ExecutionService, HostClock, build
 from src.services.execution.ports import WallClock
+from src.services.execution.use_cases.desk import Person
 from src.shared.domain.errors import DuplicateOrderId
 from src.shared.domain.pairs import PairMode
+from src.shared.domain.risk import RiskState
 from src.shared.failpoints import arm
 from src.shared.infra.bus.consumer import Consumer
 from src.shared.infra.bus.redis import RedisBus
 from src.shared.infra.bus.relay import OutboxRelay
-from src.shared.infra.database.tables import order_intent, outbox, pair_trade
+from src.shared.infra.database.engine import make_engine
+from src.shared.infra.database.tables import ledger_entry, order_intent, outbox, pair_trade
 from src.shared.infra.embedded.postgres import EmbeddedPostgres
-from src.shared.infra.embedded.stack import redis_url
+from src.shared.infra.embedded.stack import redis_url, trading_database_url
 from src.shared.infra.postgres_roles import APP_ROLE
 from src.shared.messages.envelope import Envelope
 from src.shared.prefect.tasks.wiring import Services
-from tests.fakes.twin_server import TwinHandle
+from tests.chaos.nursery import Nursery, nursery
+from tests.fakes.twin_server import TwinHandle, running_twin
 from tests.forked import context
 
 SLOT = datetime(2025, 10, 21, 17, 30, tzinfo=UTC)
@@ -54,6 +63,13 @@ PAIRS = (("VUNO", "VEXI"), ("ZORN", "ZEMA"), ("JARQ", "JOVA"))
 PARTIAL = 0.3
 """Of the orders of `SLOT`; drawn by client order id, so that the same ones are filled in part each time."""
 
+DIVIDEND = {"type": "cash_dividend", "symbol": "JOVA", "ex_date": f"{SLOT:%Y-%m-%d}", "rate": "0.25"}
+"""Of what is held over its day; told as late as `SLOT`."""
+
+SPOILT = {"kind": "extra", "endpoint": "GET /v2/orders", "remove": ["client_order_id"], "times": 1}
+_TWIN = "TRADEWINDS_ALPACA_BASE_URL"
+SOMEBODY = Person("test", "chaos")
+
 DIES_AT = "execution.before_post:kill:3"
 """Where the process of the slot before `SLOT` dies: the first order of the second exit is being sent."""
 
@@ -61,6 +77,9 @@ CONSUMER = "matrix"
 EFFECTS = "matrix_effect"
 CONSUMED = "tradewinds.orders.Pair%"
 LONGEST_SECONDS = 60.0
+LANES = 2
+"""So many slots are traded at the same time, each on its own database and twin."""
+
 ROOT = Path(__file__).resolve().parents[2]
 
 QUICK = {
@@ -79,15 +98,15 @@ BUSY = {
     "TRADEWINDS_STRATEGY_OVERNIGHT": "true",
     "TRADEWINDS_RISK_CORRELATION_BARS": "30",
     "TRADEWINDS_RISK_MAX_CORRELATION": "1",
-    "TRADEWINDS_RISK_MAX_NET_FRACTION": "5",
-    "TRADEWINDS_RISK_MAX_GROSS_FRACTION": "5",
+    "TRADEWINDS_RISK_MAX_NET_FRACTION": "4",
+    "TRADEWINDS_RISK_MAX_GROSS_FRACTION": "4",
     "TRADEWINDS_RISK_MAX_SYMBOL_FRACTION": "1",
 }
 
 
 @dataclass(frozen=True)
 class Hurried:
-    """The host's clock; who waits by it waits a tenth."""
+    """The host's clock; who waits by it waits a hundredth."""
 
     real: WallClock
 
@@ -95,23 +114,46 @@ class Hurried:
         return self.real.now()
 
     def sleep(self, seconds: float) -> None:
-        self.real.sleep(seconds / 10)
+        self.real.sleep(seconds / 100)
 
 
 @dataclass(frozen=True)
 class HurriedServices(Services):
-    """The wiring of every run, with a second look at a difference that comes sooner."""
+    """The wiring of every run, with a second look at a difference that comes sooner and an engine that stays."""
+
+    @cached_property
+    def engine(self) -> Engine:
+        url = trading_database_url(self.settings)
+        if url not in _ENGINES:
+            _ENGINES[url] = make_engine(url, self.settings.database)
+        return _ENGINES[url]
 
     @cached_property
     def execution(self) -> ExecutionService:
         return build(self.settings, self.engine, self.broker, Hurried(HostClock()))
 
 
+_ENGINES: dict[str, Engine] = {}
+_ENVIRONMENT = threading.Lock()
+
+
+def give_connections_back() -> None:
+    """Leave the engines without a connection, for others to be forked."""
+    for engine in _ENGINES.values():
+        engine.dispose()
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What a slot came to: trades by pair, shares at the broker, and its orders with what was filled of each."""
+    """What a slot came to.
+
+    Trades with their states and with their results, entries of the ledger that no fill made, shares at the broker,
+    and its orders with what was filled of each.
+    """
 
     trades: Mapping[str, str]
+    results: Mapping[str, Decimal | None]
+    entries: Mapping[str, int]
     held: Mapping[str, str]
     orders: Mapping[str, str]
 
@@ -123,6 +165,7 @@ def trade_slot(environment: dict[str, str], failpoints: str) -> None:
     arm(failpoints)
     wired = HurriedServices(load_settings())
     _trade(wired)
+    _watch(wired)
     _meddle(wired)
     _deliver(wired)
 
@@ -138,12 +181,25 @@ def _trade(wired: Services) -> None:
     wired.analytics.record_results(gate.slot)
 
 
+def _watch(wired: Services) -> None:
+    """Do what the other flows do, and what people do to limits."""
+    now = wired.execution.cycle.market_clock().now
+    wired.watch.raise_alerts(wired.watch.monitor(now))
+    wired.execution.desk.record_positions()
+    wired.limits.set("max_orders_per_day", "99999", SOMEBODY.who, SOMEBODY.why, now)
+    for state in (RiskState.REDUCING, RiskState.ACTIVE):
+        wired.risk.set_state(state, SOMEBODY.who, SOMEBODY.why, now)
+
+
 def _meddle(wired: Services) -> None:
-    """Sell one of our shares by hand, let a gate find it, and buy it back."""
+    """Sell one of our shares by hand, let a gate find it that can't read everything, and buy it back."""
     with wired.execution.cycle.store() as work:
         symbol = min(name for name, shares in work.repo.holdings().items() if shares > 1)
     _by_hand(wired, "by-hand-sell", symbol, -1)
-    wired.execution.cycle.open_gate()
+    faults = f"{os.environ[_TWIN]}/admin/faults"
+    httpx.post(faults, json=SPOILT).raise_for_status()
+    wired.execution.desk.reconcile(SOMEBODY)
+    httpx.delete(faults).raise_for_status()
     _by_hand(wired, "by-hand-buy", symbol, 1)
 
 
@@ -164,35 +220,37 @@ def _note_effect(connection: Connection, envelope: Envelope) -> None:
 
 
 @dataclass
-class Scene:
-    """The beginning of the slot, as often as one likes."""
+class Lane:
+    """A database of one name and a twin, and where processes come from that trade on them."""
 
     server: EmbeddedPostgres
     twin: TwinHandle
     template: str
-    environment: dict[str, str]
     history: list[dict[str, Any]]
+    environment: dict[str, str]
+    database: str
+    keeper: Nursery | None = None
 
     @contextmanager
     def fresh(self) -> Iterator[Stage]:
         """A database and a twin at the beginning of the slot."""
-        name = f"chaos_{uuid4().hex[:12]}"
-        self.server.provision_trading(name, self.template)
+        self.server.provision_trading(self.database, self.template)
         with self.server.connect() as connection:
             # It is our process that dies here, not the server: it need not wait for the disk.
-            connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+            connection.execute(f"ALTER DATABASE {self.database} SET synchronous_commit = off")
         try:
             self._set_back_the_twin()
-            url = self.server.url(name, APP_ROLE, "psycopg")
-            yield Stage(self.twin, {**self.environment, "TRADEWINDS_DATABASE_URL": url})
+            yield Stage(self.twin, self.environment, self.keeper)
         finally:
-            self.server.drop_database(name)
+            self.server.drop_database(self.database)
 
     def _set_back_the_twin(self) -> None:
         admin = self.twin.admin
+        admin.clear_faults()
         admin.post("settings", partial_fill_probability=0.0)
         admin.move_clock((FIT_UNTIL + timedelta(seconds=1)).isoformat(), reset=True)
         admin.reset()
+        _announce(self.twin)
         for now, orders in groupby(self.history, lambda order: order["clock"]):
             admin.move_clock(now)
             for order in orders:
@@ -202,7 +260,28 @@ class Scene:
         admin.post("settings", partial_fill_probability=PARTIAL)
 
 
+@dataclass(frozen=True)
+class Scene:
+    """The beginning of the slot, as often as one likes, and on several lanes at once."""
+
+    lanes: Queue[Lane]
+
+    @contextmanager
+    def fresh(self) -> Iterator[Stage]:
+        """A database and a twin at the beginning of the slot, once a lane is free."""
+        lane = self.lanes.get()
+        try:
+            with lane.fresh() as stage:
+                yield stage
+        finally:
+            self.lanes.put(lane)
+
+
 _KEYS = {"APCA-API-KEY-ID": "chaos", "APCA-API-SECRET-KEY": "chaos"}
+
+
+def _announce(twin: TwinHandle) -> None:
+    twin.admin.post("corporate-actions", **DIVIDEND, announced_at=SLOT.isoformat())
 
 
 @dataclass
@@ -211,18 +290,12 @@ class Stage:
 
     twin: TwinHandle
     environment: dict[str, str]
+    keeper: Nursery | None
 
     def run(self, failpoints: str = "") -> int:
         """Trade the slot in a process of its own; returns how that ended."""
-        child = context().Process(target=trade_slot, args=(self.environment, failpoints))
-        child.start()
-        child.join(LONGEST_SECONDS)
-        try:
-            assert child.exitcode is not None, f"still running after {LONGEST_SECONDS:g} s with {failpoints!r}"
-            return child.exitcode
-        finally:
-            child.kill()
-            child.join()
+        assert self.keeper is not None
+        return self.keeper.run(self.environment, failpoints, LONGEST_SECONDS)
 
     def run_until_done(self, *failpoints: str) -> list[int]:
         """Run it armed with each text in turn, then unarmed until it ends well."""
@@ -234,19 +307,23 @@ class Stage:
 
     def outcome(self) -> Outcome:
         """Say what it came to."""
-        with self._services() as wired, wired.engine.connect() as connection:
-            trades = connection.execute(select(pair_trade.c.pair_id, pair_trade.c.slot, pair_trade.c.state))
-            states = {f"{pair} {slot:%d %H:%M}": state for pair, slot, state in trades}
+        with self.services() as wired, wired.engine.connect() as connection:
+            trades = {f"{t.pair_id} {t.slot:%d %H:%M}": t for t in connection.execute(select(pair_trade))}
+            kinds = connection.execute(select(ledger_entry.c.kind).where(ledger_entry.c.kind != "trade")).scalars()
+            entries = dict(Counter(kinds))
+        states = {name: trade.state for name, trade in trades.items()}
+        results = {name: trade.realized_pnl for name, trade in trades.items()}
         truth = self.twin.admin.state()
         orders = {
             each["client_order_id"]: f"{each['side']} {each['qty']} {each['symbol']}, {each['filled_qty']} filled"
             for each in truth["orders"]
         }
-        return Outcome(states, {each["symbol"]: each["qty"] for each in truth["positions"]}, orders)
+        held = {each["symbol"]: each["qty"] for each in truth["positions"]}
+        return Outcome(states, results, entries, held, orders)
 
     def complaints(self) -> list[str]:
         """Say what is wrong: with the invariants, with the twin's own truth, with the events."""
-        with self._services() as wired:
+        with self.services() as wired:
             # Effects before the invariants: their experiment must not be what makes them good.
             found = [*_doubled_orders(self.twin), *_events(wired)]
             checked = wired.execution.verification.run(FIT_UNTIL - timedelta(days=1))
@@ -254,17 +331,19 @@ class Stage:
             return found + [f"{each.name} {breach}" for each in checked for breach in each.breaches]
 
     @contextmanager
-    def _services(self) -> Iterator[HurriedServices]:
-        with pytest.MonkeyPatch.context() as patch:
+    def services(self) -> Iterator[HurriedServices]:
+        """Wire the services here; their engine is without connections afterwards."""
+        wired = HurriedServices(self._settings())
+        try:
+            yield wired
+        finally:
+            wired.engine.dispose()
+
+    def _settings(self) -> Settings:
+        with _ENVIRONMENT, pytest.MonkeyPatch.context() as patch:
             for name, value in self.environment.items():
                 patch.setenv(name, value)
-            wired = HurriedServices(load_settings())
-            logger.disable("src")
-            try:
-                yield wired
-            finally:
-                logger.enable("src")
-                wired.engine.dispose()
+            return load_settings()
 
 
 def _doubled_orders(twin: TwinHandle) -> list[str]:
@@ -285,35 +364,48 @@ def _events(wired: Services) -> list[str]:
 
 
 @contextmanager
-def scene(server: EmbeddedPostgres, empty: str, redis: str, twin: TwinHandle) -> Iterator[Scene]:
+def scene(server: EmbeddedPostgres, empty: str, redis: str) -> Iterator[Scene]:
     """Trade up to the beginning of the slot, once; what came to be is the template of every run."""
     template = f"chaos_template_{uuid4().hex[:8]}"
     server.provision_trading(template, empty)
-    environment = {
-        **QUICK,
-        **BUSY,
-        "TRADEWINDS_REDIS_URL": redis,
-        "TRADEWINDS_ALPACA_BASE_URL": twin.url,
-        "TRADEWINDS_ALPACA_DATA_URL": twin.url,
-    }
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         # The server of processes takes its path from here alone.
         patch.setenv("PYTHONPATH", str(ROOT))
+        stack.callback(server.drop_database, template)
         with server.connect(template) as connection:
             connection.execute(f"CREATE TABLE {EFFECTS} (event_id uuid NOT NULL)")
             connection.execute(f"GRANT SELECT, INSERT ON {EFFECTS} TO {APP_ROLE}")
-        url = server.url(template, APP_ROLE, "psycopg")
-        stage = Stage(twin, {**environment, "TRADEWINDS_DATABASE_URL": url})
-        _reach_the_beginning(stage)
-        made = Scene(server, twin, template, environment, _history(twin))
-        try:
-            yield made
-        finally:
-            server.drop_database(template)
+        twins = [stack.enter_context(running_twin(clock=FIT_UNTIL.isoformat())) for _ in range(LANES)]
+        history = _reach_the_beginning(server, template, redis, twins[0])
+        lanes: Queue[Lane] = Queue()
+        for twin in twins:
+            database = f"chaos_{uuid4().hex[:12]}"
+            environment = _environment(server, database, redis, twin)
+            lane = Lane(server, twin, template, history, environment, database)
+            with lane.fresh():
+                lane.keeper = stack.enter_context(nursery(trade_slot, give_connections_back, environment))
+            lanes.put(lane)
+        yield Scene(lanes)
 
 
-def _reach_the_beginning(stage: Stage) -> None:
-    with stage._services() as wired:
+def _environment(server: EmbeddedPostgres, database: str, redis: str, twin: TwinHandle) -> dict[str, str]:
+    return {
+        **QUICK,
+        **BUSY,
+        "TRADEWINDS_DATABASE_URL": server.url(database, APP_ROLE, "psycopg"),
+        "TRADEWINDS_REDIS_URL": redis,
+        _TWIN: twin.url,
+        "TRADEWINDS_ALPACA_DATA_URL": twin.url,
+    }
+
+
+def _reach_the_beginning(
+    server: EmbeddedPostgres, database: str, redis: str, twin: TwinHandle
+) -> list[dict[str, Any]]:
+    """Trade in the database that is to be the template; returns the orders that a twin was sent by then."""
+    stage = Stage(twin, _environment(server, database, redis, twin), None)
+    _announce(twin)
+    with stage.services() as wired:
         wired.ingestion.refresh_symbols(sorted({symbol for pair in PAIRS for symbol in pair}))
         wired.ingestion.fetch_bars([symbol for pair in PAIRS for symbol in pair], FIT_UNTIL, FIT_BARS)
         for one, two in PAIRS:
@@ -321,11 +413,18 @@ def _reach_the_beginning(stage: Stage) -> None:
                 one, two, until=FIT_UNTIL, bars=FIT_BARS, mode=PairMode.ACTIVE, who="test", why="chaos"
             )
         for slot in BEFORE:
-            stage.twin.admin.move_clock(_clock_at(slot))
+            twin.admin.move_clock(_clock_at(slot))
             _trade(wired)
         _deliver(wired)
-        stage.twin.admin.move_clock(_clock_at(SLOT - timedelta(hours=1)))
-    assert stage.run(DIES_AT) == -signal.SIGKILL
+    twin.admin.move_clock(_clock_at(SLOT - timedelta(hours=1)))
+    died = context().Process(target=trade_slot, args=(stage.environment, DIES_AT))
+    died.start()
+    died.join(LONGEST_SECONDS)
+    assert died.exitcode == -signal.SIGKILL
+    with server.connect(database) as connection:
+        # The broker's announcements of the day have not been asked for yet.
+        connection.execute("DELETE FROM execution.corporate_action_look")
+    return _history(twin)
 
 
 def _history(twin: TwinHandle) -> list[dict[str, Any]]:

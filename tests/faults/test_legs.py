@@ -140,7 +140,7 @@ def test_fault_17_a_fill_that_is_told_after_the_unwind_is_booked_paged_and_sold_
     scene.comes_to_rest(["unwound"], {})
 
 
-def test_fault_18_an_unwind_that_is_refused_stays_orphaned_pages_blocks_its_pair_and_is_tried_again(
+def test_fault_18_an_unwind_that_is_refused_stays_orphaned_pages_blocks_entries_and_is_tried_again(
     scene: Scene,
 ) -> None:
     scene.lie("reject", symbol=A, times=1)
@@ -156,12 +156,12 @@ def test_fault_18_an_unwind_that_is_refused_stays_orphaned_pages_blocks_its_pair
     scene.next_hour()
     scene.enter()
     assert scene.posts == attempts + 3
-    assert (scene.states(), scene.held) == (["orphaned"], {B: -4})
+    assert (scene.states(), scene.held) == (["orphaned", "abandoned"], {B: -4})
     assert all(order != (A, 5, "filled") for order in scene.orders)
 
     scene.twin.admin.rules(B, reject_side=None)
     scene.next_hour()
-    scene.comes_to_rest(["unwound"], {})
+    scene.comes_to_rest(["unwound", "abandoned"], {})
 
 
 @pytest.mark.parametrize("endpoint", ["*", "POST *"])

@@ -77,19 +77,22 @@ def test_a_rejected_second_leg_unwinds_the_first_and_alerts(desk: Desk) -> None:
     assert desk.broken_invariants() == []
 
 
-def test_a_leg_that_cannot_be_closed_is_orphaned_blocks_its_pair_and_is_tried_again(desk: Desk) -> None:
+def test_a_leg_that_cannot_be_closed_is_orphaned_blocks_entries_and_is_tried_again(desk: Desk) -> None:
     desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
     desk.run()
-    desk.approve(SignalAction.EXIT, slot=desk.next_hour())
+    slot = desk.next_hour()
+    desk.approve(SignalAction.EXIT, slot=slot)
     desk.broker.script["AAA"] = deque(["reject"] * 3)
 
+    desk.approve(SignalAction.ENTER_LONG, quantities=(5, -4), pair="DDD/EEE", slot=slot)
     desk.run()
-    assert desk.trade_states() == ["orphaned"]
+    assert sorted(desk.trade_states()) == ["abandoned", "orphaned"]
+    assert not desk.service.cycle.open_gate().reconciled
     assert desk.broken_invariants() == []
 
     desk.next_hour()
     desk.service.cycle.open_gate()
-    assert desk.trade_states() == ["closed"]
+    assert sorted(desk.trade_states()) == ["abandoned", "closed"]
     assert desk.broken_invariants() == []
 
 

@@ -35,6 +35,7 @@ class Kind(StrEnum):
     UNREAD = "unread"
     STUCK_ORDER = "stuck order"
     TRADE = "trade"
+    ORPHAN = "orphan"
     ACCOUNT = "account"
     CLOCK = "clock"
 
@@ -50,6 +51,7 @@ _MEANING: Mapping[Kind, str] = {
     Kind.UNREAD: "without it nobody can say that books and broker agree",
     Kind.STUCK_ORDER: "the broker has not settled an order; later passes carry on",
     Kind.TRADE: "a trade could not be carried on",
+    Kind.ORPHAN: "a leg is held that could not be closed; nothing is entered until it is",
     Kind.ACCOUNT: "the broker does not let the account trade",
     Kind.CLOCK: "market time can't be trusted",
 }

@@ -86,7 +86,9 @@ class Companies:
         with self.store() as work:
             work.repo.add_actions(actions)
             work.repo.note_look(unread, day)
+            failpoint("execution.before_announcements")
             work.commit()
+        failpoint("execution.announcements_kept")
         return frozenset()
 
     def _stale(self, day: date, error: Exception) -> frozenset[Finding]:
@@ -111,7 +113,9 @@ class Companies:
         with self.store() as work:
             for pair_id in work.repo.freeze(action, times, basis_kept):
                 _alert(work, driver, action, pair_id)
+            failpoint("execution.before_freeze")
             work.commit()
+        failpoint("execution.pairs_frozen")
 
     def _book(self, driver: Driver, action: CorporateAction, at: datetime) -> frozenset[Finding]:
         with self.store() as work:

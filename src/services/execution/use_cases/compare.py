@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -22,6 +22,7 @@ from src.shared.domain.errors import Refused, Transient
 from src.shared.domain.ids import client_order_prefix
 from src.shared.domain.orders import MarketClock, OrderReport, PositionReport
 from src.shared.domain.sessions import TradingCalendar
+from src.shared.failpoints import failpoint
 from src.shared.ports.unit_of_work import UnitOfWork
 
 NO_WORD = (Transient, Refused)
@@ -41,9 +42,15 @@ class Comparison:
     clock_step_back: timedelta
     host_drift: timedelta | None
 
-    def findings(self, slot: datetime, market: MarketClock) -> frozenset[Finding]:
-        """Return what stops entries, all of them or those in a symbol."""
-        differences = self._compare_twice(slot)
+    def findings(
+        self, slot: datetime, market: MarketClock, recent: Sequence[OrderReport] | None = None
+    ) -> frozenset[Finding]:
+        """Return what stops entries, all of them or those in a symbol.
+
+        `recent` are the broker's orders since `recently(slot)` where they were read just now: the first look takes
+        them as they are. The second one, at what differs, reads everything.
+        """
+        differences = self._compare_twice(slot, recent)
         self._quarantine(differences, slot, market.now)
         return differences | self._of_clock(market) | self._of_account() | self.unread(slot, market.now)
 
@@ -65,7 +72,9 @@ class Comparison:
                 if work.repo.quarantine(row.kind, row.reason, row.raw, slot, at):
                     detail = f"{row.kind}: {row.reason} in {row.raw[:200]}"
                     raise_alert(work, "error", "an answer of the broker can't be read", detail, slot, at)
+            failpoint("execution.before_quarantine")
             work.commit()
+        failpoint("execution.quarantined")
 
     def _quarantine(self, findings: frozenset[Finding], slot: datetime, at: datetime) -> None:
         missing = [finding for finding in findings if finding.kind is Kind.MISSING_EXECUTIONS]
@@ -76,9 +85,9 @@ class Comparison:
                 work.repo.quarantine("executions", finding.meaning, f"{finding.subject}: {finding.detail}", slot, at)
             work.commit()
 
-    def _compare_twice(self, slot: datetime) -> frozenset[Finding]:
+    def _compare_twice(self, slot: datetime, recent: Sequence[OrderReport] | None) -> frozenset[Finding]:
         """One look may catch the broker's lists out of step with each other; a finding is what two looks agree on."""
-        first = self._compare(slot)
+        first = self._compare(slot, recent)
         if not first:
             return first
         self.clock.sleep(LOOKS_APART_SECONDS)
@@ -89,10 +98,11 @@ class Comparison:
         seen = {finding.subject for finding in first}
         return frozenset(finding for finding in second if finding.subject in seen)
 
-    def _compare(self, slot: datetime) -> frozenset[Finding]:
+    def _compare(self, slot: datetime, recent: Sequence[OrderReport] | None = None) -> frozenset[Finding]:
         try:
             positions, working = self.broker.positions(), self.broker.open_orders()
-            recent = self.broker.orders_since(self.recently(slot))
+            if recent is None:
+                recent = self.broker.orders_since(self.recently(slot))
             with self.store() as work:
                 held, since, misbooked = work.repo.holdings(), work.repo.holding_since(), work.repo.misbooked()
                 intents = work.repo.intents_named(order.client_order_id for order in [*working, *recent])
@@ -145,7 +155,9 @@ class Comparison:
             )
         with self.store() as work:
             before = work.repo.note_market_time(market.now)
+            failpoint("execution.before_market_time")
             work.commit()
+        failpoint("execution.market_time_kept")
         if before is not None and before - market.now > self.clock_step_back:
             went = f"the broker's clock went back from {before:%c} to {market.now:%c} UTC"
             return frozenset({Finding(Kind.CLOCK, "clock", went)})

@@ -21,7 +21,7 @@ from src.services.execution.use_cases.compare import NO_WORD, Comparison
 from src.services.execution.use_cases.drive import Cycle, Driver, Frozen
 from src.shared.domain.errors import NotTheWriter, Refused, Terminal, TradewindsError, Transient, Unreachable
 from src.shared.domain.ids import pair_trade_id
-from src.shared.domain.orders import MarketClock, OrderIntent, OrderState
+from src.shared.domain.orders import MarketClock, OrderIntent, OrderReport, OrderState
 from src.shared.domain.pairs import PairTrade, PairTradeState
 from src.shared.domain.risk import RiskState
 from src.shared.domain.sessions import TradingCalendar
@@ -33,7 +33,11 @@ from src.shared.ports.unit_of_work import UnitOfWork
 _PASSES = (Transient, Unreachable)
 _STUCK = "a trade can't be carried on"
 _DISAGREE = "books and broker disagree"
-_TITLES = {Kind.ACCOUNT: "the broker does not let the account trade", Kind.CLOCK: "market time can't be trusted"}
+_TITLES = {
+    Kind.ACCOUNT: "the broker does not let the account trade",
+    Kind.CLOCK: "market time can't be trusted",
+    Kind.ORPHAN: "entries wait for a leg that can't be closed",
+}
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,11 @@ class Gate:
     reconciled: bool
     differences: tuple[str, ...]
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def stops(self) -> tuple[Finding, ...]:
+        """What stops all entries."""
+        return tuple(finding for finding in self.findings if finding.blocks is Blocks.ALL_ENTRIES)
 
     @property
     def blocked_symbols(self) -> frozenset[str]:
@@ -115,8 +124,9 @@ class Execution:
             # What is begun is carried on; the first leg of an entry waits for the cycle that has seen the gate.
             driver = self._driver(slot, market, epoch, may_enter=False)
             found = self.companies.take_in(driver)
-            found |= {trouble.finding for trouble in self._resume(driver)}
-            found |= self.comparison.findings(slot, market)
+            troubles, recent = self._resume(driver)
+            found |= {trouble.finding for trouble in troubles}
+            found |= self.comparison.findings(slot, market, recent) | self._orphans()
         stops = sorted((f for f in found if f.blocks is Blocks.ALL_ENTRIES), key=str)
         self._report(found, slot, market.now)
         differences = tuple(sorted(f"{finding.subject}: {finding.detail}" for finding in stops))
@@ -136,7 +146,7 @@ class Execution:
         market = self._accepted_clock()
         slot = self.calendar.last_slot(market.now)
         with self.become_writer(wait) as epoch:
-            troubles = self._resume(self._driver(slot, market, epoch, may_enter=False))
+            troubles, _ = self._resume(self._driver(slot, market, epoch, may_enter=False))
             self.comparison.unread(slot, market.now)
         return tuple(sorted(map(str, troubles)))
 
@@ -283,7 +293,9 @@ class Execution:
             return f"the account is {risk}"
         if reopened:
             return "an earlier trade of the pair is still being sold"
-        frozen = next((f for f in gate.findings if f.stops(trade.symbol_1, trade.symbol_2)), None)
+        # An exit of this very slot may have left one since the gate.
+        found = (*gate.findings, *self._orphans())
+        frozen = next((f for f in found if f.stops(trade.symbol_1, trade.symbol_2)), None)
         return f"{frozen.kind} {frozen.subject}: {frozen.detail}" if frozen else None
 
     def _surroundings(self, trade: PairTrade) -> Surroundings:
@@ -297,9 +309,12 @@ class Execution:
             working=frozenset(order.symbol for order in self.broker.open_orders()),
         )
 
-    def _resume(self, driver: Driver) -> list[Trouble]:
-        """Carry on each trade for itself: exits first, and none waits before all have taken the steps they can."""
-        troubles = self._hear_late_fills(driver)
+    def _resume(self, driver: Driver) -> tuple[list[Trouble], list[OrderReport] | None]:
+        """Carry on each trade for itself: exits first, and none waits before all have taken the steps they can.
+
+        Returns the broker's recent orders too, where nothing has been done since they were read.
+        """
+        troubles, recent = self._hear_late_fills(driver)
         with self.store() as work:
             unfinished = sorted(work.repo.trades_in_motion(), key=lambda trade: trade.state is PairTradeState.OPENING)
         waiting = []
@@ -312,23 +327,24 @@ class Execution:
                 driver.drive(trade)
         for trouble in troubles:
             self._alert("critical", _STUCK, str(trouble), driver.cycle.slot, driver.cycle.market.now)
-        return troubles
+        return troubles, None if unfinished else recent
 
-    def _hear_late_fills(self, driver: Driver) -> list[Trouble]:
+    def _hear_late_fills(self, driver: Driver) -> tuple[list[Trouble], list[OrderReport] | None]:
         """Hear what the broker says of orders that are over here; one that works there after all is cancelled."""
         troubles: list[Trouble] = []
         try:
             reports = self.broker.orders_since(self.comparison.recently(driver.cycle.slot))
         except NO_WORD as error:
-            return [_troubled("recent orders", (), error)]
+            return [_troubled("recent orders", (), error)], None
         with self.store() as work:
             ours = work.repo.intents_named(report.client_order_id for report in reports)
-        for report in revenants(ours, filter(works, reports)):
+        back, late = revenants(ours, filter(works, reports)), late_news(ours, reports)
+        for report in back:
             intent = ours[report.client_order_id]
             with _held(intent, troubles):
                 driver.end(intent, report)
                 self._carry_on(driver, intent)
-        for report in late_news(ours, reports):
+        for report in late:
             intent = ours[report.client_order_id]
             if works(report):
                 continue
@@ -336,7 +352,15 @@ class Execution:
             with _held(intent, troubles):
                 driver.hear(intent, report)
                 self._carry_on(driver, intent)
-        return troubles
+        return troubles, None if back or late else reports
+
+    def _orphans(self) -> frozenset[Finding]:
+        with self.store() as work:
+            trades = [t for t in work.repo.trades_in_motion() if t.state is PairTradeState.ORPHANED]
+        symbols = [(trade, (trade.symbol_1, trade.symbol_2)) for trade in trades]
+        return frozenset(
+            Finding(Kind.ORPHAN, t.pair_id, f"the trade of {t.slot:%F %H:%M} UTC", s) for t, s in symbols
+        )
 
     def _carry_on(self, driver: Driver, intent: OrderIntent) -> None:
         with self.store() as work:

@@ -29,6 +29,7 @@ from src.shared.domain.ids import client_order_prefix, pair_trade_id
 from src.shared.domain.orders import MarketClock
 from src.shared.domain.pairs import FINISHED_TRADES, PairTrade, PairTradeState
 from src.shared.domain.risk import RiskState
+from src.shared.failpoints import failpoint
 from src.shared.ports.unit_of_work import UnitOfWork
 
 CLOSED_BY_HAND = "closed by hand"
@@ -118,9 +119,7 @@ class Desk:
         check_person(person)
         gate = self.execution.open_gate()
         numbers = {"reconciled": gate.reconciled, "differences": list(gate.differences)}
-        with self.store() as work:
-            work.repo.note(AuditNote(person.who, RECONCILED, "account", person.why, numbers))
-            work.commit()
+        self._note(AuditNote(person.who, RECONCILED, "account", person.why, numbers))
         return gate
 
     def explain(self, gate: Gate) -> tuple[Comparison, ...]:
@@ -168,7 +167,9 @@ class Desk:
             symbols = {holding.symbol for holding in holdings} | {report.symbol for report in reports}
             positions = lay_out(holdings, reports, work.repo.last_closes(sorted(symbols)))
             stored = work.repo.add_snapshot(moment, positions)
+            failpoint("execution.before_snapshot")
             work.commit()
+        failpoint("execution.snapshot_kept")
         return Snapshot(moment, positions, stored)
 
     def _close(self, trades: list[PairTrade], what: str, person: Person, epoch: int) -> Closing:
@@ -185,10 +186,15 @@ class Desk:
         note = AuditNote(person.who, what, trade.pair_id, person.why, numbers)
         if (state := self._state_wanted(trade)) is not None:
             return driver.move(trade, state, f"by hand: {person.why}", note)
+        self._note(note)
+        return trade
+
+    def _note(self, note: AuditNote) -> None:
         with self.store() as work:
             work.repo.note(note)
+            failpoint("execution.before_note")
             work.commit()
-        return trade
+        failpoint("execution.noted")
 
     def _state_wanted(self, trade: PairTrade) -> PairTradeState | None:
         if trade.state is PairTradeState.OPEN:

@@ -81,9 +81,10 @@ class LimitBook:
                 work.repo.note(AuditNote(who, LIMIT_CHANGED, name, why, {**numbers, "version": change.version}))
                 facts = {"value_before": before.value, "value_after": value, "who": who, "why": why}
                 work.record(RiskLimitChanged.of(name, change.version, now, slot_key(now), **facts))
-                failpoint("risk.before_limit_commit")
             after = in_force(work.repo.limit_rows()).rows[name]
+            failpoint("risk_management.before_limit")
             work.commit()
+        failpoint("risk_management.limit_set")
         return before, after
 
 

@@ -141,7 +141,9 @@ class RiskManagement:
                 standing = _change(work.repo, standing, standing.changed(after, who, why, now), now)
             if after is RiskState.ACTIVE:
                 work.repo.note(AuditNote(who, PEAK_RESET, "account", why, {"peak_from": now.isoformat()}))
+            failpoint("risk_management.before_state")
             work.commit()
+        failpoint("risk_management.state_set")
         return standing
 
     def _review_exits(self, moment: Moment) -> tuple[tuple[RiskDecision, ...], list[SlotSignal], bool]:

@@ -29,6 +29,7 @@ from src.shared.domain.ids import parse_pair_id, slot_key
 from src.shared.domain.orders import AccountReport
 from src.shared.domain.pairs import Direction
 from src.shared.domain.sessions import TradingCalendar
+from src.shared.failpoints import failpoint
 from src.shared.messages.ops import AlertRaised, Severity
 from src.shared.ports.unit_of_work import UnitOfWork
 
@@ -105,7 +106,9 @@ class PortfolioWatch:
             standing = assess_and_store(work.repo, before, self._equity(work.repo, report, now), limits, now)
             look = self._look(work.repo, report, limits, now, standing)
             work.repo.add_reading(_reading(look))
+            failpoint("risk_management.before_reading")
             work.commit()
+        failpoint("risk_management.reading_kept")
         return look
 
     def raise_alerts(self, look: Look, least: Severity = "warning") -> list[Alert]:
@@ -117,7 +120,9 @@ class PortfolioWatch:
                 if work.repo.add_alert(event):
                     work.record(event)
                     told.append(alert)
+            failpoint("risk_management.before_alerts")
             work.commit()
+        failpoint("risk_management.alerts_raised")
         return told
 
     def size(self, pair: str, now: datetime) -> PairSize:
