@@ -43,7 +43,7 @@ def test_every_failpoint_of_the_source_is_in_the_list_and_stands_in_one_place() 
 
 
 @pytest.mark.parametrize("name", FAILPOINTS)
-def test_fault_5_killed_at_a_failpoint_and_again_at_its_second_arrival(
+def test_fault_05_killed_at_a_failpoint_and_again_at_its_second_arrival(
     name: str, slot_scene: Scene, undisturbed: Outcome
 ) -> None:
     with slot_scene.fresh() as stage:
@@ -55,7 +55,7 @@ def test_fault_5_killed_at_a_failpoint_and_again_at_its_second_arrival(
 
 
 @pytest.mark.parametrize(("first", "second"), ALL_PAIRS[::EACH])
-def test_fault_5_killed_at_two_failpoints_in_turn(
+def test_fault_05_killed_at_two_failpoints_in_turn(
     first: str, second: str, slot_scene: Scene, undisturbed: Outcome
 ) -> None:
     with slot_scene.fresh() as stage:
