@@ -49,7 +49,7 @@ def read_table(page: str) -> list[Row]:
 
 
 @cache
-def tests_of(file: Path) -> frozenset[str]:
+def functions_of(file: Path) -> frozenset[str]:
     """Name the test functions of a module, also those inside classes."""
     found = ast.walk(ast.parse(file.read_text()))
     names = [each.name for each in found if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
@@ -61,7 +61,7 @@ def named_after_rows() -> list[tuple[int, str]]:
     return sorted(
         (int(match[1]), f"{file.relative_to(SOURCE_ROOT).as_posix()}::{name}")
         for file in TESTS.rglob("*.py")
-        for name in tests_of(file)
+        for name in functions_of(file)
         if (match := _NAMED_AFTER.match(name))
     )
 
@@ -87,7 +87,7 @@ def test_a_row_has_tests_that_exist_or_says_why_not(rows: dict[int, Row], number
     for test in row.tests:
         file, _, name = test.partition("::")
         assert (SOURCE_ROOT / file).is_file(), f"there is no {file}"
-        assert name in tests_of(SOURCE_ROOT / file), f"there is no {test}"
+        assert name in functions_of(SOURCE_ROOT / file), f"there is no {test}"
 
 
 def test_a_test_named_after_a_row_has_two_digits_and_stands_in_that_row(rows: dict[int, Row]) -> None:
