@@ -1,4 +1,4 @@
-"""The four places at which a process must not die, and dies: around a request, and around the publishing of an event."""
+"""Where a process must not die, and dies: around a request to the broker, and around the publishing of an event."""
 
 from __future__ import annotations
 
