@@ -166,7 +166,7 @@ NASTY = [
     "${HOME}",
     "A?x=1",
 ]
-TEXT = "it's <script>alert(1)</script> [red]'); DROP TABLE ops.audit_log; -- ../orders"
+TEXT = "it's <script>alert(1)</script> [red] [/bold]'); DROP TABLE ops.audit_log; -- ../orders"
 
 
 @given(st.text(max_size=20))
@@ -203,26 +203,25 @@ def services_of(scene: Scene) -> Any:
     return build(load_settings(), scene.engine, scene.broker)
 
 
-@pytest.mark.parametrize("nasty", [each for each in NASTY if "\x00" not in each])
-def test_fault_45_an_injection_in_a_name_is_refused_in_one_line_and_no_order_is_sent(
-    suite: Installation, nasty: str
-) -> None:
+def test_fault_45_an_injection_in_a_name_is_refused_in_one_line_and_no_order_is_sent(suite: Installation) -> None:
     suite.open_trade()
     before, tables = suite.orders(), _counts(suite.services.engine)
     assert _requests(suite) == 0
 
-    for words in (
-        ("pairs", "add", f"{nasty}/{FIRST}"),
-        ("close", nasty, "--why", "x"),
-        ("close", f"{nasty}/{FIRST}", "--why", "x"),
-        ("orders", nasty),
-        ("risk", "set", nasty, "1", "--why", "x"),
-        ("risk", "show", "--history", nasty),
-        ("halt", nasty, "--why", "x"),
-    ):
-        said = suite.tradewinds(*words)
-        assert (said.code, said.err.count("\n")) == (2, 1), (words, said)
-        assert "Traceback" not in said.err
+    # No shell passes a zero byte.
+    for nasty in (each for each in NASTY if "\x00" not in each):
+        for words in (
+            ("pairs", "add", f"{nasty}/{FIRST}"),
+            ("close", nasty, "--why", "x"),
+            ("close", f"{nasty}/{FIRST}", "--why", "x"),
+            ("orders", nasty),
+            ("risk", "set", nasty, "1", "--why", "x"),
+            ("risk", "show", "--history", nasty),
+            ("halt", nasty, "--why", "x"),
+        ):
+            said = suite.tradewinds(*words)
+            assert (said.code, said.err.count("\n")) == (2, 1), (words, said)
+            assert "Traceback" not in said.err
 
     assert _requests(suite) == 0
     assert suite.orders() == before
