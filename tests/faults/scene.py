@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -22,7 +23,7 @@ from src.services.execution.bootstrap import ExecutionService, build
 from src.services.execution.use_cases.cycle import Gate
 from src.shared.domain.errors import Transient
 from src.shared.domain.ids import client_order_id, client_order_prefix, pair_trade_id
-from src.shared.domain.orders import OrderAction
+from src.shared.domain.orders import OrderAction, OrderReport
 from src.shared.domain.signals import SignalAction
 from src.shared.infra.alpaca.client import AlpacaClient
 from src.shared.infra.alpaca.factory import make_alpaca_client
@@ -144,6 +145,18 @@ class Scene:
         body = {"symbol": symbol, "qty": str(abs(quantity)), "side": side, "type": "market", "time_in_force": "day"}
         httpx.post(f"{self.twin.url}/v2/orders", json=body | more, headers=_KEYS, timeout=10).raise_for_status()
 
+    def just_before_sending(self, named: str, happens: Callable[[], object]) -> None:
+        """Have something happen, once, when an order of ours is written down and not sent yet."""
+        real = self.broker.submit_market_order
+
+        def submit(name: str, symbol: str, quantity: Decimal) -> OrderReport:
+            if name == named:
+                self.broker.submit_market_order = real  # type: ignore[method-assign]
+                happens()
+            return real(name, symbol, quantity)
+
+        self.broker.submit_market_order = submit  # type: ignore[method-assign, assignment]
+
     # What is true
 
     @property
@@ -196,8 +209,7 @@ class Scene:
     def comes_to_rest(self, states: list[str], held: dict[str, int]) -> None:
         """End all lies, trade on until nothing moves, and check what is true, what is written down, and I1 to I8."""
         self.tell_the_truth()
-        for _ in range(PASSES_TO_REST):
-            self._pass()
+        assert any(self._is_quiet_pass() for _ in range(PASSES_TO_REST))
         assert (self.states(), self.held) == (states, held)
         named = Counter(o["client_order_id"] for o in self.twin.admin.state()["orders"])
         assert [name for name, count in named.items() if count > 1] == []
@@ -210,11 +222,13 @@ class Scene:
         # Signals and decisions are written here without their events; their services tell them.
         return [f"{i.name} {b}" for i in found for b in i.breaches if not b.startswith(("signal ", "risk_", "pair "))]
 
-    def _pass(self) -> None:
+    def _is_quiet_pass(self) -> bool:
+        before = self.states(), self.posts
         try:
             self.run()
         except Transient:
-            self.clock.sleep(1)
+            return False
+        return (self.states(), self.posts) == before
 
     def _trades(self) -> list[tuple[str, str]]:
         t = pair_trade.c

@@ -127,8 +127,8 @@ def test_fault_09_a_504_for_an_order_that_was_taken_is_one_request(scene: Scene,
 def test_fault_11_an_order_that_is_answered_with_anything_but_an_order_is_looked_up(
     scene: Scene, answer: dict[str, Any]
 ) -> None:
-    acted = {} if answer["kind"] == "truncated" else {"processed": True}
-    scene.lie(endpoint=ORDERS, **answer, **acted)
+    acted = answer if answer["kind"] == "truncated" else answer | {"processed": True}
+    scene.lie(endpoint=ORDERS, **acted)
 
     scene.enter()
 
@@ -202,11 +202,10 @@ def test_fault_12_an_order_whose_connection_is_refused_is_sent_again_when_somebo
 
 
 def test_fault_13_an_order_that_is_there_already_and_is_the_one_we_meant_is_adopted(scene: Scene) -> None:
-    scene.approve(ENTER)
-    gate = scene.service.cycle.open_gate()
-    scene.order_by_hand(B, -4, client_order_id=scene.name(2))
+    name = scene.name(2)
+    scene.just_before_sending(name, lambda: scene.order_by_hand(B, -4, client_order_id=name))
 
-    scene.service.cycle.execute_slot(gate)
+    scene.enter()
 
     assert scene.posts == 3
     assert scene.orders == BOTH_LEGS
@@ -214,12 +213,11 @@ def test_fault_13_an_order_that_is_there_already_and_is_the_one_we_meant_is_adop
 
 
 def test_fault_13_an_order_that_is_there_already_and_is_another_one_is_put_aside(scene: Scene) -> None:
-    scene.approve(ENTER)
-    gate = scene.service.cycle.open_gate()
-    scene.order_by_hand(B, -7, client_order_id=scene.name(2))
+    name = scene.name(2)
+    scene.just_before_sending(name, lambda: scene.order_by_hand(B, -7, client_order_id=name))
 
     with pytest.raises(Terminal, match="a person has to look"):
-        scene.service.cycle.execute_slot(gate)
+        scene.enter()
 
     assert scene.quarantined() == ["order"]
     assert ("critical", "a trade can't be carried on") in scene.alerts()

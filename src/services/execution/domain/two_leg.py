@@ -403,7 +403,9 @@ def _is_exhausted(s: Situation, rules: Rules, leg: int, action: OrderAction) -> 
 
 
 def _orphaned(s: Situation, rules: Rules) -> Step:
-    was_open = any(i.action is OrderAction.CLOSE for i in s.intents)
+    # Its close may have begun without an order, where the broker showed nothing to close.
+    begun = s.trade.closed_slot is not None and not s.trade.reopened
+    was_open = begun or any(i.action is OrderAction.CLOSE for i in s.intents)
     action = OrderAction.CLOSE if was_open else OrderAction.UNWIND
     if not s.may_send or any(s.held(leg) != 0 and _is_exhausted(s, rules, leg, action) for leg in LEGS):
         return Rest()
