@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from src.shared.domain.errors import Transient
-from tests.faults.scene import ENTER, EXIT, PAIR, A, B, Scene
+from tests.faults.scene import EXIT, PAIR, A, B, Scene
 
 
 @pytest.mark.parametrize(("halted", "left"), [(A, {A: 5, B: -4}), (B, {B: -4})])
-def test_fault_33_a_leg_that_is_halted_is_paged_blocks_its_pair_and_is_closed_when_the_halt_is_over(
+def test_fault_33_a_leg_that_is_halted_is_paged_and_closed_when_the_halt_is_over(
     scene: Scene, halted: str, left: dict[str, int]
 ) -> None:
     scene.open_pair()
@@ -22,7 +22,6 @@ def test_fault_33_a_leg_that_is_halted_is_paged_blocks_its_pair_and_is_closed_wh
     assert ("critical", "leg can't be closed") in scene.alerts()
 
     scene.next_hour()
-    scene.approve(ENTER)
     scene.run()
     assert scene.held == left
     assert scene.states() == ["orphaned"]
