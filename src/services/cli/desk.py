@@ -16,6 +16,7 @@ from uuid import UUID
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from src.shared.domain.errors import Refused, Transient
 from src.shared.domain.quantities import plain
@@ -66,9 +67,12 @@ def user_name() -> str:
 
 
 def console() -> Console:
-    """Return where tables go: a terminal's width, or a fixed one for a file."""
-    made = Console(highlight=False)
-    return made if made.is_terminal else Console(highlight=False, width=_PIPED_WIDTH)
+    """Return where tables go: a terminal's width, or a fixed one for a file.
+
+    It takes texts as they are: reasons and names that people and the broker wrote may look like markup.
+    """
+    made = Console(highlight=False, markup=False)
+    return made if made.is_terminal else Console(highlight=False, markup=False, width=_PIPED_WIDTH)
 
 
 def table(title: str, *columns: str) -> Table:
@@ -83,7 +87,7 @@ def invariants_table(invariants: Iterable[Invariant]) -> Table:
     """Lay the invariants out with what was looked at and what broke them."""
     made = table("Invariants", "", "what must hold", "looked at", "result")
     for each in invariants:
-        result = "[green]holds[/]" if each.holds else f"[red]{'; '.join(each.breaches)}[/]"
+        result = Text("holds", "green") if each.holds else Text("; ".join(each.breaches), "red")
         made.add_row(each.name, each.meaning, str(each.checked), result)
     return made
 

@@ -39,6 +39,8 @@ def reconcile(
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Carry on what is unfinished and compare our books with the broker; exit code 1 if they disagree."""
+    from rich.text import Text
+
     from src.services.cli.desk import console, print_json, wired
 
     desk = wired().execution.desk
@@ -52,7 +54,7 @@ def reconcile(
         if explain:
             out.print(comparisons_table(rows))
         for difference in gate.differences:
-            out.print(f"[red]✗[/] {difference}", soft_wrap=True)
+            out.print(Text.assemble(("✗", "red"), f" {difference}"), soft_wrap=True)
         verdict = "Books and broker agree." if gate.reconciled else "Books and broker disagree: entries wait."
         out.print(verdict if gate.reconciled or explain else f"{verdict} --explain says what to do.")
     if not gate.reconciled:
@@ -89,6 +91,8 @@ def flatten(
 
 def comparisons_table(rows: Iterable[Comparison]) -> Table:
     """Lay both sides out, row by row."""
+    from rich.text import Text
+
     from src.services.cli.desk import table
 
     colour = {"agree": "green", "external": "yellow", "differ": "red"}
@@ -96,7 +100,7 @@ def comparisons_table(rows: Iterable[Comparison]) -> Table:
         "Our books and the broker", "what", "which", "in our books", "at the broker", "verdict", "means", "do"
     )
     for row in rows:
-        verdict = f"[{colour[row.verdict]}]{row.verdict.upper()}[/]"
+        verdict = Text(row.verdict.upper(), colour[row.verdict])
         made.add_row(row.kind, row.subject, row.ours, row.theirs, verdict, row.meaning, row.advice)
     return made
 
@@ -112,6 +116,8 @@ def plan_table(trades: Iterable[PairTrade]) -> Table:
 
 
 def _report(closing: Closing) -> None:
+    from rich.text import Text
+
     from src.services.cli.desk import console, dollars
 
     out = console()
@@ -121,9 +127,10 @@ def _report(closing: Closing) -> None:
         trade = each.after
         if each.is_flat:
             result = f", {dollars(trade.realized_pnl)} booked" if trade.realized_pnl is not None else ""
-            out.print(f"[green]✓[/] {trade.pair_id}: {each.before.state.value} → {trade.state.value}{result}")
+            line = f" {trade.pair_id}: {each.before.state.value} → {trade.state.value}{result}"
+            out.print(Text.assemble(("✓", "green"), line))
         else:
-            out.print(f"[yellow]…[/] {trade.pair_id}: {_waits(each, closing)}", soft_wrap=True)
+            out.print(Text.assemble(("…", "yellow"), f" {trade.pair_id}: {_waits(each, closing)}"), soft_wrap=True)
     waiting = [each for each in closing.trades if not each.is_flat]
     if len(closing.trades) > 1:
         out.print(f"{len(closing.trades) - len(waiting)} flat, {len(waiting)} waiting.")

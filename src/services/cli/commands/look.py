@@ -152,6 +152,8 @@ def parse_moment(text: str) -> datetime:
 
 def positions_table(held: tuple[SymbolPosition, ...]) -> Table:
     """Lay positions out: a row for each trade's shares, a sum where several share a symbol, others' apart."""
+    from rich.text import Text
+
     from src.services.cli.desk import dollars, price, shares, table, when
 
     made = table(
@@ -169,13 +171,15 @@ def positions_table(held: tuple[SymbolPosition, ...]) -> Table:
         if each.external:
             sums = ("", "") if each.holdings else totals
             made.add_row(
-                each.symbol, "[yellow]EXTERNAL[/]", "left alone", shares(each.external), "", shown, "", *sums
+                each.symbol, Text("EXTERNAL", "yellow"), "left alone", shares(each.external), "", shown, "", *sums
             )
     return made
 
 
 def orders_table(listed: Orders) -> Table:
     """Lay orders out, others' last."""
+    from rich.text import Text
+
     from src.services.cli.desk import exactly, price, shares, table
 
     made = table(
@@ -190,8 +194,9 @@ def orders_table(listed: Orders) -> Table:
         )  # fmt: skip
     for order in listed.external or ():
         made.add_row(
-            order.client_order_id, "[yellow]EXTERNAL[/]", "", "", order.symbol, shares(order.quantity), order.status,
-            shares(order.filled_quantity), price(order.filled_avg_price), exactly(order.created_at), "left alone",
+            order.client_order_id, Text("EXTERNAL", "yellow"), "", "", order.symbol, shares(order.quantity),
+            order.status, shares(order.filled_quantity), price(order.filled_avg_price), exactly(order.created_at),
+            "left alone",
         )  # fmt: skip
     return made
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property, partial
@@ -237,8 +238,9 @@ class AlpacaClient:
             self._set_aside(bad)
 
     def _set_aside(self, items: list[Quarantined]) -> None:
+        hidden = [replace(item, reason=self._wire.hide(item.reason), raw=self._wire.hide(item.raw)) for item in items]
         with self._lock:
-            self._quarantined.extend(items)
+            self._quarantined.extend(hidden)
 
     def _is_known(self, symbol: str) -> bool:
         with self._lock:

@@ -15,7 +15,7 @@ from alpaca.trading.requests import MarketOrderRequest
 
 from src.shared.domain.errors import OutcomeUnknown, Transient
 from src.shared.infra.alpaca.endpoints import Endpoints
-from src.shared.infra.alpaca.errors import Purpose, translate
+from src.shared.infra.alpaca.errors import Purpose, hidden, translate
 from src.shared.infra.alpaca.transport import harden
 from src.shared.ports.rate_limit import RateLimiter
 
@@ -72,6 +72,10 @@ class Wire:
         self._take_for_write()
         what = f"cancel of {broker_order_id}"
         self._once(Purpose.CANCEL, what, lambda: self._trading.cancel_order_by_id(broker_order_id))
+
+    def hide(self, text: str) -> str:
+        """Take our keys out of what the broker wrote."""
+        return hidden(text, self._secrets)
 
     def _take_for_write(self) -> None:
         try:
