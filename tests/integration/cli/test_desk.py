@@ -321,6 +321,23 @@ def test_the_kill_switch_works_with_the_broker_away(desk: Installation) -> None:
     assert said.err.count("\n") == 1
 
 
+def test_a_reason_with_brackets_is_shown_as_it_was_written(desk: Installation) -> None:
+    desk.open_trade()
+    said = desk.tradewinds("close", PAIR, "--why", "[/x] as [red]told[/]")
+
+    assert said.code == 0
+    for words in (["trades"], ["trades", PAIR, "--why"]):
+        shown = desk.tradewinds(*words)
+        assert shown.code == 0
+        assert "[/x] as [red]told[/]" in " ".join(shown.out.split())
+
+
+def test_where_there_is_nothing_one_line_says_so(desk: Installation) -> None:
+    assert desk.tradewinds("positions").out == "Nothing is held.\n"
+    assert desk.tradewinds("orders").out == "No order is open; --all shows all.\n"
+    assert desk.tradewinds("trades").out == "There is no such trade yet.\n"
+
+
 # Mistakes
 
 MISTAKES = [
