@@ -193,7 +193,8 @@ def orders_table(listed: Orders) -> Table:
     for order in listed.external or ():
         made.add_row(
             order.client_order_id, Text("EXTERNAL", "yellow"), "", "", order.symbol, shares(order.quantity),
-            order.status, shares(order.filled_quantity), price(order.filled_avg_price), exactly(order.created_at), "left alone",
+            order.status, shares(order.filled_quantity), price(order.filled_avg_price), exactly(order.created_at),
+            "left alone",
         )  # fmt: skip
     return made
 
