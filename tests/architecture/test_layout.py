@@ -47,6 +47,7 @@ BESIDES = {
         "externals.py",
         "lifecycle.py",
         "limit_table.py",
+        "options.py",
         "pair_fits.py",
         "state.py",
     },

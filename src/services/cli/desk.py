@@ -6,7 +6,7 @@ import dataclasses
 import getpass
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
@@ -67,20 +67,32 @@ def user_name() -> str:
 
 
 def console() -> Console:
-    """Return where tables go: a terminal's width, or a fixed one for a file.
-
-    It takes texts as they are: reasons and names that people and the broker wrote may look like markup.
-    """
+    """Return where tables go: a terminal's width, or a fixed one for a file. What people wrote is shown as it is."""
     made = Console(highlight=False, markup=False)
     return made if made.is_terminal else Console(highlight=False, markup=False, width=_PIPED_WIDTH)
 
 
-def table(title: str, *columns: str) -> Table:
-    """Make an empty table; numbers stand at the right."""
+def table(title: str, *columns: str, whole: Collection[str] = ()) -> Table:
+    """Make an empty table; numbers stand at the right, and what is in the columns `whole` is never broken."""
     made = Table(title=title, title_justify="left")
     for name in columns:
-        made.add_column(name, justify="right" if name.split("\n")[0] in _RIGHT else "left", overflow="fold")
+        right = name.split("\n")[0] in _RIGHT
+        made.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=name in whole)
     return made
+
+
+def print_table(out: Console, made: Table, nothing: str) -> None:
+    """Print a table, or one sentence where it has no rows."""
+    if made.row_count:
+        out.print(made)
+    else:
+        out.print(nothing, soft_wrap=True)
+
+
+def say_away(out: Console, why_not: str) -> None:
+    """Say that the broker's side is missing, where it is."""
+    if why_not:
+        out.print(f"The broker is away ({why_not}): these are our books alone.", soft_wrap=True)
 
 
 def invariants_table(invariants: Iterable[Invariant]) -> Table:
