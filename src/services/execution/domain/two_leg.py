@@ -175,6 +175,11 @@ def worth_sending(intent: OrderIntent, s: Situation) -> bool:
     return s.market_open and (intent.action is not OrderAction.OPEN or intent.slot == s.slot)
 
 
+def ends_exposure(intent: OrderIntent, trade: PairTrade) -> bool:
+    """Say whether an order takes risk away: all of them but the first leg of an entry, which is what begins it."""
+    return intent.action is not OrderAction.OPEN or intent.leg != first_leg(trade)
+
+
 def is_booked(intent: OrderIntent, booked: Mapping[str, Decimal]) -> bool:
     """Say whether the booked executions explain the fills reported; a working order may be booked further."""
     shares = booked.get(str(intent.id), Decimal(0))

@@ -143,7 +143,7 @@ class Driver:
                 case Place():
                     self._place(situation.trade, step)
                 case Send(intent):
-                    self._send(intent)
+                    self._send(intent, situation.trade)
                 case GiveUp(intent):
                     self._give_up(intent, "not sent: its moment has passed")
                 case Resolve(intent):
@@ -202,11 +202,14 @@ class Driver:
             work.record(self._order_event(intent))
             work.commit()
 
-    def _send(self, intent: OrderIntent) -> None:
+    def _send(self, intent: OrderIntent, trade: PairTrade) -> None:
         sending = moved(intent, OrderState.SENDING, sent_at=self._now())
         self._save(sending)
+        urgent = two_leg.ends_exposure(sending, trade)
         try:
-            report = self.broker.submit_market_order(sending.client_order_id, sending.symbol, sending.quantity)
+            report = self.broker.submit_market_order(
+                sending.client_order_id, sending.symbol, sending.quantity, urgent=urgent
+            )
         except DuplicateOrderId as error:
             logger.warning("{}: the broker has it already ({})", sending.client_order_id, error)
             self._save(moved(sending, OrderState.UNKNOWN, reason=str(error)))
@@ -244,7 +247,7 @@ class Driver:
             raise Transient(f"{intent.client_order_id}: sent twice without an answer and without an order")
         else:
             self._sent_again.add(intent.client_order_id)
-            self._send(intent)
+            self._send(intent, situation.trade)
 
     def _look_up(self, intent: OrderIntent) -> OrderReport | None:
         """Look until it is found, at least the agreed number of times over the agreed time."""
@@ -254,7 +257,7 @@ class Driver:
         for look in range(looks):
             if look:
                 self.clock.sleep(pause)
-            report = self.broker.order_by_client_id(intent.client_order_id)
+            report = self.broker.order_by_client_id(intent.client_order_id, urgent=True)
             if report is not None:
                 return report
         return None
