@@ -114,8 +114,8 @@ class TradeStore(Protocol):
 class WriterLock(Protocol):
     """At most one process writes orders for the account."""
 
-    def __call__(self) -> AbstractContextManager[int]:
-        """Become the writer; yields the epoch that every intent must carry.
+    def __call__(self, wait: bool = True) -> AbstractContextManager[int]:
+        """Become the writer; yields the epoch that every intent must carry. Without `wait` it is now or not at all.
 
         Raises:
             NotTheWriter: another process is.

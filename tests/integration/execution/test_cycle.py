@@ -356,6 +356,19 @@ def test_a_writer_that_was_overtaken_cannot_write_an_intent(desk: Desk) -> None:
     assert desk.broken_invariants() == []
 
 
+def test_a_trade_is_carried_on_between_cycles_unless_another_process_trades(desk: Desk) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    desk.interrupted("fills_since")
+
+    with desk.service.cycle.become_writer(), pytest.raises(NotTheWriter):
+        desk.service.cycle.carry_on(wait=False)
+    assert desk.trade_states() == ["opening"]
+
+    assert desk.service.cycle.carry_on(wait=False) == ()
+    assert desk.trade_states() == ["open"]
+    assert desk.broken_invariants() == []
+
+
 # One bad trade
 
 

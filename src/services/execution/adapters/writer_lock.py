@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, Select, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.sql.dml import ReturningInsert
@@ -29,32 +29,37 @@ class PostgresWriterLock:
     wait_seconds: float
 
     @contextmanager
-    def __call__(self) -> Iterator[int]:
+    def __call__(self, wait: bool = True) -> Iterator[int]:
         """Become the writer and yield a new epoch. Raises NotTheWriter when another session stays it."""
         with translated_errors(self.engine):
             connection = self.engine.connect()
         try:
-            yield self._take(connection)
+            yield self._take(connection, wait)
         finally:
             # Closing the session, rather than returning it to the pool, is what surely frees the lock.
             connection.invalidate()
             connection.close()
 
-    def _take(self, connection: Connection) -> int:
+    def _take(self, connection: Connection, wait: bool) -> int:
         key = func.hashtextextended(f"tradewinds-writer-{self.account}", 0)
         with translated_errors(self.engine):
-            connection.execute(select(func.set_config("lock_timeout", f"{int(self.wait_seconds * 1000)}ms", True)))
-            # The lock's time-out bounds the wait; that of statements may be shorter and means something else.
-            connection.execute(select(func.set_config("statement_timeout", "0", True)))
-            try:
-                connection.execute(select(func.pg_advisory_lock(key)))
-            except OperationalError as error:
-                if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
-                    raise NotTheWriter("another process is trading this account now") from error
-                raise
+            if not (self._wait_for(connection, key) if wait else connection.scalar(_try(key))):
+                raise NotTheWriter("another process is trading this account now")
             epoch = connection.execute(self._next_epoch()).scalar_one()
             connection.commit()
         return int(epoch)
+
+    def _wait_for(self, connection: Connection, key: ColumnElement[int]) -> bool:
+        connection.execute(select(func.set_config("lock_timeout", f"{int(self.wait_seconds * 1000)}ms", True)))
+        # The lock's time-out bounds the wait; that of statements may be shorter and means something else.
+        connection.execute(select(func.set_config("statement_timeout", "0", True)))
+        try:
+            connection.execute(select(func.pg_advisory_lock(key)))
+        except OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+                return False
+            raise
+        return True
 
     def _next_epoch(self) -> ReturningInsert[tuple[int]]:
         statement = insert(writer_epoch).values(
@@ -71,3 +76,7 @@ class PostgresWriterLock:
                 "taken_at": statement.excluded.taken_at,
             },
         ).returning(writer_epoch.c.epoch)
+
+
+def _try(key: ColumnElement[int]) -> Select[tuple[bool]]:
+    return select(func.pg_try_advisory_lock(key))

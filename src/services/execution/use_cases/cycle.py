@@ -90,6 +90,22 @@ class Execution:
             self._report(drifts, slot, market.now)
         return Gate(slot, market, not drifts, tuple(sorted(f"{d.subject}: {d.detail}" for d in drifts)))
 
+    def carry_on(self, wait: bool = True) -> tuple[str, ...]:
+        """Take in late fills and carry on what is in motion, without comparing the books; return what could not be.
+
+        Args:
+            wait: wait for another run that trades the account; else do nothing while there is one.
+
+        Raises:
+            NotTheWriter: another process is trading this account now.
+            Transient: the broker's clock or the database can't be read.
+        """
+        market = self.broker.clock()
+        slot = self.calendar.last_slot(market.now)
+        with self.become_writer(wait) as epoch:
+            drifts = self._resume(self.make_driver(Cycle(slot, market, self.clock.now(), epoch, may_enter=False)))
+        return tuple(sorted(f"{drift.subject}: {drift.detail}" for drift in drifts))
+
     def execute_slot(self, gate: Gate) -> ExecutionSummary:
         """Act on every approval of the gate's slot: exits first, then entries. A second run finds the work done.
 
