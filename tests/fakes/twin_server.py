@@ -50,6 +50,19 @@ class TwinAdmin:
         """Change the rules of one symbol."""
         return self.post("rules", symbol=symbol, **changes)
 
+    def fault(self, **rule: Any) -> int:
+        """Put one rule of faults in force and return its number."""
+        number: int = self.post("faults", **rule)["ids"][0]
+        return number
+
+    def faults(self) -> Any:
+        """Return the rules in force, each with how often it matched and fired."""
+        return self.get("faults")
+
+    def clear_faults(self) -> None:
+        """Take every rule out of force, those of a file too."""
+        _json(self.client.delete("/admin/faults"))
+
     def state(self) -> Any:
         """Return counts, orders, fills, positions and cash."""
         return self.get("state")

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from src.services.twin.adapters.fault_file import read_faults
 from src.services.twin.adapters.store import Store
 from src.services.twin.api.admin import admin_routes
 from src.services.twin.api.data import data_routes
@@ -49,6 +50,7 @@ class TwinConfig:
     requests_per_minute: int = 200
     partial_fill_probability: float = 0.0
     half_spread_bps: float = 1.5
+    faults: Path | None = None
 
 
 def build_app(config: TwinConfig) -> FastAPI:
@@ -56,11 +58,14 @@ def build_app(config: TwinConfig) -> FastAPI:
 
     Raises:
         BarFileInvalid: the file of bars can't be served.
+        FaultInvalid: the file of faults can't be used.
         StoreInvalid: the store belongs to another market, or the clock does not fit it.
     """
+    rules = read_faults(config.faults) if config.faults is not None else []
     store = Store(config.store)
     stream = Stream()
     twin = _build_twin(config, store)
+    twin.arm(rules, "file")
     twin.listen(stream.publish)
     limits = Limits(config.requests_per_minute, config.latency_ms)
     app = FastAPI(
@@ -72,7 +77,7 @@ def build_app(config: TwinConfig) -> FastAPI:
     app.include_router(stream.routes())
     app.add_exception_handler(VenueRefusal, _refused)
     app.add_exception_handler(HTTPException, _not_served)
-    app.add_middleware(Gate, limits=limits)
+    app.add_middleware(Gate, limits=limits, twin=twin)
     return app
 
 

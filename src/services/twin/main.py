@@ -42,6 +42,7 @@ def serve(
         float, typer.Option(min=0, max=1, help="Chance of a fill in two parts.")
     ] = 0.0,
     half_spread_bps: Annotated[float, typer.Option(min=0, max=500, help="Half of the spread.")] = 1.5,
+    faults: Annotated[Path | None, typer.Option(help="TOML file of faults, in force from the start.")] = None,
 ) -> None:
     """Serve until stopped."""
     from src.services.twin.bootstrap import TwinConfig
@@ -56,6 +57,7 @@ def serve(
         requests_per_minute=requests_per_minute,
         partial_fill_probability=partial_fill_probability,
         half_spread_bps=half_spread_bps,
+        faults=faults,
     )
     try:
         _serve(config, port)
@@ -79,8 +81,11 @@ def server_config(application: FastAPI) -> uvicorn.Config:
     """Return how uvicorn serves the twin: quietly, and with the websocket code that alpaca-py talks to."""
     import uvicorn
 
+    from src.services.twin.api.connection import KnownConnection
+
     return uvicorn.Config(
         application,
+        http=KnownConnection,
         log_level="warning",
         access_log=False,
         ws="websockets-sansio",

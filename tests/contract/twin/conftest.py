@@ -27,6 +27,7 @@ def shared_twin() -> Iterator[TwinHandle]:
 
 @pytest.fixture
 def twin(shared_twin: TwinHandle) -> TwinHandle:
+    shared_twin.admin.clear_faults()
     shared_twin.admin.move_clock(START, reset=True)
     shared_twin.admin.post("rules", reset=True)
     shared_twin.admin.post(

@@ -1,4 +1,4 @@
-"""The steering wheel for tests and demonstrations: clock, rules, settings, state. No keys, no limits."""
+"""The steering wheel for tests and demonstrations: clock, rules, faults, settings, state. No keys, no limits."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from dataclasses import asdict
 from decimal import Decimal
 from typing import Any, Literal
 
+import orjson
 from fastapi import APIRouter
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from starlette.requests import Request
 from starlette.responses import Response
 
 from src.services.twin.api import render
 from src.services.twin.api.gate import Limits
 from src.services.twin.api.render import Json
-from src.services.twin.domain.errors import ClockRefused
+from src.services.twin.domain.errors import ClockRefused, FaultInvalid
+from src.services.twin.domain.fault_book import Armed
+from src.services.twin.domain.faults import parse_rules
 from src.services.twin.domain.moments import iso_utc, to_micros
 from src.services.twin.domain.rules import SymbolRules
 from src.services.twin.use_cases import Twin
@@ -62,6 +66,7 @@ def admin_routes(twin: Twin, limits: Limits) -> APIRouter:
     router = APIRouter()
     _clock_routes(router, twin)
     _rule_routes(router, twin)
+    _fault_routes(router, twin)
     _settings_routes(router, twin, limits)
     _state_routes(router, twin)
     return router
@@ -116,6 +121,44 @@ def _rule_routes(router: APIRouter, twin: Twin) -> None:
 
 def _rules(twin: Twin) -> dict[str, Any]:
     return {symbol: asdict(rules) for symbol, rules in twin.venue.rules.items()}
+
+
+def _fault_routes(router: APIRouter, twin: Twin) -> None:
+    @router.get("/admin/faults")
+    async def faults() -> Response:
+        return Json([_fault(armed) for armed in twin.faults.armed])
+
+    @router.post("/admin/faults")
+    async def arm(request: Request) -> Response:
+        try:
+            body = orjson.loads(await request.body())
+            rules = parse_rules(body if isinstance(body, list) else [body])
+            return Json({"ids": twin.arm(rules, "api")})
+        except orjson.JSONDecodeError as exc:
+            return Json({"message": f"the body is no JSON: {exc}"}, status_code=422)
+        except FaultInvalid as exc:
+            return Json({"message": str(exc)}, status_code=422)
+
+    @router.delete("/admin/faults")
+    async def clear() -> Response:
+        twin.faults.clear()
+        return Json([])
+
+    @router.delete("/admin/faults/{number}")
+    async def disarm(number: int) -> Response:
+        if not twin.faults.disarm(number):
+            return Json({"message": f"no rule {number} is in force"}, status_code=404)
+        return Json([_fault(armed) for armed in twin.faults.armed])
+
+
+def _fault(armed: Armed) -> dict[str, Any]:
+    return {
+        "id": armed.id,
+        "source": armed.source,
+        "matched": armed.matched,
+        "fired": armed.fired,
+        "rule": armed.rule.model_dump(mode="json", exclude_unset=True),
+    }
 
 
 def _settings_routes(router: APIRouter, twin: Twin, limits: Limits) -> None:
@@ -174,6 +217,7 @@ def _state(twin: Twin) -> dict[str, Any]:
     return {
         "now": iso_utc(venue.now),
         "seed": venue.seed,
+        "order_posts": twin.order_posts,
         "counts": {
             "orders": len(venue.orders),
             "open_orders": len(venue.open_orders),

@@ -1,4 +1,4 @@
-"""What every vendor request passes: keys, the rate limit, the chosen latency."""
+"""What every vendor request passes: keys, faults, the rate limit, the chosen latency."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from src.services.twin.api.lies import Exchange, ask_about, read_body, tell
 from src.services.twin.api.render import Json
+from src.services.twin.domain.faults import SUBMIT, Wire
+from src.services.twin.use_cases import Twin
 
 WINDOW_SECONDS = 60
 _MISSING_KEYS = (
@@ -41,15 +44,18 @@ class Limits:
 class Gate:
     """ASGI middleware in front of the vendor's paths; admin and health pass untouched."""
 
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, twin: Twin) -> None:
         self._app = app
         self._limits = limits
+        self._twin = twin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it here."""
         if scope["type"] != "http" or not scope["path"].startswith("/v"):
             await self._app(scope, receive, send)
             return
+        if f"{scope['method']} {scope['path']}" == SUBMIT:
+            self._twin.order_posts += 1
         if self._limits.latency_ms:
             await asyncio.sleep(self._limits.latency_ms / 1000)
         headers = Headers(scope=scope)
@@ -58,12 +64,24 @@ class Gate:
         if refusal:
             await refusal(scope, receive, send)
             return
-        await self._limited(key, scope, receive, send)
+        if self._twin.faults:
+            await self._doubtful(scope, receive, send)
+        else:
+            await self._limited(scope, receive, send)
 
-    async def _limited(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _doubtful(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(self._limited, scope, receive, send, await read_body(receive))
+        lie = self._twin.faults.fired(Wire, ask_about(scope, exchange.body, self._twin.catch_up()))
+        if lie is None:
+            await exchange.pass_on()
+        else:
+            await tell(lie, exchange)
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not self._limits.requests_per_minute:
             await self._app(scope, receive, send)
             return
+        key = Headers(scope=scope).get("apca-api-key-id", "")
         host = "data" if "/stocks/" in scope["path"] else "trading"
         left, reset = self._limits.take(key, host, time.time())
         stamped = _Stamped(send, self._limits.requests_per_minute, max(0, left), reset)

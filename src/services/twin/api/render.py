@@ -66,7 +66,7 @@ def order_json(order: Order) -> JsonDict:
         "expired_at": iso_utc(order.expired_at),
         "expires_at": iso_utc(order.expires_at),
         "canceled_at": iso_utc(order.canceled_at),
-        "cancel_requested_at": iso_utc(order.canceled_at),
+        "cancel_requested_at": iso_utc(order.cancel_requested_at or order.canceled_at),
         "failed_at": iso_utc(order.failed_at),
         "replaced_at": iso_utc(order.replaced_at),
         "replaced_by": order.replaced_by,
@@ -209,7 +209,7 @@ def account_json(venue: Venue) -> JsonDict:
 
 def asset_json(venue: Venue, symbol: str) -> JsonDict:
     """Return an asset with its present flags."""
-    rules = venue.rules[symbol]
+    rules = venue.rules_of(symbol)
     return {
         "id": asset_id(symbol),
         "class": "us_equity",
@@ -227,13 +227,13 @@ def asset_json(venue: Venue, symbol: str) -> JsonDict:
     }
 
 
-def clock_json(venue: Venue) -> JsonDict:
-    """Return the venue's clock."""
+def clock_json(venue: Venue, at: int) -> JsonDict:
+    """Return the venue's clock as it is, or says it is, at a moment."""
     return {
-        "timestamp": iso_new_york(venue.now),
-        "is_open": venue.sessions.open_at(venue.now) is not None,
-        "next_open": iso_new_york(venue.sessions.next_open(venue.now).open),
-        "next_close": iso_new_york(venue.sessions.next_close(venue.now).close),
+        "timestamp": iso_new_york(at),
+        "is_open": venue.sessions.open_at(at) is not None,
+        "next_open": iso_new_york(venue.sessions.next_open(at).open),
+        "next_close": iso_new_york(venue.sessions.next_close(at).close),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,6 +13,7 @@ from starlette.responses import Response
 
 from src.services.twin.api import params, render
 from src.services.twin.api.render import Json
+from src.services.twin.domain.book import Position
 from src.services.twin.domain.errors import VenueRefusal, forbidden, invalid_request, not_found
 from src.services.twin.domain.moments import NEW_YORK, SECOND
 from src.services.twin.domain.orders import Fill, NewOrder, Order
@@ -45,7 +47,7 @@ def _account_routes(router: APIRouter, twin: Twin) -> None:
 
     @router.get("/clock")
     async def clock() -> Response:
-        return Json(render.clock_json(twin.catch_up()))
+        return Json(render.clock_json(twin.venue, twin.told_now()))
 
     @router.get("/calendar")
     async def calendar(request: Request) -> Response:
@@ -142,15 +144,14 @@ def _order_routes(router: APIRouter, twin: Twin) -> None:
 
     @router.delete("/orders")
     async def cancel_all() -> Response:
-        canceled = [twin.cancel(order.id) for order in twin.catch_up().open_orders]
-        rows = [{"id": order.id, "status": 200, "body": render.order_json(order)} for order in canceled]
-        return Json(rows, status_code=207)
+        return Json([_cancel_one(twin, order) for order in twin.catch_up().open_orders], status_code=207)
 
     @router.get("/orders:by_client_order_id")
     async def by_client_id(request: Request) -> Response:
         client_id = request.query_params.get("client_order_id", "")
-        order = twin.catch_up().by_client_id.get(client_id)
-        if order is None:
+        venue = twin.catch_up()
+        order = venue.by_client_id.get(client_id)
+        if order is None or venue.scripts.is_hidden(order, venue.host):
             raise not_found(f"order not found for {client_id}")
         return Json(render.order_json(order))
 
@@ -172,6 +173,14 @@ def _single_order_routes(router: APIRouter, twin: Twin) -> None:
         return Response(status_code=204)
 
 
+def _cancel_one(twin: Twin, order: Order) -> dict[str, Any]:
+    try:
+        twin.cancel(order.id)
+    except VenueRefusal as refusal:
+        return {"id": order.id, "status": refusal.status, "body": refusal.body()}
+    return {"id": order.id, "status": 200, "body": render.order_json(order)}
+
+
 def _listed(venue: Venue, request: Request) -> list[Order]:
     status = params.choice(request, "status", "open", ("open", "closed", "all"))
     side = params.choice(request, "side", "", ("", *SIDES))
@@ -188,6 +197,7 @@ def _listed(venue: Venue, request: Request) -> list[Order]:
         and (after is None or order.submitted_at > after)
         and (until is None or order.submitted_at < until)
         and (not symbols or order.symbol in symbols)
+        and not venue.scripts.is_hidden(order, venue.host)
     ]
     found.sort(key=lambda order: order.seq, reverse=descending)
     return found[:limit]
@@ -197,17 +207,17 @@ def _position_routes(router: APIRouter, twin: Twin) -> None:
     @router.get("/positions")
     async def positions() -> Response:
         venue = twin.catch_up()
-        return Json([render.position_json(venue, p) for _, p in sorted(venue.book.positions.items())])
+        return Json([render.position_json(venue, p) for _, p in sorted(twin.told_positions().items())])
 
     @router.get("/positions/{symbol_or_id}")
     async def position(symbol_or_id: str) -> Response:
-        venue = twin.catch_up()
-        return Json(render.position_json(venue, venue.book.positions[_held(venue, symbol_or_id)]))
+        told = twin.told_positions()
+        return Json(render.position_json(twin.venue, told[_held(twin.venue, symbol_or_id, told)]))
 
     @router.delete("/positions/{symbol_or_id}")
     async def close(symbol_or_id: str, request: Request) -> Response:
         venue = twin.catch_up()
-        symbol = _held(venue, symbol_or_id)
+        symbol = _held(venue, symbol_or_id, venue.book.positions)
         return Json(render.order_json(twin.submit(_closing(venue, symbol, _close_qty(venue, symbol, request)))))
 
     @router.delete("/positions")
@@ -215,13 +225,13 @@ def _position_routes(router: APIRouter, twin: Twin) -> None:
         venue = twin.catch_up()
         if request.query_params.get("cancel_orders", "").lower() == "true":
             for order in venue.open_orders:
-                twin.cancel(order.id)
+                _cancel_one(twin, order)
         return Json([_close_one(twin, symbol) for symbol in sorted(venue.book.positions)], status_code=207)
 
 
-def _held(venue: Venue, symbol_or_id: str) -> str:
+def _held(venue: Venue, symbol_or_id: str, positions: Mapping[str, Position]) -> str:
     symbol = _symbol(venue, symbol_or_id)
-    if symbol is None or symbol not in venue.book.positions:
+    if symbol is None or symbol not in positions:
         raise not_found("position does not exist")
     return symbol
 
@@ -256,20 +266,20 @@ def _activity_routes(router: APIRouter, twin: Twin) -> None:
     @router.get("/account/activities")
     async def activities(request: Request) -> Response:
         wanted = params.words(request, "activity_types")
-        fills = _paged(twin.catch_up(), request) if not wanted or "FILL" in wanted else []
+        fills = _paged(twin.told_fills(), request) if not wanted or "FILL" in wanted else []
         return Json([render.fill_json(fill) for fill in fills])
 
     @router.get("/account/activities/{kind}")
     async def activities_of(kind: str, request: Request) -> Response:
-        fills = _paged(twin.catch_up(), request) if kind.upper() == "FILL" else []
+        fills = _paged(twin.told_fills(), request) if kind.upper() == "FILL" else []
         return Json([render.fill_json(fill) for fill in fills])
 
 
-def _paged(venue: Venue, request: Request) -> list[Fill]:
+def _paged(told: list[Fill], request: Request) -> list[Fill]:
     size = params.whole(request, "page_size", 100, 100)
     descending = params.choice(request, "direction", "desc", DIRECTIONS) == "desc"
     low, high = _fill_window(request)
-    fills = [fill for fill in venue.fills if low < fill.at < high]
+    fills = [fill for fill in told if low < fill.at < high]
     if descending:
         fills.reverse()
     token = request.query_params.get("page_token")

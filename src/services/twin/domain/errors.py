@@ -15,6 +15,10 @@ class StoreInvalid(InputInvalid):
     """A store folder belongs to another market or can't be used. The twin does not start."""
 
 
+class FaultInvalid(InputInvalid):
+    """A rule of faults can't be used. None is in force; the line names the rule's number and key."""
+
+
 class ClockRefused(Exception):
     """The twin's clock was asked to go back, or somewhere without a calendar. Answered as 409."""
 

@@ -15,23 +15,25 @@ class Status(StrEnum):
     NEW = "new"
     PARTIALLY_FILLED = "partially_filled"
     FILLED = "filled"
+    PENDING_CANCEL = "pending_cancel"
     CANCELED = "canceled"
     EXPIRED = "expired"
     REPLACED = "replaced"
     REJECTED = "rejected"
 
 
-OPEN = frozenset({Status.PENDING_NEW, Status.ACCEPTED, Status.NEW, Status.PARTIALLY_FILLED})
+OPEN = frozenset({Status.PENDING_NEW, Status.ACCEPTED, Status.NEW, Status.PARTIALLY_FILLED, Status.PENDING_CANCEL})
 WORKING = frozenset({Status.NEW, Status.PARTIALLY_FILLED})  # visible to the market; ACCEPTED waits for the open
 
-# What may follow what. Terminal states have no row.
+# What may follow what. Terminal states have no row, but that a fill may come late, after the cancel.
 NEXT: dict[Status, frozenset[Status]] = {
     Status.PENDING_NEW: frozenset({Status.ACCEPTED, Status.NEW, Status.REJECTED}),
-    Status.ACCEPTED: frozenset({Status.NEW, Status.CANCELED, Status.EXPIRED, Status.REJECTED}),
+    Status.ACCEPTED: frozenset({Status.NEW, Status.PENDING_CANCEL, Status.CANCELED, Status.EXPIRED, Status.REJECTED}),
     Status.NEW: frozenset(
         {
             Status.PARTIALLY_FILLED,
             Status.FILLED,
+            Status.PENDING_CANCEL,
             Status.CANCELED,
             Status.EXPIRED,
             Status.REPLACED,
@@ -39,8 +41,17 @@ NEXT: dict[Status, frozenset[Status]] = {
         }
     ),
     Status.PARTIALLY_FILLED: frozenset(
-        {Status.PARTIALLY_FILLED, Status.FILLED, Status.CANCELED, Status.EXPIRED, Status.REPLACED}
+        {
+            Status.PARTIALLY_FILLED,
+            Status.FILLED,
+            Status.PENDING_CANCEL,
+            Status.CANCELED,
+            Status.EXPIRED,
+            Status.REPLACED,
+        }
     ),
+    Status.PENDING_CANCEL: frozenset({Status.PENDING_CANCEL, Status.FILLED, Status.CANCELED, Status.EXPIRED}),
+    Status.CANCELED: frozenset({Status.CANCELED, Status.FILLED}),
 }
 
 
@@ -93,6 +104,7 @@ class Order:
     replaced_by: str | None = None
     replaces: str | None = None
     last_fill_slot: int = -1
+    cancel_requested_at: int | None = None
 
     @property
     def leaves(self) -> Decimal:
@@ -103,6 +115,14 @@ class Order:
     def is_open(self) -> bool:
         """Whether the order can still be filled."""
         return self.status in OPEN
+
+    @property
+    def status_after_fill(self) -> Status:
+        """State that the execution just counted leads to: a part of it does not undo a cancel."""
+        if not self.leaves:
+            return Status.FILLED
+        ending = self.status in (Status.PENDING_CANCEL, Status.CANCELED)
+        return self.status if ending else Status.PARTIALLY_FILLED
 
     @property
     def filled_avg_price(self) -> Decimal | None:

@@ -14,7 +14,25 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from src.services.twin.domain.book import Book, Valuation, value_book
-from src.services.twin.domain.errors import invalid_request, not_found, unprocessable
+from src.services.twin.domain.errors import VenueRefusal, invalid_request, not_found, unprocessable
+from src.services.twin.domain.fault_book import FaultBook
+from src.services.twin.domain.faults import (
+    ACTIVITIES,
+    CANCEL,
+    REPLACE,
+    SUBMIT,
+    Ask,
+    BadCancel,
+    CancelTooLate,
+    Halt,
+    HardToBorrow,
+    HeldCancel,
+    LateFillAfterCancel,
+    PartialFill,
+    Refusal,
+    Reject,
+    ShortRefused,
+)
 from src.services.twin.domain.market import Bar, Market
 from src.services.twin.domain.moments import SECOND, iso_new_york, new_york_day
 from src.services.twin.domain.orders import WORKING, Fill, NewOrder, Order, Status
@@ -26,6 +44,7 @@ from src.services.twin.domain.rules import (
     opens_position,
     reserve_price,
 )
+from src.services.twin.domain.scripts import Scripts, whole_part
 
 _NAMESPACE = uuid.UUID("6d1f9f1e-52a7-4f0e-9a55-7f6f2b0c4a10")
 _TICK = Decimal("0.0001")
@@ -67,7 +86,7 @@ class Changes:
 
 
 class Venue:
-    """One account at one venue.
+    """One account at one venue. `host` is the host's time in microseconds, by which lies last: market time may stand.
 
     Args:
         market: prices and the calendar.
@@ -83,6 +102,8 @@ class Venue:
         self.seed = seed
         self.opening_cash = cash
         self.now = now
+        self.host = 0
+        self.faults = FaultBook()
         self.rules = {symbol: SymbolRules() for symbol in market.symbols}
         self._clear()
 
@@ -92,6 +113,7 @@ class Venue:
         self.by_client_id: dict[str, Order] = {}
         self.fills: list[Fill] = []
         self.closes: list[tuple[str, Decimal]] = []
+        self.scripts = Scripts(self.faults)
         self._open: dict[str, Order] = {}
         self._stamp = 0
         self._changes = Changes()
@@ -106,6 +128,8 @@ class Venue:
         for order in orders:
             self._index(order)
             self._stamp = max(self._stamp, order.updated_at)
+            if order.status is Status.PENDING_CANCEL:
+                self.scripts.hold(order, None, self.host)
         self.fills = list(fills)
         self.book.replay(self.fills)
         self.closes = list(closes)
@@ -121,6 +145,15 @@ class Venue:
     def open_orders(self) -> list[Order]:
         """Orders that can still be filled, oldest first."""
         return list(self._open.values())
+
+    def rules_of(self, symbol: str) -> SymbolRules:
+        """Return the rules of a symbol, with the faults that stand now."""
+        rules = self.rules[symbol]
+        if not self.faults:
+            return rules
+        halted = any(lie.is_about([symbol]) for lie in self.faults.standing(Halt, self.now))
+        hard = any(lie.is_about([symbol]) for lie in self.faults.standing(HardToBorrow, self.now))
+        return rules.changed({"halted": rules.halted or halted, "easy_to_borrow": rules.easy_to_borrow and not hard})
 
     @property
     def last_equity(self) -> Decimal:
@@ -166,8 +199,9 @@ class Venue:
         Raises:
             VenueRefusal: a rule forbids it; nothing has changed.
         """
-        self._check(request)
+        self._check(request, SUBMIT)
         order = self._accept(request)
+        self.scripts.begin(order, self._ask(SUBMIT, order), self.host)
         answer = order.copy()
         self._go_live(order)
         return answer
@@ -183,7 +217,7 @@ class Venue:
             raise unprocessable("order parameters are not changed")
         del self._open[old.id]
         try:
-            self._check(request)
+            self._check(request, REPLACE)
         except Exception:
             self._open[old.id] = old
             raise
@@ -192,6 +226,7 @@ class Venue:
     def _put_in_place(self, old: Order, request: NewOrder) -> Order:
         order = self._accept(replace(request, qty=request.qty - old.filled_qty))
         order.replaces = old.id
+        self.scripts.begin(order, self._ask(REPLACE, order), self.host)
         at = self._tick()
         old.move(Status.REPLACED, at)
         old.replaced_at, old.replaced_by = at, order.id
@@ -207,10 +242,41 @@ class Venue:
             return order
         if not order.is_open:
             raise unprocessable(f'order is already in "{order.status}" state')
-        self._end(order, Status.CANCELED, self._tick())
+        if self.scripts.is_held(order):
+            raise unprocessable("order pending cancel")
+        lie = self.faults.fired(BadCancel, self._ask(CANCEL, order)) or self.scripts.after_cancel(order)
+        if isinstance(lie, CancelTooLate):
+            self._fill_now(order, 1.0)
+            raise unprocessable(f'order is already in "{order.status}" state')
+        if isinstance(lie, HeldCancel | PartialFill):
+            self._put_off_cancel(order, lie)
+        else:
+            self._end(order, Status.CANCELED, self._tick())
         return order
 
-    def _check(self, request: NewOrder) -> None:
+    def _put_off_cancel(self, order: Order, lie: HeldCancel | PartialFill) -> None:
+        at = order.cancel_requested_at = self._tick()
+        if isinstance(lie, LateFillAfterCancel):
+            self._end(order, Status.CANCELED, at)
+        else:
+            order.move(Status.PENDING_CANCEL, at)
+            self._changed(order, "pending_cancel", at)
+        self.scripts.hold(order, lie, self.host)
+        self.settle()
+
+    def settle(self) -> None:
+        """Do what cancels that went badly have left to be done by now."""
+        for order_id, hold in self.scripts.take_due(self.host):
+            order = self.orders[order_id]
+            if order.status in (Status.PENDING_CANCEL, Status.CANCELED):
+                self._fill_now(order, hold.fraction)
+            if order.status is Status.PENDING_CANCEL:
+                self._end(order, Status.CANCELED, self._tick())
+
+    def _ask(self, endpoint: str, order: Order | NewOrder) -> Ask:
+        return Ask(endpoint, self.now, frozenset([order.symbol]), order.client_order_id or "")
+
+    def _check(self, request: NewOrder, endpoint: str) -> None:
         if request.symbol not in self.rules:
             raise unprocessable(f'asset "{request.symbol}" not found')
         check_form(request)
@@ -219,12 +285,23 @@ class Venue:
         quote = self.quote(request.symbol)
         if quote is None:
             raise unprocessable(f'asset "{request.symbol}" has no price at this time')
+        if self.faults:
+            self._meet_refusals(request, endpoint)
         check_against(request, self._standing(request.symbol, quote[1]))
+
+    def _meet_refusals(self, request: NewOrder, endpoint: str) -> None:
+        shorts = request.side == "sell" and opens_position(request, self.book.held(request.symbol))
+        for kind in (Reject, ShortRefused) if shorts else (Reject,):
+            lie: Refusal | None = self.faults.fired(kind, self._ask(endpoint, request))
+            if isinstance(lie, Reject):
+                raise VenueRefusal(lie.code, lie.message)
+            if lie is not None:
+                raise unprocessable(f'asset "{request.symbol}" cannot be sold short')
 
     def _standing(self, symbol: str, ask: Decimal) -> Standing:
         worth = self.valuation()
         return Standing(
-            rules=self.rules[symbol],
+            rules=self.rules_of(symbol),
             held=self.book.held(symbol),
             same_symbol=[order for order in self._open.values() if order.symbol == symbol],
             equity=worth.equity,
@@ -276,7 +353,7 @@ class Venue:
 
     def _go_live(self, order: Order) -> None:
         rules = self.rules[order.symbol]
-        if rules.reject_async and rules.rejects(order.side):
+        if (rules.reject_async and rules.rejects(order.side)) or self.scripts.rejects(order):
             self._end(order, Status.REJECTED, self._tick())
             return
         if order.status is Status.ACCEPTED:
@@ -311,7 +388,7 @@ class Venue:
                 self._match_at_open(order, slot, self.now)
 
     def _open_queued(self, order: Order) -> None:
-        rules = self.rules[order.symbol]
+        rules = self.rules_of(order.symbol)
         opens_short = order.opens_position and order.side == "sell"
         if opens_short and not (rules.easy_to_borrow and rules.shortable):
             self._end(order, Status.CANCELED, self._tick())
@@ -323,7 +400,7 @@ class Venue:
             if order.status in WORKING and order.type != "market":
                 self._match_touched(order, slot)
         for order in self.open_orders:
-            if order.is_open and order.expires_at <= self.now:
+            if order.is_open and order.expires_at <= self.now and not self.scripts.is_held(order):
                 self._end(order, Status.EXPIRED, self._tick())
         session = self.sessions.all[self.sessions.session_of[slot]]
         if slot == session.last_slot:
@@ -357,8 +434,8 @@ class Venue:
             self._fill(order, price, slot, self.now)
 
     def _tradable_bar(self, order: Order, slot: int) -> Bar | None:
-        rules = self.rules[order.symbol]
-        if rules.halted or rules.no_fill or order.last_fill_slot == slot:
+        rules = self.rules_of(order.symbol)
+        if rules.halted or rules.no_fill or order.last_fill_slot == slot or self.scripts.rests(order):
             return None
         return self.market.bar(order.symbol, slot)
 
@@ -366,8 +443,22 @@ class Venue:
         half_spread = self.terms.half_spread_bps * (0.75 + 0.5 * _chance("spread", symbol)) / 10_000
         return _money(price * (1 + half_spread if side == "buy" else 1 - half_spread))
 
-    def _fill(self, order: Order, price: Decimal, slot: int, at: int | None) -> None:
-        qty = self._share_filled(order)
+    def _fill_now(self, order: Order, fraction: float) -> None:
+        # A fill that no bar brings: at the current price, or at the order's own where that is the worse for it.
+        price = self.market.price(order.symbol, self.now)
+        qty = whole_part(order.leaves, fraction)
+        if price is None or not qty:
+            return
+        if order.status in (Status.PENDING_NEW, Status.ACCEPTED):
+            self._activate(order, self._tick())
+        offered = self._side_price(order.symbol, price, order.side)
+        own = order.limit_price or order.stop_price
+        self._fill(
+            order, offered if own is None or _accepts(order, offered) else own, order.last_fill_slot, None, qty
+        )
+
+    def _fill(self, order: Order, price: Decimal, slot: int, at: int | None, qty: Decimal | None = None) -> None:
+        qty = self._share_filled(order) if qty is None else qty
         moment = self._tick() if at is None else self._tick(at)
         held = self.book.held(order.symbol)
         short = order.side == "sell" and held <= 0
@@ -375,14 +466,18 @@ class Venue:
         order.filled_qty += qty
         order.filled_value += qty * price
         order.last_fill_slot = slot
-        order.move(Status.PARTIALLY_FILLED if order.leaves else Status.FILLED, moment)
+        order.move(order.status_after_fill, moment)
         order.filled_at = moment
         fill = self._make_fill(order, "sell_short" if short else order.side, qty, price, moment)
         self.fills.append(fill)
+        self.scripts.note_fill(fill, self._ask(ACTIVITIES, order))
         self._changes.fills.append(fill)
         self._changed(order, fill.kind, moment, fill)
 
     def _share_filled(self, order: Order) -> Decimal:
+        scripted = self.scripts.share(order)
+        if scripted is not None:
+            return scripted
         # Chance is asked once per order; the rest of a partial fill follows whole.
         if order.filled_qty or order.qty < 2:
             return order.leaves
