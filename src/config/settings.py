@@ -160,6 +160,15 @@ class ExecutionSettings(_Component):
     writer_wait_seconds: PositiveFloat = Field(
         45.0, lt=60.0, description="How long a run waits for another one that is trading the account."
     )
+    pass_wait_seconds: PositiveFloat = Field(
+        240.0, lt=1800.0, description="What one run spends waiting for orders in all; a later one goes on."
+    )
+    max_clock_drift_seconds: PositiveFloat = Field(
+        30.0, description="Host and broker this far apart, or a broker's clock that goes back so far, stop entries."
+    )
+    listen_quiet_seconds: PositiveFloat = Field(
+        60.0, description="The listener looks at the broker's orders at least this often, whatever the stream says."
+    )
     leg_tolerance: Fraction = Field(0.05, description="Deviation of the filled legs' ratio that counts as whole.")
 
 

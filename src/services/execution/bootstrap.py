@@ -15,6 +15,7 @@ from src.services.execution.adapters.sql_trades import SqlTradeStore
 from src.services.execution.adapters.writer_lock import PostgresWriterLock
 from src.services.execution.domain.two_leg import Rules
 from src.services.execution.ports import TradingBroker, WallClock
+from src.services.execution.use_cases.compare import Comparison
 from src.services.execution.use_cases.cycle import Execution
 from src.services.execution.use_cases.drive import Cycle, Driver, Patience
 from src.services.execution.use_cases.verify import Verification
@@ -58,7 +59,13 @@ def build(
         settings.execution.poll_seconds,
         settings.execution.unknown_lookups,
         timedelta(seconds=settings.execution.unknown_window_seconds),
+        timedelta(seconds=settings.execution.pass_wait_seconds),
     )
+    calendar = TradingCalendar()
+    drift = timedelta(seconds=settings.execution.max_clock_drift_seconds)
+    # A twin's clock stands wherever it was set.
+    host_drift = None if settings.environment == "twin" else drift
+    comparison = Comparison(store, broker, clock, calendar, settings.environment, drift, host_drift)
 
     def make_driver(cycle: Cycle) -> Driver:
         return Driver(store, broker, clock, rules, patience, settings.environment, cycle)
@@ -67,9 +74,10 @@ def build(
         store=store,
         broker=broker,
         clock=clock,
-        calendar=TradingCalendar(),
+        calendar=calendar,
         become_writer=PostgresWriterLock(engine, account, settings.execution.writer_wait_seconds),
         make_driver=make_driver,
+        comparison=comparison,
         environment=settings.environment,
     )
     verification = Verification(SqlFacts(engine), broker, execution.open_gate, settings.environment, tolerance)

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from src.shared.domain.orders import FillReport, OrderIntent
 from src.shared.domain.pairs import PairTrade
+from src.shared.domain.risk import RiskState
 from src.shared.domain.signals import SignalAction
 from src.shared.ports.broker import Broker
 
@@ -41,7 +42,27 @@ class TradeStore(Protocol):
         ...
 
     def open_trade(self, pair_id: str) -> PairTrade | None:
-        """Return the pair's unfinished trade, if it has one."""
+        """Return the pair's unfinished trade, if it has one; those that a late fill reopened are not meant."""
+        ...
+
+    def has_reopened(self, pair_id: str) -> bool:
+        """Say whether a late fill brought back a trade of the pair that is not over yet."""
+        ...
+
+    def holding_since(self) -> dict[str, datetime]:
+        """Return, by symbol that is held, the slot of the oldest trade that holds it."""
+        ...
+
+    def known_broker_orders(self, broker_order_ids: Iterable[str]) -> frozenset[str]:
+        """Return those of the broker's order ids that an intent of ours has."""
+        ...
+
+    def misbooked(self) -> list[tuple[OrderIntent, Decimal]]:
+        """List orders that are done and whose booked executions are not what they filled, with the booked shares."""
+        ...
+
+    def note_market_time(self, now: datetime) -> datetime | None:
+        """Keep the latest time that the broker's clock showed; return what it was before."""
         ...
 
     def trades_in_motion(self) -> list[PairTrade]:
@@ -104,6 +125,18 @@ class TradeStore(Protocol):
 
     def intents_named(self, client_order_ids: Iterable[str]) -> dict[str, OrderIntent]:
         """Return those of the ids that have an intent, with it."""
+        ...
+
+    def risk_state(self) -> RiskState:
+        """Return the account's risk state as it is now."""
+        ...
+
+    def held_risk_state(self) -> RiskState:
+        """Return the risk state and keep it from being changed until this transaction is over."""
+        ...
+
+    def quarantine(self, kind: str, reason: str, raw: str, slot: datetime, at: datetime) -> bool:
+        """Keep what can't be used for a person to look at; the same object is one line. False when it was there."""
         ...
 
     def note_alert(self, severity: str, title: str, detail: str, slot: datetime, at: datetime) -> UUID:

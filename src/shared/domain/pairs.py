@@ -99,7 +99,10 @@ def check_transition(table: Mapping[S, frozenset[S]], before: S, after: S, what:
 
 @dataclass(frozen=True)
 class PairTrade:
-    """One trade of a pair. Quantities are signed shares: shorts are negative."""
+    """One trade of a pair. Quantities are signed shares: shorts are negative.
+
+    `reopened` says that a fill came after its end: it is being sold again, perhaps beside a newer trade of the pair.
+    """
 
     id: UUID
     pair_id: str
@@ -115,6 +118,7 @@ class PairTrade:
     closed_slot: datetime | None = None
     close_reason: str | None = None
     realized_pnl: Decimal | None = None
+    reopened: bool = False
 
     def symbol(self, leg: int) -> str:
         """Return the symbol of leg 1 or 2."""

@@ -84,7 +84,7 @@ def test_a_fifth_is_kept_for_urgent_requests(make: Make) -> None:
         under_test.take()
     under_test.take(urgent=True)
     under_test.take(urgent=True)
-    with pytest.raises(Transient, match="60.0 s away"):
+    with pytest.raises(Transient, match=r"60\.0 s away"):
         under_test.take(urgent=True)
 
     assert clock.slept == 0

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from src.services.execution.domain.clearance import Around
 from src.services.execution.domain.two_leg import Rules, Situation
 from src.shared.domain.ids import client_order_id, derived_id, pair_trade_id
 from src.shared.domain.orders import OrderAction, OrderIntent, OrderReport, OrderState
@@ -87,6 +88,8 @@ def report(of: OrderIntent, status: str, filled: int | None = None, **changes: A
 
 
 def situation(of: PairTrade, *intents: OrderIntent, **changes: Any) -> Situation:
-    """All reported fills are booked unless said otherwise."""
+    """All reported fills are booked, and the broker has what the books say, unless said otherwise."""
     booked = {str(i.id): i.filled_quantity for i in intents}
-    return replace(Situation(of, intents, booked, frozenset(), SLOT, NOW), **changes)
+    plain = Situation(of, intents, booked, frozenset(), SLOT, NOW)
+    around = {of.symbol(leg): Around(plain.held(leg), plain.held(leg)) for leg in (1, 2)}
+    return replace(plain, **{"around": around, **changes})

@@ -13,6 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from src.services.execution.domain.clearance import Around
 from src.services.execution.domain.order_reports import apply_report, moved
 from src.services.execution.domain.two_leg import (
     LEGS,
@@ -25,6 +26,7 @@ from src.services.execution.domain.two_leg import (
     Rest,
     Send,
     Situation,
+    allows,
     next_step,
     worth_sending,
 )
@@ -36,6 +38,7 @@ from src.shared.domain.pairs import (
     PairTradeState,
     check_transition,
 )
+from src.shared.domain.risk import RiskState
 from tests.unit.execution.examples import NOW, RULES, SLOT, intent, report, trade
 
 OPEN_LIKE = (*FINISHED_TRADES, PairTradeState.OPEN)
@@ -55,6 +58,7 @@ class TwoLegs(RuleBasedStateMachine):
         self.cancelling: set[str] = set()
         self.rested = False
         self.late: set[str] = set()
+        self.risk = RiskState.ACTIVE
 
     # What the machine does
 
@@ -102,6 +106,7 @@ class TwoLegs(RuleBasedStateMachine):
 
     def send(self, order: OrderIntent, placed: str) -> None:
         assert self.market_open
+        assert allows(self.risk, order.action), "sent against the account's risk state"
         sending = moved(order, OrderState.SENDING, sent_at=self.now)
         self.save(sending)
         if placed in ("acked", "hidden"):
@@ -160,6 +165,10 @@ class TwoLegs(RuleBasedStateMachine):
     def market_closes(self) -> None:
         self.market_open = False
 
+    @rule(risk=st.sampled_from(RiskState))
+    def risk_changes(self, risk: RiskState) -> None:
+        self.risk, self.rested = risk, False
+
     @rule()
     def crash(self) -> None:
         """All memory is in the database: what a process held is gone."""
@@ -193,6 +202,7 @@ class TwoLegs(RuleBasedStateMachine):
         """Let the world behave: within a few hours the trade is whole or flat."""
         if not hasattr(self, "trade"):
             return
+        self.risk = RiskState.ACTIVE
         for _ in range(4):
             self.next_hour()
             for _ in range(60):
@@ -212,7 +222,9 @@ class TwoLegs(RuleBasedStateMachine):
         orders = tuple(self.orders.values())
         booked = {str(order.id): order.filled_quantity for order in orders}
         cancelling = frozenset(self.cancelling)
-        return Situation(self.trade, orders, booked, cancelling, self.slot, self.now, self.market_open, True)
+        around = {self.trade.symbol(leg): Around(self.held(leg), self.held(leg)) for leg in LEGS}
+        plain = Situation(self.trade, orders, booked, cancelling, self.slot, self.now, self.market_open, True)
+        return replace(plain, risk=self.risk, around=around)
 
     def save(self, order: OrderIntent) -> None:
         self.orders[order.client_order_id] = order

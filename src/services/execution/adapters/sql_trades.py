@@ -8,15 +8,16 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, case, func, select, update
+from sqlalchemy import Connection, RowMapping, case, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from src.services.execution.domain.books import CASH, DOLLARS, postings
 from src.services.execution.ports import Approval
 from src.shared.domain.errors import NotTheWriter, Transient
 from src.shared.domain.ids import derived_id, slot_key
-from src.shared.domain.orders import FillReport, OrderAction, OrderIntent, OrderState
+from src.shared.domain.orders import DONE_ORDERS, FillReport, OrderAction, OrderIntent, OrderState
 from src.shared.domain.pairs import FINISHED_TRADES, Direction, PairTrade, PairTradeState
+from src.shared.domain.risk import RiskState
 from src.shared.domain.signals import SignalAction
 from src.shared.infra.database.tables import (
     alert,
@@ -27,9 +28,14 @@ from src.shared.infra.database.tables import (
     pair_registry,
     pair_trade,
     position,
+    quarantine,
     risk_decision,
+    risk_state,
     writer_epoch,
 )
+
+RAW_KEPT = 4000
+"""So much is kept of an object that can't be read."""
 
 _QUIET = (*FINISHED_TRADES, PairTradeState.OPEN)
 _EXITS = [action for action in SignalAction if action.is_exit]
@@ -58,8 +64,56 @@ class SqlTradeStore:
         return self._one_trade(pair_trade.c.pair_trade_id == trade_id)
 
     def open_trade(self, pair_id: str) -> PairTrade | None:
-        """Return the pair's unfinished trade, if it has one."""
-        return self._one_trade(pair_trade.c.pair_id == pair_id, pair_trade.c.state.not_in(FINISHED_TRADES))
+        """Return the pair's unfinished trade, if it has one; those that a late fill reopened are not meant."""
+        unfinished = pair_trade.c.state.not_in(FINISHED_TRADES)
+        return self._one_trade(pair_trade.c.pair_id == pair_id, unfinished, ~pair_trade.c.reopened)
+
+    def has_reopened(self, pair_id: str) -> bool:
+        """Say whether a late fill brought back a trade of the pair that is not over yet."""
+        again = exists().where(
+            pair_trade.c.pair_id == pair_id, pair_trade.c.state.not_in(FINISHED_TRADES), pair_trade.c.reopened
+        )
+        return bool(self._connection.execute(select(again)).scalar_one())
+
+    def holding_since(self) -> dict[str, datetime]:
+        """Return, by symbol that is held, the slot of the oldest trade that holds it."""
+        query = (
+            select(position.c.symbol, func.min(pair_trade.c.slot))
+            .join(pair_trade, pair_trade.c.pair_trade_id == position.c.pair_trade_id)
+            .where(position.c.quantity != 0)
+            .group_by(position.c.symbol)
+        )
+        return {symbol: slot for symbol, slot in self._connection.execute(query)}  # noqa: C416 (typed rows)
+
+    def known_broker_orders(self, broker_order_ids: Iterable[str]) -> frozenset[str]:
+        """Return those of the broker's order ids that an intent of ours has."""
+        query = select(order_intent.c.broker_order_id).where(
+            order_intent.c.broker_order_id.in_(set(broker_order_ids))
+        )
+        return frozenset(self._connection.execute(query).scalars())
+
+    def misbooked(self) -> list[tuple[OrderIntent, Decimal]]:
+        """List orders that are done and whose booked executions are not what they filled, with the booked shares."""
+        booked = (
+            select(fill.c.intent_id, func.sum(fill.c.quantity).label("shares")).group_by(fill.c.intent_id).subquery()
+        )
+        shares = func.coalesce(booked.c.shares, 0)
+        query = (
+            select(order_intent, shares.label("booked"))
+            .outerjoin(booked, booked.c.intent_id == order_intent.c.intent_id)
+            .where(order_intent.c.state.in_(DONE_ORDERS), order_intent.c.filled_quantity != shares)
+        )
+        return [(intent_of(row), row["booked"]) for row in self._connection.execute(query).mappings()]
+
+    def note_market_time(self, now: datetime) -> datetime | None:
+        """Keep the latest time that the broker's clock showed; return what it was before."""
+        query = select(writer_epoch.c.market_seen).where(writer_epoch.c.account == self._account)
+        before: datetime | None = self._connection.execute(query).scalar_one_or_none()
+        if before is None or now > before:
+            self._connection.execute(
+                update(writer_epoch).where(writer_epoch.c.account == self._account).values(market_seen=now)
+            )
+        return before
 
     def trades_in_motion(self) -> list[PairTrade]:
         """List trades that are neither finished nor quietly open, oldest first."""
@@ -161,6 +215,36 @@ class SqlTradeStore:
         """Return those of the ids that have an intent, with it."""
         query = select(order_intent).where(order_intent.c.client_order_id.in_(list(client_order_ids)))
         return {row["client_order_id"]: intent_of(row) for row in self._connection.execute(query).mappings()}
+
+    def risk_state(self) -> RiskState:
+        """Return the account's risk state; nobody having set one means active."""
+        return _risk_state(self._connection.execute(select(risk_state.c.state)).scalar_one_or_none())
+
+    def held_risk_state(self) -> RiskState:
+        """Return the risk state, its row locked: whoever changes it waits for the end of this transaction."""
+        query = select(risk_state.c.state).with_for_update(read=True)
+        return _risk_state(self._connection.execute(query).scalar_one_or_none())
+
+    def quarantine(self, kind: str, reason: str, raw: str, slot: datetime, at: datetime) -> bool:
+        """Keep what can't be used; the same object again is counted. False when it was there."""
+        q, raw = quarantine.c, raw[:RAW_KEPT]
+        statement = insert(quarantine).values(
+            quarantine_id=derived_id("quarantine", kind, raw),
+            kind=kind,
+            reason=reason,
+            raw=raw,
+            slot=slot,
+            first_seen=at,
+            last_seen=at,
+            times_seen=1,
+        )
+        times = self._connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=[q.quarantine_id],
+                set_={"last_seen": func.greatest(q.last_seen, at), "times_seen": q.times_seen + 1, "slot": slot},
+            ).returning(q.times_seen)
+        ).scalar_one()
+        return bool(times == 1)
 
     def note_alert(self, severity: str, title: str, detail: str, slot: datetime, at: datetime) -> UUID:
         """Record something a person should know; the same alert of the same slot once."""
@@ -287,6 +371,7 @@ def trade_of(row: RowMapping) -> PairTrade:
         closed_slot=row["closed_slot"],
         close_reason=row["close_reason"],
         realized_pnl=row["realized_pnl"],
+        reopened=row["reopened"],
     )
 
 
@@ -306,7 +391,12 @@ def _trade_row(trade: PairTrade) -> dict[str, object]:
         "closed_slot": trade.closed_slot,
         "close_reason": trade.close_reason,
         "realized_pnl": trade.realized_pnl,
+        "reopened": trade.reopened,
     }
+
+
+def _risk_state(stored: str | None) -> RiskState:
+    return RiskState.ACTIVE if stored is None else RiskState(stored)
 
 
 def _approval(row: RowMapping) -> Approval:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
-from src.shared.domain.orders import ORDER_TRANSITIONS, UNSETTLED, OrderIntent, OrderReport, OrderState
+from src.shared.domain.orders import AT_BROKER, ORDER_TRANSITIONS, UNSETTLED, OrderIntent, OrderReport, OrderState
 from src.shared.domain.pairs import check_transition
 
 # The broker's words. One that is not here leaves the state as it is; the filled quantity still counts.
@@ -29,6 +29,8 @@ _STATES = {
     "expired": OrderState.EXPIRED,
     "rejected": OrderState.REJECTED,
 }
+
+KNOWN_STATUSES = frozenset(_STATES)
 
 _PROGRESS = {
     OrderState.ACKED: 1,
@@ -69,6 +71,11 @@ def apply_report(intent: OrderIntent, report: OrderReport) -> list[OrderIntent]:
         known_as = current.broker_order_id or report.broker_order_id
         steps.append(moved(current, state, filled_quantity=filled, filled_avg_price=price, broker_order_id=known_as))
     return steps
+
+
+def works(report: OrderReport) -> bool:
+    """Say whether the broker may still fill more of it."""
+    return _STATES.get(report.status) in AT_BROKER
 
 
 def is_same_order(intent: OrderIntent, report: OrderReport) -> bool:

@@ -8,27 +8,36 @@ state      | when                                           | step
 -----------+------------------------------------------------+---------------------------------------------
 any        | an order's outcome is unknown                   | Resolve
 any        | an order is planned and still to be sent        | Send
-any        | … its hour is over, or the market closed        | GiveUp
+any        | … its hour is over, or sending is not allowed   | GiveUp
 any        | an order is past its deadline at the broker     | Cancel, once; then Wait
 any        | fills are reported but not booked               | Book
 OPENING    | no first leg yet                                | Place the short leg, if entries are allowed now
-OPENING    | … its hour is over, or the market closed        | Move ABANDONED
+OPENING    | … the moment for it is over                     | Move ABANDONED
 OPENING    | first leg working                               | Wait
 OPENING    | first leg done, nothing filled                  | Move ABANDONED
 OPENING    | first leg filled, no second leg yet             | Place the other leg, target × filled share
-OPENING    | … its hour is over, or the market closed        | Move UNWINDING
+OPENING    | … the moment for it is over                     | Move UNWINDING
 OPENING    | second leg done, nothing filled                 | Move UNWINDING
 OPENING    | legs filled in different shares                 | Place an unwind of the excess, once
 OPENING    | legs hedge each other                           | Move OPEN
 OPENING    | they do not and the excess could not be unwound | Move UNWINDING
 OPEN       | a late fill broke the hedge                     | Move CLOSING
-CLOSING,   | a leg is held and has no order                  | Place the opposite of what is held
+CLOSING,   | a leg is held and has no order                  | LookAround, once; then, for all such legs:
 UNWINDING  | … after too many attempts in this slot          | Move ORPHANED
-           | … and the market is closed                      | Rest
+           | … an order of ours works on the other side      | ClearWay
+           | … somebody else's does, or holds the shares     | Hold
+           | … else                                          | Place the opposite of what is held and there
+           | … and nothing may be sent                       | Rest
            | orders working                                  | Wait
+           | held by the books, but not at the broker        | Move ORPHANED
            | nothing held                                    | Move CLOSED / UNWOUND
-ORPHANED   | attempts left in this slot, market open         | Move UNWINDING (or CLOSING, if it was ever open)
+ORPHANED   | attempts left in this slot, orders may be sent  | LookAround, then
+           | … the broker has nothing of what is held        | Hold
+           | … else                                          | Move UNWINDING (or CLOSING, if it was ever open)
 finished   | a late fill left something held                 | Move ORPHANED
+
+The moment for an entry is over with its hour, with the market, or when risk stops entries. Exits never expire; a
+closed market and a halted account only put them off.
 """
 
 from __future__ import annotations
@@ -38,11 +47,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 
-from src.shared.domain.orders import AT_BROKER, UNSETTLED, OrderAction, OrderIntent, OrderState
+from src.services.execution.domain.clearance import Around
+from src.shared.domain.orders import AT_BROKER, UNSETTLED, OrderAction, OrderIntent, OrderReport, OrderState
 from src.shared.domain.pairs import PairTrade, PairTradeState
+from src.shared.domain.risk import RiskState
 
 LEGS = (1, 2)
 WHOLE = Decimal(1)
+_ENTRIES = frozenset({OrderAction.OPEN})
 
 
 @dataclass(frozen=True)
@@ -115,11 +127,30 @@ class Move:
 
 
 @dataclass(frozen=True)
+class LookAround:
+    """See what the broker has and works on in the trade's symbols, before an exit is sent."""
+
+
+@dataclass(frozen=True)
+class ClearWay:
+    """Have our own orders on the other side of an exit cancelled."""
+
+    orders: tuple[OrderReport, ...]
+
+
+@dataclass(frozen=True)
+class Hold:
+    """An exit can't be sent now and nothing of ours can change that: a person has to know."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Rest:
     """There is nothing to do in this cycle."""
 
 
-Step = Resolve | Send | GiveUp | Place | Cancel | Wait | Book | Move | Rest
+Step = Resolve | Send | GiveUp | Place | Cancel | Wait | Book | Move | LookAround | ClearWay | Hold | Rest
 
 
 @dataclass(frozen=True)
@@ -127,7 +158,7 @@ class Situation:
     """What is known about one trade.
 
     `booked` holds signed shares booked per intent id; `slot` and `now` are market time; `may_enter` says whether a
-    first leg may be sent in this pass.
+    first leg may be sent in this pass; `around` is, by symbol, what the broker has there, once it was looked at.
     """
 
     trade: PairTrade
@@ -138,11 +169,23 @@ class Situation:
     now: datetime
     market_open: bool = True
     may_enter: bool = True
+    risk: RiskState = RiskState.ACTIVE
+    around: Mapping[str, Around] | None = None
+
+    @property
+    def may_send(self) -> bool:
+        """Say whether any order may be sent now."""
+        return self.market_open and self.risk is not RiskState.HALTED
 
     @property
     def entry_is_over(self) -> bool:
         """Say whether the moment that the entry was approved for has passed."""
-        return self.trade.slot != self.slot or not self.market_open
+        return self.trade.slot != self.slot or not self.market_open or self.risk is not RiskState.ACTIVE
+
+    @property
+    def passed(self) -> str:
+        """Say in words why the moment of an order has passed."""
+        return "its moment passed" if self.risk is RiskState.ACTIVE else f"the account was {self.risk}"
 
     def held(self, leg: int) -> Decimal:
         """Signed shares held in a leg by the broker's reports."""
@@ -172,7 +215,18 @@ def second_quantity(trade: PairTrade, first_filled: Decimal) -> Decimal:
 
 def worth_sending(intent: OrderIntent, s: Situation) -> bool:
     """Say whether an order that is not at the broker is still to be sent: an entry only within its own slot."""
-    return s.market_open and (intent.action is not OrderAction.OPEN or intent.slot == s.slot)
+    return s.may_send and allows(s.risk, intent.action) and (intent.action not in _ENTRIES or intent.slot == s.slot)
+
+
+def allows(risk: RiskState, action: OrderAction) -> bool:
+    """Say whether the account's risk state lets an order of this kind be sent: halted none, reducing no entry."""
+    return risk is RiskState.ACTIVE or (risk is RiskState.REDUCING and action not in _ENTRIES)
+
+
+def hangs(s: Situation, rules: Rules) -> bool:
+    """Say whether a leg is held that the other one does not hedge."""
+    more, excess = _excess(s)
+    return any(s.held(leg) for leg in LEGS) and not _is_within(excess, s.trade.target(more), rules)
 
 
 def ends_exposure(intent: OrderIntent, trade: PairTrade) -> bool:
@@ -226,7 +280,7 @@ def _opening(s: Situation, rules: Rules) -> Step:
 
 def _first_leg(s: Situation, first: int) -> Step:
     if s.entry_is_over:
-        return Move(PairTradeState.ABANDONED, "its moment passed before an order was sent")
+        return Move(PairTradeState.ABANDONED, f"{s.passed} before an order was sent")
     return Place(first, OrderAction.OPEN, s.trade.target(first), 1) if s.may_enter else Rest()
 
 
@@ -238,7 +292,7 @@ def _nothing_held(s: Situation, first: int) -> Step:
 
 def _second_leg(s: Situation, first: int) -> Step:
     if s.entry_is_over:
-        return Move(PairTradeState.UNWINDING, "its moment passed before the second leg was sent")
+        return Move(PairTradeState.UNWINDING, f"{s.passed} before the second leg was sent")
     quantity = second_quantity(s.trade, s.held(first))
     if quantity == 0:
         return Move(PairTradeState.UNWINDING, "the first leg filled too little to hedge with whole shares")
@@ -250,8 +304,10 @@ def _balance(s: Situation, rules: Rules) -> Step:
     more, excess = _excess(s)
     if _is_within(excess, s.trade.target(more), rules):
         return Move(PairTradeState.OPEN, "both legs filled")
-    if s.market_open and not s.of(more, OrderAction.UNWIND) and excess != s.held(more):
-        return Place(more, OrderAction.UNWIND, -excess, 1)
+    if s.may_send and not s.of(more, OrderAction.UNWIND) and excess != s.held(more):
+        found = _exit_order(s, more, OrderAction.UNWIND, -excess)
+        if isinstance(found, LookAround) or (isinstance(found, Place) and found.quantity == -excess):
+            return found
     return Move(PairTradeState.UNWINDING, "the legs do not hedge each other")
 
 
@@ -276,33 +332,76 @@ def _open(s: Situation, rules: Rules) -> Step:
 
 def _flattening(s: Situation, rules: Rules) -> Step:
     closing = s.trade.state is PairTradeState.CLOSING
-    action = OrderAction.CLOSE if closing else OrderAction.UNWIND
-    for leg in LEGS:
-        if s.market_open and s.held(leg) != 0 and not any(i.leg == leg for i in _working(s)):
-            return _flatten_leg(s, rules, leg, action)
+    if found := _next_exit(s, rules, OrderAction.CLOSE if closing else OrderAction.UNWIND):
+        return found
     if working := _working(s):
         return Wait(working)
+    if missing := _missing(s):
+        return Move(PairTradeState.ORPHANED, missing)
     if any(s.held(leg) != 0 for leg in LEGS):
         return Rest()
     return Move(PairTradeState.CLOSED if closing else PairTradeState.UNWOUND, s.trade.close_reason or "flat")
 
 
-def _flatten_leg(s: Situation, rules: Rules, leg: int, action: OrderAction) -> Step:
-    before = s.of(leg, action)
-    if _is_exhausted(s, rules, leg, action):
-        return Move(PairTradeState.ORPHANED, f"leg {leg} can't be closed: {_why(before[-1])}")
-    return Place(leg, action, -s.held(leg), len(before) + 1)
+def _next_exit(s: Situation, rules: Rules, action: OrderAction) -> Step | None:
+    """Look at all legs that are held without an order: one that can't be sent keeps the other, its hedge, as well."""
+    if not s.may_send:
+        return None
+    idle = [leg for leg in LEGS if s.held(leg) != 0 and not any(i.leg == leg for i in _working(s))]
+    for leg in idle:
+        if _is_exhausted(s, rules, leg, action):
+            return Move(PairTradeState.ORPHANED, f"leg {leg} can't be closed: {_why(s.of(leg, action)[-1])}")
+    found = [_exit_order(s, leg, action, -s.held(leg)) for leg in idle]
+    return next((each for kind in _EXIT_STEPS for each in found if isinstance(each, kind)), None)
+
+
+def _exit_order(s: Situation, leg: int, action: OrderAction, quantity: Decimal) -> Step | None:
+    """Return the order, what has to come before it, or None where the broker has nothing of what is held."""
+    if s.around is None:
+        return LookAround()
+    around = s.around[s.trade.symbol(leg)]
+    if against := around.others_against(quantity):
+        return Hold(f"an order that is not ours works on the other side: {against[0].client_order_id}")
+    if against := around.own_against(quantity):
+        return ClearWay(against)
+    shares = around.sendable(quantity)
+    if shares != 0:
+        return Place(leg, action, shares, len(s.of(leg, action)) + 1)
+    if around.missing(quantity) == 0:
+        return Hold(f"all shares of {s.trade.symbol(leg)} are held for other orders")
+    return None
+
+
+_EXIT_STEPS: tuple[type[Step], ...] = (LookAround, Hold, ClearWay, Place)
+"""What comes first of what the two legs ask for."""
+
+
+def _missing(s: Situation) -> str | None:
+    """Name what the books hold and the broker, looked at, has not."""
+    if s.around is None or not s.may_send:
+        return None
+    found = []
+    for leg in LEGS:
+        around = s.around[s.trade.symbol(leg)]
+        if s.held(leg) != 0 and around.sendable(-s.held(leg)) == 0 and around.missing(-s.held(leg)) != 0:
+            found.append(f"{s.trade.symbol(leg)}: {around}")
+    return "; ".join(found) or None
 
 
 def _is_exhausted(s: Situation, rules: Rules, leg: int, action: OrderAction) -> bool:
-    return sum(1 for i in s.of(leg, action) if i.slot == s.slot) >= rules.attempts_per_slot
+    return sum(1 for i in s.of(leg, action) if i.slot == s.slot and i.sent_at is not None) >= rules.attempts_per_slot
 
 
 def _orphaned(s: Situation, rules: Rules) -> Step:
     was_open = any(i.action is OrderAction.CLOSE for i in s.intents)
     action = OrderAction.CLOSE if was_open else OrderAction.UNWIND
-    if not s.market_open or any(s.held(leg) != 0 and _is_exhausted(s, rules, leg, action) for leg in LEGS):
+    if not s.may_send or any(s.held(leg) != 0 and _is_exhausted(s, rules, leg, action) for leg in LEGS):
         return Rest()
+    held = [leg for leg in LEGS if s.held(leg) != 0]
+    if held and s.around is None:
+        return LookAround()
+    if held and all(_exit_order(s, leg, action, -s.held(leg)) is None for leg in held):
+        return Hold(_missing(s) or "")
     return Move(PairTradeState.CLOSING if was_open else PairTradeState.UNWINDING, "another attempt to get flat")
 
 

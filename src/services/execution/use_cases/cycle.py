@@ -3,39 +3,53 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
 
 from loguru import logger
 
+from src.services.execution.domain.order_reports import works
 from src.services.execution.domain.precheck import Surroundings, objection
-from src.services.execution.domain.reconciliation import Drift, compare, late_news
-from src.services.execution.ports import Approval, TradeStore, TradingBroker, WallClock, WriterLock
-from src.services.execution.use_cases.drive import Cycle, Driver
+from src.services.execution.domain.reconciliation import Blocks, Finding, Kind, late_news, revenants
+from src.services.execution.ports import Approval, TradeStore, TradingBroker, UnreadRow, WallClock, WriterLock
+from src.services.execution.use_cases.alerts import raise_alert
+from src.services.execution.use_cases.compare import NO_WORD, Comparison
+from src.services.execution.use_cases.drive import Cycle, Driver, Frozen
 from src.shared.domain.errors import NotTheWriter, Refused, Terminal, TradewindsError, Transient
-from src.shared.domain.ids import client_order_prefix, pair_trade_id, slot_key
-from src.shared.domain.orders import MarketClock, OrderIntent, OrderReport
+from src.shared.domain.ids import pair_trade_id
+from src.shared.domain.orders import MarketClock, OrderIntent
 from src.shared.domain.pairs import PairTrade, PairTradeState
+from src.shared.domain.risk import RiskState
 from src.shared.domain.sessions import TradingCalendar
-from src.shared.messages.ops import AlertRaised
+from src.shared.messages.ops import Severity
 from src.shared.ports.unit_of_work import UnitOfWork
 
-_NO_WORD = (Transient, Refused)
-_BARS_LOOKED_BACK = 14
-_ROWS_THAT_COUNT = frozenset({"position", "order", "fill"})
+_STUCK = "a trade can't be carried on"
+_DISAGREE = "books and broker disagree"
+_TITLES = {Kind.ACCOUNT: "the broker does not let the account trade", Kind.CLOCK: "market time can't be trusted"}
 
 
 @dataclass(frozen=True)
 class Gate:
-    """What a cycle starts from. `market` is the broker's clock; `reconciled` says whether entries are safe."""
+    """What a cycle starts from.
+
+    `market` is the broker's clock; `reconciled` says whether entries are safe, but for those in `blocked_symbols`;
+    `differences` are the lines of what stops all of them; `findings` is everything that was found.
+    """
 
     slot: datetime
     market: MarketClock
     reconciled: bool
     differences: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def blocked_symbols(self) -> frozenset[str]:
+        """Symbols in which nothing is entered."""
+        return frozenset(s for finding in self.findings if finding.blocks is Blocks.SYMBOL for s in finding.symbols)
 
 
 @dataclass(frozen=True)
@@ -48,13 +62,20 @@ class ExecutionSummary:
 
 @dataclass(frozen=True)
 class Trouble:
-    """What kept one trade from being carried on."""
+    """What kept one trade, or one order of it, from being carried on."""
 
-    pair_id: str
+    subject: str
+    symbols: tuple[str, ...]
     error: Exception
 
     def __str__(self) -> str:
-        return f"{self.pair_id}: {self.error}"
+        return f"{self.subject}: {self.error}"
+
+    @property
+    def finding(self) -> Finding:
+        """Say what it stops: all entries, or those in its symbols when only the broker is waited for."""
+        kind = Kind.STUCK_ORDER if isinstance(self.error, Frozen) else Kind.TRADE
+        return Finding(kind, self.subject, str(self.error), self.symbols)
 
 
 @dataclass
@@ -67,6 +88,7 @@ class Execution:
     calendar: TradingCalendar
     become_writer: WriterLock
     make_driver: Callable[[Cycle], Driver]
+    comparison: Comparison
     environment: str
 
     def market_clock(self) -> MarketClock:
@@ -79,16 +101,18 @@ class Execution:
         Raises:
             NotTheWriter: another process is trading this account now.
             Transient: the broker's clock or the database can't be read.
+            Refused: the broker does not accept the keys; people are told.
         """
-        market = self.broker.clock()
+        market = self._accepted_clock()
         slot = self.calendar.last_slot(market.now)
         with self.become_writer() as epoch:
             # What is begun is carried on; the first leg of an entry waits for the cycle that has seen the gate.
-            driver = self.make_driver(Cycle(slot, market, self.clock.now(), epoch, may_enter=False))
-            drifts = self._resume(driver) | self._compare_twice(slot) | self._unread()
-        if drifts:
-            self._report(drifts, slot, market.now)
-        return Gate(slot, market, not drifts, tuple(sorted(f"{d.subject}: {d.detail}" for d in drifts)))
+            troubles = self._resume(self._driver(slot, market, epoch, may_enter=False))
+            found = {trouble.finding for trouble in troubles} | self.comparison.findings(slot, market)
+        stops = sorted((f for f in found if f.blocks is Blocks.ALL_ENTRIES), key=str)
+        self._report(found, slot, market.now)
+        differences = tuple(sorted(f"{finding.subject}: {finding.detail}" for finding in stops))
+        return Gate(slot, market, not stops, differences, tuple(sorted(found, key=str)))
 
     def carry_on(self, wait: bool = True) -> tuple[str, ...]:
         """Take in late fills and carry on what is in motion, without comparing the books; return what could not be.
@@ -99,12 +123,19 @@ class Execution:
         Raises:
             NotTheWriter: another process is trading this account now.
             Transient: the broker's clock or the database can't be read.
+            Refused: the broker does not accept the keys; people are told.
         """
-        market = self.broker.clock()
+        market = self._accepted_clock()
         slot = self.calendar.last_slot(market.now)
         with self.become_writer(wait) as epoch:
-            drifts = self._resume(self.make_driver(Cycle(slot, market, self.clock.now(), epoch, may_enter=False)))
-        return tuple(sorted(f"{drift.subject}: {drift.detail}" for drift in drifts))
+            troubles = self._resume(self._driver(slot, market, epoch, may_enter=False))
+            self.comparison.unread(slot, market.now)
+        return tuple(sorted(map(str, troubles)))
+
+    def keep_unread(self, rows: Iterable[UnreadRow]) -> None:
+        """Keep what the broker said outside of its answers and nobody could read. Raises as `carry_on`."""
+        market = self.broker.clock()
+        self.comparison.keep(rows, self.calendar.last_slot(market.now), market.now)
 
     def execute_slot(self, gate: Gate) -> ExecutionSummary:
         """Act on every approval of the gate's slot: exits first, then entries. A second run finds the work done.
@@ -119,39 +150,68 @@ class Execution:
         with self.become_writer() as epoch:
             # Between the gate and here signals and limits took their time: the market may have closed.
             gate = replace(gate, market=self.broker.clock())
-            driver = self.make_driver(Cycle(gate.slot, gate.market, self.clock.now(), epoch, may_enter=True))
+            driver = self._driver(gate.slot, gate.market, epoch, may_enter=True)
             with self.store() as work:
                 approvals = work.repo.approvals(gate.slot)
-            return self._act_on_all(driver, gate, approvals)
+            states: Counter[str] = Counter()
+            troubles = self._exit_all(driver, gate, approvals, states)
+            troubles += self._enter_all(driver, gate, approvals, states, troubles)
+            self._raise(troubles, gate)
+            return ExecutionSummary(gate.slot, dict(states))
 
-    def _act_on_all(self, driver: Driver, gate: Gate, approvals: list[Approval]) -> ExecutionSummary:
-        states: Counter[str] = Counter()
+    def _accepted_clock(self) -> MarketClock:
+        try:
+            return self.broker.clock()
+        except Refused as error:
+            now = self.clock.now()
+            self._alert("critical", "the broker refuses us", str(error), self.calendar.last_slot(now), now)
+            raise
+
+    def _driver(self, slot: datetime, market: MarketClock, epoch: int, may_enter: bool) -> Driver:
+        return self.make_driver(Cycle(slot, market, self.clock.now(), epoch, may_enter))
+
+    def _exit_all(
+        self, driver: Driver, gate: Gate, approvals: Iterable[Approval], states: Counter[str]
+    ) -> list[Trouble]:
+        """Send all exits before any of them is waited for: none is late because another one is stuck."""
+        begun: list[PairTrade] = []
         troubles: list[Trouble] = []
-        for approval in approvals:
-            if troubles and approval.action.is_entry:
-                troubles.append(Trouble(approval.pair_id, Transient("waits for the trades that are not finished")))
+        for approval in (each for each in approvals if each.action.is_exit):
+            with _held(approval, troubles):
+                if (trade := self._close(driver, gate, approval)) is not None:
+                    begun.append(trade)
+        for trade in begun:
+            with _held(trade, troubles):
+                states.update([driver.drive(trade).state.value])
+        return troubles
+
+    def _enter_all(
+        self,
+        driver: Driver,
+        gate: Gate,
+        approvals: Iterable[Approval],
+        states: Counter[str],
+        before: list[Trouble],
+    ) -> list[Trouble]:
+        troubles: list[Trouble] = []
+        for approval in (each for each in approvals if each.action.is_entry):
+            found = [trouble.finding for trouble in (*before, *troubles)]
+            if any(f.stops(approval.symbol_1, approval.symbol_2) for f in found):
+                waits = Transient("waits for the trades that are not finished")
+                troubles.append(Trouble(approval.pair_id, (approval.symbol_1, approval.symbol_2), waits))
                 continue
-            try:
-                trade = self._act(driver, gate, approval)
-            except NotTheWriter:
-                raise
-            except Exception as error:  # whatever is wrong with one trade, the exits of the others go on
-                troubles.append(_troubled(approval.pair_id, error))
-            else:
+            with _held(approval, troubles):
+                trade = self._open(driver, gate, approval)
                 states.update([trade.state.value] if trade else [])
-        self._raise(troubles, gate)
-        return ExecutionSummary(gate.slot, dict(states))
+        return troubles
 
     def _raise(self, troubles: list[Trouble], gate: Gate) -> None:
         lasting = [trouble for trouble in troubles if not isinstance(trouble.error, Transient)]
         for trouble in lasting:
-            self._alert("a trade can't be carried on", str(trouble), gate.slot, gate.market.now)
+            self._alert("critical", _STUCK, str(trouble), gate.slot, gate.market.now)
         if troubles:
             text = "; ".join(map(str, troubles))
             raise Terminal(text) if lasting else Transient(text)
-
-    def _act(self, driver: Driver, gate: Gate, approval: Approval) -> PairTrade | None:
-        return self._close(driver, gate, approval) if approval.action.is_exit else self._open(driver, gate, approval)
 
     def _close(self, driver: Driver, gate: Gate, approval: Approval) -> PairTrade | None:
         with self.store() as work:
@@ -161,7 +221,7 @@ class Execution:
             return None
         if trade.state is PairTradeState.OPEN:
             trade = driver.move(trade, PairTradeState.CLOSING, approval.action.value)
-        return driver.drive(trade)
+        return driver.drive(trade, patient=False)
 
     def _open(self, driver: Driver, gate: Gate, approval: Approval) -> PairTrade | None:
         trade = self._new_trade(gate.slot, approval)
@@ -193,13 +253,28 @@ class Execution:
         )
 
     def _why_not(self, gate: Gate, trade: PairTrade) -> str | None:
+        return (
+            self._moment_objection(gate)
+            or self._standing_objection(gate, trade)
+            or objection(trade, self._surroundings(trade))
+        )
+
+    def _moment_objection(self, gate: Gate) -> str | None:
         if not gate.reconciled:
-            return "books and broker disagree"
+            return _DISAGREE
         if not gate.market.is_open:
             return "the market is closed"
-        if self.calendar.last_slot(gate.market.now) != gate.slot:
-            return "its hour is over"
-        return objection(trade, self._surroundings(trade))
+        return "its hour is over" if self.calendar.last_slot(gate.market.now) != gate.slot else None
+
+    def _standing_objection(self, gate: Gate, trade: PairTrade) -> str | None:
+        with self.store() as work:
+            risk, reopened = work.repo.risk_state(), work.repo.has_reopened(trade.pair_id)
+        if risk is not RiskState.ACTIVE:
+            return f"the account is {risk}"
+        if reopened:
+            return "an earlier trade of the pair is still being sold"
+        frozen = next((f for f in gate.findings if f.stops(trade.symbol_1, trade.symbol_2)), None)
+        return f"{frozen.kind} {frozen.subject}: {frozen.detail}" if frozen else None
 
     def _surroundings(self, trade: PairTrade) -> Surroundings:
         with self.store() as work:
@@ -212,87 +287,71 @@ class Execution:
             working=frozenset(order.symbol for order in self.broker.open_orders()),
         )
 
-    def _resume(self, driver: Driver) -> frozenset[Drift]:
-        """Carry on each trade for itself: one that can't be must not keep the others from their exits."""
+    def _resume(self, driver: Driver) -> list[Trouble]:
+        """Carry on each trade for itself: exits first, and none waits before all have taken the steps they can."""
         troubles = self._hear_late_fills(driver)
         with self.store() as work:
-            unfinished = work.repo.trades_in_motion()
+            unfinished = sorted(work.repo.trades_in_motion(), key=lambda trade: trade.state is PairTradeState.OPENING)
+        waiting = []
         for trade in unfinished:
             logger.info("carrying on {} ({})", trade.pair_id, trade.state)
-            troubles += self._try(trade.pair_id, partial(driver.drive, trade))
+            with _held(trade, troubles):
+                waiting.append(driver.drive(trade, patient=False))
+        for trade in waiting:
+            with _held(trade, troubles):
+                driver.drive(trade)
         for trouble in troubles:
-            self._alert("a trade can't be carried on", str(trouble), driver.cycle.slot, driver.cycle.market.now)
-        return frozenset(Drift("trade", trouble.pair_id, str(trouble.error)) for trouble in troubles)
-
-    def _hear_late_fills(self, driver: Driver) -> list[Trouble]:
-        try:
-            reports = self.broker.orders_since(self._recently(driver.cycle.slot))
-        except _NO_WORD as error:
-            return [_troubled("recent orders", error)]
-        with self.store() as work:
-            ours = work.repo.intents_named(report.client_order_id for report in reports)
-        troubles: list[Trouble] = []
-        for report in late_news(ours, reports):
-            intent = ours[report.client_order_id]
-            logger.warning("{} was filled after its end", intent.client_order_id)
-            troubles += self._try(intent.client_order_id, partial(self._hear_late, driver, intent, report))
+            self._alert("critical", _STUCK, str(trouble), driver.cycle.slot, driver.cycle.market.now)
         return troubles
 
-    def _hear_late(self, driver: Driver, intent: OrderIntent, report: OrderReport) -> None:
-        driver.hear(intent, report)
+    def _hear_late_fills(self, driver: Driver) -> list[Trouble]:
+        """Hear what the broker says of orders that are over here; one that works there after all is cancelled."""
+        troubles: list[Trouble] = []
+        try:
+            reports = self.broker.orders_since(self.comparison.recently(driver.cycle.slot))
+        except NO_WORD as error:
+            return [_troubled("recent orders", (), error)]
+        with self.store() as work:
+            ours = work.repo.intents_named(report.client_order_id for report in reports)
+        for report in revenants(ours, filter(works, reports)):
+            intent = ours[report.client_order_id]
+            with _held(intent, troubles):
+                driver.end(intent, report)
+                self._carry_on(driver, intent)
+        for report in late_news(ours, reports):
+            intent = ours[report.client_order_id]
+            if works(report):
+                continue
+            logger.warning("{} was filled after its end", intent.client_order_id)
+            with _held(intent, troubles):
+                driver.hear(intent, report)
+                self._carry_on(driver, intent)
+        return troubles
+
+    def _carry_on(self, driver: Driver, intent: OrderIntent) -> None:
         with self.store() as work:
             trade = work.repo.trade(intent.pair_trade_id)
         if trade is not None:
-            driver.drive(trade)
+            driver.drive(trade, patient=False)
 
-    def _try(self, subject: str, act: Callable[[], object]) -> list[Trouble]:
-        try:
-            act()
-        except NotTheWriter:
-            raise
-        except Exception as error:
-            return [_troubled(subject, error)]
-        return []
-
-    def _recently(self, slot: datetime) -> datetime:
-        """The beginning of the session before the slot's: a day order's last word is not later than that."""
-        return self.calendar.last_spans(slot, _BARS_LOOKED_BACK)[0][0]
-
-    def _compare_twice(self, slot: datetime) -> frozenset[Drift]:
-        """One look may catch the broker's lists out of step with each other; drift is what two looks agree on."""
-        first = self._compare(slot)
-        if not first:
-            return first
-        self.clock.sleep(1.0)
-        second = self._compare(slot)
-        return second if _is_blind(first) or _is_blind(second) else first & second
-
-    def _compare(self, slot: datetime) -> frozenset[Drift]:
-        try:
-            positions, working = self.broker.positions(), self.broker.open_orders()
-            recent = self.broker.orders_since(self._recently(slot))
-        except _NO_WORD as error:
-            return frozenset({Drift("unread", "broker", f"could not be compared with our books: {error}")})
+    def _report(self, found: Iterable[Finding], slot: datetime, at: datetime) -> None:
+        """Tell people what stops entries, and who else trades in a symbol that we hold."""
+        details: dict[tuple[Severity, str], list[str]] = {}
         with self.store() as work:
             held = work.repo.holdings()
-            ours = work.repo.intents_named(order.client_order_id for order in [*working, *recent])
-        prefix = client_order_prefix(self.environment)
-        return compare(held, ours, positions, recent, working, prefix)
+        for finding in found:
+            line = f"{finding.kind} {finding.subject}: {finding.detail}"
+            if finding.blocks is Blocks.ALL_ENTRIES:
+                details.setdefault(("critical", _TITLES.get(finding.kind, _DISAGREE)), []).append(line)
+            elif finding.kind is not Kind.STUCK_ORDER and held.keys() & {*finding.symbols}:
+                details.setdefault(("warning", "somebody else trades what we hold"), []).append(line)
+        for (severity, title), lines in details.items():
+            self._alert(severity, title, "; ".join(sorted(lines)), slot, at)
 
-    def _unread(self) -> frozenset[Drift]:
-        """Rows that could not be read: without them nobody can say that books and broker agree."""
-        rows = [row for row in self.broker.take_quarantined() if row.kind in _ROWS_THAT_COUNT]
-        return frozenset(Drift("unread", row.kind, f"{row.reason} in {row.raw[:200]}") for row in rows)
-
-    def _report(self, drifts: frozenset[Drift], slot: datetime, at: datetime) -> None:
-        detail = "; ".join(sorted(f"{d.kind} {d.subject}: {d.detail}" for d in drifts))
-        self._alert("books and broker disagree", detail, slot, at)
-
-    def _alert(self, title: str, detail: str, slot: datetime, at: datetime) -> None:
+    def _alert(self, severity: Severity, title: str, detail: str, slot: datetime, at: datetime) -> None:
         logger.error("{}: {}", title, detail)
         with self.store() as work:
-            alert = work.repo.note_alert("critical", title, detail, slot, at)
-            work.record(AlertRaised.of(alert, 1, at, slot_key(slot), severity="critical", title=title, detail=detail))
+            raise_alert(work, severity, title, detail, slot, at)
             work.commit()
 
 
@@ -307,11 +366,21 @@ def _abandoned(trade: PairTrade, why: str) -> PairTrade:
     )
 
 
-def _is_blind(drifts: frozenset[Drift]) -> bool:
-    return any(drift.kind == "unread" for drift in drifts)
+@contextmanager
+def _held(what: Approval | PairTrade | OrderIntent, troubles: list[Trouble]) -> Iterator[None]:
+    """Keep what is wrong with one trade from the others, and note it. Losing the lock is wrong with all of them."""
+    try:
+        yield
+    except NotTheWriter:
+        raise
+    except Exception as error:
+        if isinstance(what, OrderIntent):
+            troubles.append(_troubled(what.client_order_id, (what.symbol,), error))
+        else:
+            troubles.append(_troubled(what.pair_id, (what.symbol_1, what.symbol_2), error))
 
 
-def _troubled(pair_id: str, error: Exception) -> Trouble:
+def _troubled(subject: str, symbols: tuple[str, ...], error: Exception) -> Trouble:
     known = isinstance(error, TradewindsError)
-    logger.opt(exception=None if known else error).error("{} is not finished: {}", pair_id, error)
-    return Trouble(pair_id, error)
+    logger.opt(exception=None if known else error).error("{} is not finished: {}", subject, error)
+    return Trouble(subject, symbols, error)

@@ -6,7 +6,7 @@ committed; whatever happens then, the next look starts from the database and the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import ceil
@@ -14,45 +14,72 @@ from math import ceil
 from loguru import logger
 
 from src.services.execution.domain import two_leg
-from src.services.execution.domain.order_reports import apply_report, is_same_order, moved
+from src.services.execution.domain.clearance import Around
+from src.services.execution.domain.order_reports import apply_report, is_same_order, moved, works
 from src.services.execution.domain.two_leg import (
     Book,
     Cancel,
+    ClearWay,
     GiveUp,
+    Hold,
+    LookAround,
     Move,
     Place,
     Resolve,
     Rest,
     Send,
     Situation,
+    Step,
     Wait,
+    allows,
+    hangs,
     is_booked,
     worth_sending,
 )
 from src.services.execution.ports import TradeStore, WallClock
+from src.services.execution.use_cases.alerts import raise_alert
+from src.services.execution.use_cases.look_around import Lookout
 from src.shared.domain.errors import DuplicateOrderId, InputInvalid, OutcomeUnknown, Refused, Terminal, Transient
 from src.shared.domain.ids import client_order_id, derived_id, slot_key
 from src.shared.domain.orders import MarketClock, OrderIntent, OrderReport, OrderState
-from src.shared.domain.pairs import PAIR_TRADE_TRANSITIONS, PairTrade, PairTradeState, check_transition
+from src.shared.domain.pairs import (
+    FINISHED_TRADES,
+    PAIR_TRADE_TRANSITIONS,
+    PairTrade,
+    PairTradeState,
+    check_transition,
+)
+from src.shared.domain.risk import RiskState
 from src.shared.messages.base import Event
-from src.shared.messages.ops import AlertRaised
+from src.shared.messages.ops import Severity
 from src.shared.messages.orders import ORDER_EVENTS, PAIR_TRADE_EVENTS
 from src.shared.ports.broker import Broker
-from src.shared.ports.unit_of_work import UnitOfWork, Work
+from src.shared.ports.unit_of_work import UnitOfWork
+
+LOOKS_APART_SECONDS = 1.0
+"""What the broker's lists lack is believed when two looks so far apart agree."""
 
 SLOT_MARGIN = timedelta(minutes=1)
 """What is looked for at the broker is looked for from this long before its slot."""
 
-_RESULT_IS_FINAL = frozenset({PairTradeState.CLOSED, PairTradeState.UNWOUND, PairTradeState.ABANDONED})
+_TITLES: dict[PairTradeState, tuple[Severity, str]] = {
+    PairTradeState.ORPHANED: ("critical", "leg can't be closed"),
+    PairTradeState.UNWINDING: ("error", "entry is being unwound"),
+}
+
+
+class Frozen(Transient):
+    """One trade waits for the broker: its symbols take no entries until it is through; the others go on."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait, and how often to look."""
+    """How long to wait, and how often to look. `wait_in_all` bounds what one pass spends waiting, over all trades."""
 
     poll_seconds: float
     unknown_lookups: int
     unknown_window: timedelta
+    wait_in_all: timedelta
     booking_looks: int = 20
 
 
@@ -84,6 +111,8 @@ class Driver:
     cycle: Cycle
     _cancelling: set[str] = field(default_factory=set)
     _sent_again: set[str] = field(default_factory=set)
+    _waited: float = 0.0
+    _around: Mapping[str, Around] | None = None
 
     def begin(self, trade: PairTrade) -> bool:
         """Write a new trade down, with why it ends at once if it does; False when its pair has one already."""
@@ -101,14 +130,34 @@ class Driver:
             Terminal: the broker's order is not the one we meant; a person has to look.
         """
         if not is_same_order(intent, report):
-            raise Terminal(
-                f"{intent.client_order_id}: the broker's order is {report.quantity} {report.symbol}, ours "
-                f"{intent.quantity} {intent.symbol}; a person has to look"
-            )
+            raise self._not_ours(intent, report)
         steps = apply_report(intent, report)
         if steps:
             self._save(*steps)
         return bool(steps)
+
+    def end(self, intent: OrderIntent, report: OrderReport) -> None:
+        """Have an order cancelled that is over in our books and works at the broker, and hear what became of it.
+
+        Raises:
+            Frozen: it has not ended in its time; the next pass asks again.
+            Terminal: the broker's order is not the one we meant.
+        """
+        if not is_same_order(intent, report):
+            raise self._not_ours(intent, report)
+        logger.warning("{} works at the broker after its end here: it is cancelled", intent.client_order_id)
+        if intent.broker_order_id is None and intent.state is OrderState.CANCELED:
+            self._save(moved(intent, OrderState.CANCELED, broker_order_id=report.broker_order_id))
+        self._cancel(replace(intent, broker_order_id=report.broker_order_id))
+        for look in range(self.patience.booking_looks):
+            if look:
+                self._pause(self.patience.poll_seconds)
+            told = self.broker.order_by_client_id(intent.client_order_id)
+            if told is not None:
+                self.hear(self._intents([intent.client_order_id])[0], told)
+                if not works(told):
+                    return
+        raise Frozen(f"{intent.client_order_id} is over here and still works at the broker")
 
     def move(self, trade: PairTrade, state: PairTradeState, reason: str) -> PairTrade:
         """Bring a trade into another state and say so; a final state carries the booked result."""
@@ -117,50 +166,71 @@ class Driver:
             after = self._after_move(work.repo, trade, state, reason)
             work.repo.save_trade(after, self.cycle.epoch)
             work.record(self._trade_event(after, reason))
-            if state in (PairTradeState.ORPHANED, PairTradeState.UNWINDING):
-                self._alert(work, after, reason)
+            if state in _TITLES:
+                severity, title = _TITLES[state]
+                raise_alert(
+                    work, severity, title, f"{after.pair_id}: {reason}", self.cycle.slot, self.cycle.market.now
+                )
             work.commit()
         logger.info("{} {} → {}: {}", trade.pair_id, trade.state, state, reason)
         return after
 
-    def drive(self, trade: PairTrade) -> PairTrade:
+    def drive(self, trade: PairTrade, patient: bool = True) -> PairTrade:
         """Take steps until the trade rests, for this cycle or for good.
+
+        Args:
+            trade: where it stands; what counts is read again.
+            patient: wait where there is something to wait for; else leave it there, for a later call.
 
         Raises:
             NotTheWriter: another process took over.
-            Transient: the broker gave no usable answer, or an order is not settled in the time there is.
+            Frozen: an order is not settled in the time there is.
+            Transient: the broker gave no usable answer.
             Terminal: a person has to look.
         """
+        self._around = None
         while True:
             situation = self._situation(trade)
             step = two_leg.next_step(situation, self.rules)
-            logger.debug("{} {}: {}", trade.pair_id, trade.state, step)
-            match step:
-                case Rest():
-                    return situation.trade
-                case Move(state, reason):
-                    trade = self.move(situation.trade, state, reason)
-                case Place():
-                    self._place(situation.trade, step)
-                case Send(intent):
-                    self._send(intent, situation.trade)
-                case GiveUp(intent):
-                    self._give_up(intent, "not sent: its moment has passed")
-                case Resolve(intent):
-                    self._resolve(intent, situation)
-                case Cancel(intent):
-                    self._cancel(intent)
-                case Book(intents):
-                    self._book(intents)
-                case Wait(intents):
-                    if not self._look(intents):
-                        return situation.trade
+            logger.debug("{} {}: {}", trade.pair_id, situation.trade.state, step)
+            if not self._take(step, situation, patient):
+                return situation.trade
+
+    def _take(self, step: Step, situation: Situation, patient: bool) -> bool:  # noqa: PLR0911 (one arm for each step)
+        """Take one step; False when there is no further one now."""
+        match step:
+            case Rest():
+                return self._rest(situation)
+            case Hold(reason):
+                return self._page("a leg can't be closed now", situation.trade, reason)
+            case Move(state, reason):
+                self.move(situation.trade, state, reason)
+            case Place():
+                self._place(situation.trade, step)
+            case Send(intent):
+                self._send(intent, situation.trade)
+            case GiveUp(intent):
+                self._give_up(intent, f"not sent: {situation.passed}")
+            case Resolve(intent):
+                return self._resolve(intent, situation, patient)
+            case Cancel(intent):
+                self._cancel(intent)
+            case Book(intents):
+                return self._book(intents, patient)
+            case LookAround():
+                self._around = self._lookout.around(situation)
+            case ClearWay(orders):
+                return self._clear_way([order.client_order_id for order in orders], patient)
+            case Wait(intents):
+                return self._look(intents, patient)
+        return True
 
     def _situation(self, trade: PairTrade) -> Situation:
         with self.store() as work:
             current = work.repo.trade(trade.id) or trade
             intents = tuple(work.repo.intents(trade.id))
             booked = work.repo.booked(trade.id)
+            risk = work.repo.risk_state()
         return Situation(
             current,
             intents,
@@ -170,7 +240,13 @@ class Driver:
             self._now(),
             self._market_open(),
             self.cycle.may_enter,
+            risk,
+            self._around,
         )
+
+    @property
+    def _lookout(self) -> Lookout:
+        return Lookout(self.store, self.broker, self.environment, lambda: self._pause(LOOKS_APART_SECONDS))
 
     def _now(self) -> datetime:
         """Market time: the broker's clock, carried on by what the host's clock has moved since."""
@@ -203,8 +279,10 @@ class Driver:
             work.commit()
 
     def _send(self, intent: OrderIntent, trade: PairTrade) -> None:
+        """Send an order, unless the account's risk state has come to forbid it: then the next look gives it up."""
         sending = moved(intent, OrderState.SENDING, sent_at=self._now())
-        self._save(sending)
+        if not self._save_sending(sending):
+            return
         urgent = two_leg.ends_exposure(sending, trade)
         try:
             report = self.broker.submit_market_order(
@@ -225,29 +303,43 @@ class Driver:
         else:
             self.hear(sending, report)
 
+    def _save_sending(self, sending: OrderIntent) -> bool:
+        """Commit that it is sent while nobody can change the risk state: a halt is before this, or after it."""
+        with self.store() as work:
+            if not allows(work.repo.held_risk_state(), sending.action):
+                return False
+            work.repo.save_intent(sending, self.cycle.epoch)
+            work.record(self._order_event(sending))
+            work.commit()
+        return True
+
     def _give_up(self, intent: OrderIntent, reason: str) -> None:
         logger.info("{} given up: {}", intent.client_order_id, reason)
         self._save(moved(intent, OrderState.CANCELED, reason=reason))
 
-    def _resolve(self, intent: OrderIntent, situation: Situation) -> None:
-        """Look an order up until it is found, or until it is certain that it was never placed.
+    def _resolve(self, intent: OrderIntent, situation: Situation, patient: bool) -> bool:
+        """Look an order up until it is found, or until it is certain that it was never placed; False to leave it.
 
         Raises:
-            Transient: it was sent again in this pass, and again nobody can say what became of it.
+            Frozen: it was sent again in this pass, and again nobody can say what became of it.
         """
         if intent.state is OrderState.SENDING:
             intent = moved(intent, OrderState.UNKNOWN, reason="the process ended while it was sent")
             self._save(intent)
+        if not patient:
+            report = self.broker.order_by_client_id(intent.client_order_id, urgent=True)
+            return report is not None and self.hear(intent, report)
         report = self._look_up(intent) or self._listed(intent)
         if report is not None:
             self.hear(intent, report)
         elif not worth_sending(intent, replace(situation, now=self._now(), market_open=self._market_open())):
-            self._give_up(intent, "never placed, and its moment has passed")
+            self._give_up(intent, f"never placed, and {situation.passed}")
         elif intent.client_order_id in self._sent_again:
-            raise Transient(f"{intent.client_order_id}: sent twice without an answer and without an order")
+            raise Frozen(f"{intent.client_order_id}: sent twice without an answer and without an order")
         else:
             self._sent_again.add(intent.client_order_id)
             self._send(intent, situation.trade)
+        return True
 
     def _look_up(self, intent: OrderIntent) -> OrderReport | None:
         """Look until it is found, at least the agreed number of times over the agreed time."""
@@ -256,7 +348,7 @@ class Driver:
         looks = max(self.patience.unknown_lookups, ceil(self.patience.unknown_window.total_seconds() / pause)) + 1
         for look in range(looks):
             if look:
-                self.clock.sleep(pause)
+                self._pause(pause)
             report = self.broker.order_by_client_id(intent.client_order_id, urgent=True)
             if report is not None:
                 return report
@@ -276,21 +368,59 @@ class Driver:
         except (Refused, OutcomeUnknown) as error:
             logger.warning("cancel of {}: {}", intent.client_order_id, error)
 
-    def _look(self, intents: tuple[OrderIntent, ...]) -> bool:
-        """Look at working orders once; False when waiting on makes no sense in this cycle.
+    def _look(self, intents: tuple[OrderIntent, ...], patient: bool) -> bool:
+        """Look at working orders once; False when waiting on makes no sense now.
 
         Raises:
-            Transient: a cancel has not come through in its time; the next cycle asks again.
+            Frozen: a cancel has not come through in its time; the next cycle asks again.
         """
+        self._around = None
         if self._refresh(intents):
             return True
         if not self._market_open():
             return False
         if self._cancel_is_stuck(intents):
             names = ", ".join(i.client_order_id for i in intents)
-            raise Transient(f"the broker neither fills nor cancels {names}")
-        self.clock.sleep(self.patience.poll_seconds)
-        return True
+            raise Frozen(f"the broker neither fills nor cancels {names}")
+        if patient:
+            self._pause(self.patience.poll_seconds)
+        return patient
+
+    def _clear_way(self, names: list[str], patient: bool) -> bool:
+        """Cancel orders of ours that stand against an exit and see them end; False to leave it.
+
+        Raises:
+            Frozen: they have not ended in their time; the next pass asks again.
+        """
+        self._around = None
+        for intent in self._intents(names):
+            if intent.client_order_id not in self._cancelling:
+                logger.warning("{} is cancelled: it stands against an exit", intent.client_order_id)
+                self._cancel(intent)
+        for _ in range(self.patience.booking_looks if patient else 1):
+            self._refresh(self._intents(names))
+            if all(intent.is_done for intent in self._intents(names)):
+                return True
+            if patient:
+                self._pause(self.patience.poll_seconds)
+        if not patient:
+            return False
+        raise Frozen(f"an exit waits until the broker has cancelled {', '.join(sorted(names))}")
+
+    def _intents(self, names: Iterable[str]) -> list[OrderIntent]:
+        with self.store() as work:
+            return list(work.repo.intents_named(names).values())
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, as long as this pass may still wait.
+
+        Raises:
+            Frozen: it may not; the next pass goes on from here.
+        """
+        if self._waited + seconds > self.patience.wait_in_all.total_seconds():
+            raise Frozen("this pass has waited long enough; the next one goes on")
+        self._waited += seconds
+        self.clock.sleep(seconds)
 
     def _refresh(self, intents: Iterable[OrderIntent]) -> bool:
         news = False
@@ -305,20 +435,23 @@ class Driver:
         now = self._now()
         return any(i.sent_at is not None and now - i.sent_at > bound for i in intents)
 
-    def _book(self, intents: tuple[OrderIntent, ...]) -> None:
-        """Fetch and book executions until they explain what the orders say was filled.
+    def _book(self, intents: tuple[OrderIntent, ...], patient: bool) -> bool:
+        """Fetch and book executions until they explain what the orders say was filled; False to leave it.
 
         Raises:
             Transient: the broker's activities do not show them; the next cycle looks again.
         """
         by_order = {i.broker_order_id: i for i in intents}
         since = min(i.slot for i in intents) - SLOT_MARGIN
-        for _ in range(self.patience.booking_looks):
+        for _ in range(self.patience.booking_looks if patient else 1):
             self._book_new(by_order, since)
             # Executions may run ahead of what the order says; then its news are the way on.
             if self._all_booked(intents) or self._refresh(intents):
-                return
-            self.clock.sleep(self.patience.poll_seconds)
+                return True
+            if patient:
+                self._pause(self.patience.poll_seconds)
+        if not patient:
+            return False
         raise Transient(
             f"executions of {', '.join(i.client_order_id for i in intents)} are not in the activities yet"
         )
@@ -344,10 +477,11 @@ class Driver:
             work.commit()
 
     def _after_move(self, repo: TradeStore, trade: PairTrade, state: PairTradeState, reason: str) -> PairTrade:
-        after = replace(trade, state=state, version=trade.version + 1)
+        reopened = trade.reopened or trade.state in FINISHED_TRADES
+        after = replace(trade, state=state, version=trade.version + 1, reopened=reopened)
         if state is PairTradeState.CLOSING and trade.closed_slot is None:
             after = replace(after, closed_slot=self.cycle.slot, close_reason=reason)
-        elif state in _RESULT_IS_FINAL:
+        elif state in FINISHED_TRADES:
             after = replace(
                 after,
                 closed_slot=trade.closed_slot or self.cycle.slot,
@@ -358,22 +492,33 @@ class Driver:
             after = replace(after, close_reason=trade.close_reason or reason)
         return after
 
-    def _alert(self, work: Work[TradeStore], trade: PairTrade, reason: str) -> None:
-        orphaned = trade.state is PairTradeState.ORPHANED
-        severity, title = ("critical", "leg can't be closed") if orphaned else ("error", "entry is being unwound")
-        detail = f"{trade.pair_id}: {reason}"
-        alert = work.repo.note_alert(severity, title, detail, self.cycle.slot, self.cycle.market.now)
-        work.record(
-            AlertRaised.of(
-                alert,
-                1,
-                self.cycle.market.now,
-                slot_key(self.cycle.slot),
-                severity=severity,
-                title=title,
-                detail=detail,
+    def _rest(self, situation: Situation) -> bool:
+        if situation.risk is RiskState.HALTED and hangs(situation, self.rules):
+            held = ", ".join(
+                f"{situation.held(leg).normalize():f} {situation.trade.symbol(leg)}" for leg in two_leg.LEGS
             )
+            self._page("halted with a leg that is not hedged", situation.trade, f"holds {held}")
+        return False
+
+    def _page(self, title: str, trade: PairTrade, reason: str) -> bool:
+        """Tell a person of a trade that can't go on now."""
+        detail = f"{trade.pair_id}: {reason}"
+        logger.error("{}: {}", title, detail)
+        with self.store() as work:
+            raise_alert(work, "critical", title, detail, self.cycle.slot, self.cycle.market.now)
+            work.commit()
+        return False
+
+    def _not_ours(self, intent: OrderIntent, report: OrderReport) -> Terminal:
+        """Put an order under our id that is not the one we meant aside; it is not adopted."""
+        said = (
+            f"{intent.client_order_id}: the broker's order is {report.quantity} {report.symbol}, ours "
+            f"{intent.quantity} {intent.symbol}; a person has to look"
         )
+        with self.store() as work:
+            work.repo.quarantine("order", "not the order that was meant", said, self.cycle.slot, self._now())
+            work.commit()
+        return Terminal(said)
 
     def _order_event(self, intent: OrderIntent) -> Event:
         return ORDER_EVENTS[intent.state].of(

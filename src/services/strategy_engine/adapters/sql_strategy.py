@@ -27,7 +27,7 @@ _WATCHED = text("""
     SELECT r.symbol_1, r.symbol_2, r.alpha, r.beta, r.half_life_bars, r.z_window_bars, r.time_stop_bars, r.mode,
            t.direction, t.state, t.slot AS trade_slot, stop.slot AS stop_slot
       FROM strategy.pair_registry r
-      LEFT JOIN execution.pair_trade t ON t.pair_id = r.pair_id AND t.state <> ALL(:finished)
+      LEFT JOIN execution.pair_trade t ON t.pair_id = r.pair_id AND t.state <> ALL(:finished) AND NOT t.reopened
       LEFT JOIN LATERAL (
             SELECT max(s.slot) AS slot FROM strategy.pair_signal s
              WHERE s.pair_id = r.pair_id AND s.action = 'stop' AND s.slot < :slot

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 
+from sqlalchemy import Engine
+
 from src.config.settings import Settings
 from src.shared.domain.errors import Unreachable
 from src.shared.infra.alpaca.client import AlpacaClient
 from src.shared.infra.alpaca.endpoints import Endpoints
 from src.shared.infra.alpaca.keys import broker_keys
 from src.shared.infra.alpaca.rate_limit import MinuteLimiter
+from src.shared.infra.database.engine import translated_errors
 from src.shared.infra.embedded.stack import redis_address
+from src.shared.infra.environment import check_recorded, check_settings
 from src.shared.ports.rate_limit import RateLimiter
 
 
@@ -32,6 +36,22 @@ def make_alpaca_client(settings: Settings, limiter: RateLimiter | None = None) -
         broker.read_timeout_seconds,
     )
     return AlpacaClient(endpoints, limiter or make_limiter(settings), broker.feed)
+
+
+def make_owned_client(settings: Settings, engine: Engine) -> AlpacaClient:
+    """Make the client and see that keys, URL, account and database belong together.
+
+    Raises:
+        UserError: they do not.
+        Transient: the broker or the database can't be asked now.
+        Refused: the broker does not accept the keys.
+    """
+    check_settings(settings)
+    client = make_alpaca_client(settings)
+    account = client.account().account_id
+    with translated_errors(engine), engine.begin() as connection:
+        check_recorded(connection, settings.environment, account)
+    return client
 
 
 def make_limiter(settings: Settings) -> RateLimiter:

@@ -43,15 +43,9 @@ class Services:
     @cached_property
     def broker(self) -> AlpacaClient:
         """The process's client of the broker, after a look that keys, URL, account and database belong together."""
-        from src.shared.infra.alpaca.factory import make_alpaca_client
-        from src.shared.infra.environment import check_recorded, check_settings
+        from src.shared.infra.alpaca.factory import make_owned_client
 
-        check_settings(self.settings)
-        client = make_alpaca_client(self.settings)
-        account = client.account().account_id
-        with self.engine.begin() as connection:
-            check_recorded(connection, self.settings.environment, account)
-        return client
+        return make_owned_client(self.settings, self.engine)
 
     @cached_property
     def ingestion(self) -> DataIngestion:

@@ -9,6 +9,7 @@ from src.shared.infra.database.tables.execution import (
     order_intent,
     pair_trade,
     position,
+    quarantine,
     writer_epoch,
 )
 from src.shared.infra.database.tables.market import load_run, market_data, symbol
@@ -45,6 +46,7 @@ __all__ = [
     "pair_spread",
     "pair_trade",
     "position",
+    "quarantine",
     "risk_decision",
     "risk_state",
     "symbol",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Double,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    text,
 )
 
 from src.shared.domain.orders import OrderAction, OrderState
@@ -52,6 +54,8 @@ pair_trade = Table(
     Column("close_reason", Text),
     Column("realized_pnl", Money),
     Column("version", Integer, nullable=False),
+    # A late fill brought it back after its end: a newer trade of the pair may be open beside it.
+    Column("reopened", Boolean, nullable=False, server_default=text("false")),
     recorded_at(),
     symbol_check("symbol_1"),
     symbol_check("symbol_2"),
@@ -68,7 +72,7 @@ Index(
     "uq_pair_trade_open",
     pair_trade.c.pair_id,
     unique=True,
-    postgresql_where=f"state NOT IN ({_finished})",
+    postgresql_where=f"state NOT IN ({_finished}) AND NOT reopened",
 )
 
 order_intent = Table(
@@ -175,5 +179,25 @@ writer_epoch = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("holder", Text, nullable=False),
     Column("taken_at", Moment, nullable=False),
+    # The latest time that the broker's clock showed: it must not go back.
+    Column("market_seen", Moment),
     schema="execution",
 )
+
+# What the broker said and nobody could use: one line for each object, however often it comes.
+quarantine = Table(
+    "quarantine",
+    METADATA,
+    Column("quarantine_id", Uuid, primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("raw", String(4000), nullable=False),
+    Column("slot", Moment, nullable=False),
+    Column("first_seen", Moment, nullable=False),
+    Column("last_seen", Moment, nullable=False),
+    Column("times_seen", Integer, nullable=False),
+    recorded_at(),
+    schema="execution",
+)
+
+Index("ix_quarantine_last_seen", quarantine.c.last_seen)
