@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 from websockets.exceptions import WebSocketException
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 
 from src.services.execution.domain.trade_updates import STREAM
 from src.shared.domain.errors import EnvironmentMismatch, Transient
@@ -48,20 +49,23 @@ class TradeStream:
             StreamTaken: the account has its one connection already.
             Transient: the stream is away, or went away.
         """
-        with _translated_errors(), connect(
-            self._url,
-            # A proxy of the environment has no business between us and a server on this machine.
-            proxy=None if self._is_local else True,
-            open_timeout=self._seconds,
-            close_timeout=_CLOSE_SECONDS,
-            ping_interval=_PING_SECONDS,
-            ping_timeout=_PING_SECONDS,
-        ) as socket:
+        with (
+            _translated_errors(),
+            connect(
+                self._url,
+                # A proxy of the environment has no business between us and a server on this machine.
+                proxy=None if self._is_local else True,
+                open_timeout=self._seconds,
+                close_timeout=_CLOSE_SECONDS,
+                ping_interval=_PING_SECONDS,
+                ping_timeout=_PING_SECONDS,
+            ) as socket,
+        ):
             self._authenticate(socket)
             self._subscribe(socket)
             yield Frames(socket)
 
-    def _authenticate(self, socket: ClientConnection) -> None:
+    def _authenticate(self, socket: Connection) -> None:
         key, secret = self._keys
         data = {"key_id": key.get_secret_value(), "secret_key": secret.get_secret_value()}
         answer = self._ask(socket, "authorization", {"action": "authenticate", "data": data})
@@ -75,12 +79,12 @@ class TradeStream:
             "TRADEWINDS_ALPACA_API_KEY, _SECRET_KEY and _ENVIRONMENT."
         )
 
-    def _subscribe(self, socket: ClientConnection) -> None:
+    def _subscribe(self, socket: Connection) -> None:
         answer = self._ask(socket, "listening", {"action": "listen", "data": {"streams": [STREAM]}})
         if STREAM not in (answer.get("streams") or []):
             raise Transient(f"the broker's stream does not give trade updates: {str(answer)[:200]}")
 
-    def _ask(self, socket: ClientConnection, stream: str, request: dict[str, Any]) -> dict[str, Any]:
+    def _ask(self, socket: Connection, stream: str, request: dict[str, Any]) -> dict[str, Any]:
         """Send a request and return its answer. Updates before it are dropped: a connection is a hint itself.
 
         Raises:
@@ -100,7 +104,7 @@ class TradeStream:
 class Frames:
     """The messages of one connection, as they come."""
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: Connection) -> None:
         self._socket = socket
 
     def next(self, timeout_seconds: float) -> str | bytes | None:

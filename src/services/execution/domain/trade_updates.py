@@ -76,9 +76,10 @@ def hear(frame: str | bytes, order_prefix: str, known_statuses: frozenset[str]) 
 
 
 def _update(data: Any, raw: str, order_prefix: str, known_statuses: frozenset[str]) -> Heard:
-    order = data.get("order") if isinstance(data, dict) else None
+    data = data if isinstance(data, dict) else {}
+    order = data.get("order")
     name = order.get("client_order_id") if isinstance(order, dict) else None
-    if not isinstance(name, str):
+    if not isinstance(order, dict) or not isinstance(name, str):
         return _unread("it names no order", raw)
     event, status = data.get("event"), order.get("status")
     is_hint = name.startswith(order_prefix)

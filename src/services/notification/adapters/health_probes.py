@@ -61,11 +61,11 @@ class HeartbeatProbe:
         """
         from redis.asyncio import Redis
 
-        async with Redis.from_url(self.url()) as redis:
+        async with Redis.from_url(self.url(), decode_responses=True) as redis:
             said = await redis.get(heartbeat_key(self.process))
         if said is None:
             raise Unreachable("no sign of life: see its log, or start it with `tradewinds up`")
-        return str(said.decode())
+        return str(said)
 
 
 @dataclass(frozen=True)
