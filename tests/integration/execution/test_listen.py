@@ -36,6 +36,12 @@ from tests.polling import BOUND, eventually
 HARDLY_EVER = 3600.0
 """Seconds between looks of the listener's own accord: longer than any test."""
 
+# A look does not stay until an order fills: the next one needs a reason of its own.
+BRIEF_LOOKS = {
+    "TRADEWINDS_EXECUTION_PASS_WAIT_SECONDS": "0.1",
+    "TRADEWINDS_EXECUTION_LEG_DEADLINE_SECONDS": "600",
+}
+
 
 class StreamServer:
     """A trade_updates server that says what the test wants, to whoever is connected."""
@@ -110,6 +116,8 @@ class CountedBooks:
 def books(floor: Floor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CountedBooks:
     monkeypatch.setenv("TRADEWINDS_HOME", str(tmp_path))
     monkeypatch.setenv("TRADEWINDS_DATABASE_URL", floor.database_url)
+    for name, value in BRIEF_LOOKS.items():
+        monkeypatch.setenv(name, value)
     return CountedBooks(LiveBooks(load_settings()))
 
 
@@ -314,6 +322,7 @@ def listener(
             "TRADEWINDS_DATABASE_URL": floor.database_url,
             "TRADEWINDS_REDIS_URL": embedded_redis.url(),
             "TRADEWINDS_EXECUTION_LISTEN_QUIET_SECONDS": str(HARDLY_EVER),
+            **BRIEF_LOOKS,
             **more,
         }
         log = tmp_path / f"listener-{len(started)}.log"
