@@ -62,8 +62,12 @@ class Stream(Protocol):
 class Books(Protocol):
     """What a hint leads to."""
 
-    def carry_on(self) -> object:
-        """Take in what the broker says of our orders. Raises NotTheWriter, Transient, Unreachable."""
+    def carry_on(self) -> Sequence[str]:
+        """Take in what the broker says of our orders; return what could not be carried on now.
+
+        Raises:
+            NotTheWriter, Transient, Unreachable: as their classes say.
+        """
         ...
 
     def set_aside(self, messages: Sequence[Unread]) -> None:
@@ -174,7 +178,7 @@ class Listener:
         """Keep what was not understood, then carry on; what fails is tried again."""
         try:
             self._set_aside()
-            self.books.carry_on()
+            unfinished = self.books.carry_on()
         except NotTheWriter:
             # Whoever trades now hears of it too, unless it looked just before.
             self._again(stop, self.pauses.busy)
@@ -188,7 +192,11 @@ class Listener:
             logger.opt(exception=error).error("The listener could not carry on: {}", error)
             self._again(stop, backoff.next())
         else:
-            backoff.reset()
+            if unfinished:
+                # What it waits for, an execution in the activities or a cancel, comes without another message.
+                self._again(stop, backoff.next())
+            else:
+                backoff.reset()
 
     def _again(self, stop: threading.Event, seconds: float) -> None:
         stop.wait(seconds)
@@ -208,7 +216,7 @@ class LiveBooks:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def carry_on(self) -> object:
+    def carry_on(self) -> Sequence[str]:
         """Carry on without waiting for another run; see `Execution.carry_on`."""
         return self._service.cycle.carry_on(wait=False)
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -38,7 +38,7 @@ HARDLY_EVER = 3600.0
 
 # A look does not stay until an order fills: the next one needs a reason of its own.
 BRIEF_LOOKS = {
-    "TRADEWINDS_EXECUTION_PASS_WAIT_SECONDS": "0.1",
+    "TRADEWINDS_EXECUTION_PASS_WAIT_SECONDS": "1",
     "TRADEWINDS_EXECUTION_LEG_DEADLINE_SECONDS": "600",
 }
 
@@ -101,12 +101,12 @@ class CountedBooks:
     looks: int = 0
     failures: list[Exception] = field(default_factory=list)
 
-    def carry_on(self) -> object:
+    def carry_on(self) -> Sequence[str]:
         if self.failures:
             raise self.failures.pop()
-        self.real.carry_on()
+        unfinished = self.real.carry_on()
         self.looks += 1
-        return None
+        return unfinished
 
     def set_aside(self, messages: Any) -> None:
         self.real.set_aside(messages)
