@@ -29,7 +29,7 @@ from src.shared.domain.signals import SignalAction
 from src.shared.infra.alpaca.keys import broker_keys
 from src.shared.infra.database.tables import alert, fill, quarantine
 from src.shared.infra.embedded.redis import EmbeddedRedis
-from tests.integration.execution.test_processes import FIRST, ROOT, SECOND, Floor
+from tests.integration.execution.test_processes import FIRST, ROOT, SECOND, START, Floor
 from tests.integration.execution.test_processes import floor as floor  # noqa: PLC0414 (a fixture)
 from tests.polling import BOUND, eventually
 
@@ -39,7 +39,7 @@ HARDLY_EVER = 3600.0
 # A look does not stay until an order fills: the next one needs a reason of its own.
 BRIEF_LOOKS = {
     "TRADEWINDS_EXECUTION_PASS_WAIT_SECONDS": "1",
-    "TRADEWINDS_EXECUTION_LEG_DEADLINE_SECONDS": "600",
+    "TRADEWINDS_EXECUTION_LEG_DEADLINE_SECONDS": "7200",
 }
 
 
@@ -170,6 +170,8 @@ def an_order_rests(floor: Floor) -> None:
 def it_fills(floor: Floor) -> None:
     for symbol in (FIRST, SECOND):
         floor.twin.admin.rules(symbol, no_fill=False)
+    # An order that rested is filled at the open of a bar to come; the hour of the entry is not over then.
+    floor.twin.admin.move_clock((START + timedelta(minutes=35)).isoformat())
 
 
 def update_of(floor: Floor, event: str, **order: Any) -> str:
