@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from src.config.settings import Settings
-from src.services.notification.adapters.health_probes import HttpProbe, PostgresProbe, RedisProbe
+from src.services.notification.adapters.health_probes import HeartbeatProbe, HttpProbe, PostgresProbe, RedisProbe
 from src.services.notification.ports import Probe
 from src.shared.infra.alpaca.keys import broker_headers
 from src.shared.infra.embedded.stack import redis_url, trading_database_url
@@ -14,6 +14,7 @@ def build_probes(settings: Settings) -> tuple[Probe, ...]:
     return (
         PostgresProbe("PostgreSQL", lambda: _database_url(settings)),
         RedisProbe("Redis", lambda: redis_url(settings)),
+        HeartbeatProbe("Trade updates listener", "execution-listener", lambda: redis_url(settings)),
         HttpProbe("Broker clock", f"{settings.broker_url}/v2/clock", lambda: broker_headers(settings)),
         HttpProbe("Prefect API", f"{settings.prefect_api_url}/health"),
     )

@@ -207,7 +207,7 @@ def test_an_intent_whose_process_died_while_sending_is_looked_up_not_sent_again(
     desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
     real = desk.broker.submit_market_order
 
-    def die_after_sending(client_order_id: str, symbol: str, quantity: Decimal) -> None:
+    def die_after_sending(client_order_id: str, symbol: str, quantity: Decimal, **_: bool) -> None:
         real(client_order_id, symbol, quantity)
         raise KeyboardInterrupt
 
@@ -240,7 +240,7 @@ def test_a_writer_that_was_overtaken_cannot_write_an_intent(desk: Desk) -> None:
     gate = desk.service.cycle.open_gate()
     real = desk.broker.submit_market_order
 
-    def overtaken(client_order_id: str, symbol: str, quantity: Decimal) -> object:
+    def overtaken(client_order_id: str, symbol: str, quantity: Decimal, **_: bool) -> object:
         with desk.engine.begin() as connection:
             connection.execute(text("UPDATE execution.writer_epoch SET epoch = epoch + 1"))
         return real(client_order_id, symbol, quantity)
@@ -322,7 +322,7 @@ def test_an_order_that_is_not_the_one_we_meant_needs_a_person_and_others_exit(de
     two_open_pairs_and_exits(desk)
     real = desk.broker.order_by_client_id
 
-    def somebody_elses(name: str) -> OrderReport | None:
+    def somebody_elses(name: str, **_: bool) -> OrderReport | None:
         report = real(name)
         return replace(report, quantity=report.quantity * 2) if report and report.symbol == "AAA" else report
 
@@ -466,7 +466,7 @@ def given_up_but_placed(desk: Desk) -> str:
     desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
     desk.broker.script["BBB"] = deque(["hidden"])
     lookup, listing = desk.broker.order_by_client_id, desk.broker.orders_since
-    desk.broker.order_by_client_id = lambda *_: None  # type: ignore[method-assign]
+    desk.broker.order_by_client_id = lambda *_, **__: None  # type: ignore[method-assign]
     desk.broker.orders_since = lambda *_: []  # type: ignore[method-assign]
     with pytest.raises(Transient):
         desk.run()
@@ -695,5 +695,5 @@ def written_down_only(desk: Desk) -> None:
         assert desk.service.cycle.make_driver(cycle(desk, epoch)).begin(new_trade())
 
 
-def _away(client_order_id: str) -> None:
+def _away(client_order_id: str, **_: bool) -> None:
     raise Transient(f"no answer about {client_order_id}")

@@ -14,7 +14,7 @@ from loguru import logger
 from src.services.execution.domain.order_reports import works
 from src.services.execution.domain.precheck import Surroundings, objection
 from src.services.execution.domain.reconciliation import Blocks, Finding, Kind, late_news, revenants
-from src.services.execution.ports import Approval, TradeStore, TradingBroker, WallClock, WriterLock
+from src.services.execution.ports import Approval, TradeStore, TradingBroker, UnreadRow, WallClock, WriterLock
 from src.services.execution.use_cases.alerts import raise_alert
 from src.services.execution.use_cases.companies import Companies
 from src.services.execution.use_cases.compare import NO_WORD, Comparison
@@ -139,6 +139,11 @@ class Execution:
             troubles = self._resume(self._driver(slot, market, epoch, may_enter=False))
             self.comparison.unread(slot, market.now)
         return tuple(sorted(map(str, troubles)))
+
+    def keep_unread(self, rows: Iterable[UnreadRow]) -> None:
+        """Keep what the broker said outside of its answers and nobody could read. Raises as `carry_on`."""
+        market = self.broker.clock()
+        self.comparison.keep(rows, self.calendar.last_slot(market.now), market.now)
 
     def execute_slot(self, gate: Gate) -> ExecutionSummary:
         """Act on every approval of the gate's slot: exits first, then entries. A second run finds the work done.

@@ -221,7 +221,7 @@ class Driver:
             case Place():
                 self._place(situation.trade, step)
             case Send(intent):
-                self._send(intent)
+                self._send(intent, situation.trade)
             case GiveUp(intent):
                 self._give_up(intent, f"not sent: {situation.passed}")
             case Resolve(intent):
@@ -322,14 +322,17 @@ class Driver:
             work.commit()
         failpoint("execution.intent_committed")
 
-    def _send(self, intent: OrderIntent) -> None:
+    def _send(self, intent: OrderIntent, trade: PairTrade) -> None:
         """Send an order, unless the account's risk state has come to forbid it: then the next look gives it up."""
         sending = moved(intent, OrderState.SENDING, sent_at=self._now())
         if not self._save_sending(sending):
             return
+        urgent = two_leg.ends_exposure(sending, trade)
         failpoint("execution.before_post")
         try:
-            report = self.broker.submit_market_order(sending.client_order_id, sending.symbol, sending.quantity)
+            report = self.broker.submit_market_order(
+                sending.client_order_id, sending.symbol, sending.quantity, urgent=urgent
+            )
         except DuplicateOrderId as error:
             logger.warning("{}: the broker has it already ({})", sending.client_order_id, error)
             self._save(moved(sending, OrderState.UNKNOWN, reason=str(error)))
@@ -373,7 +376,7 @@ class Driver:
             self._save(intent)
             failpoint("execution.unknown_committed")
         if not patient:
-            report = self.broker.order_by_client_id(intent.client_order_id)
+            report = self.broker.order_by_client_id(intent.client_order_id, urgent=True)
             return report is not None and self.hear(intent, report)
         report = self._look_up(intent) or self._listed(intent)
         failpoint("execution.looked_up")
@@ -385,7 +388,7 @@ class Driver:
             raise Frozen(f"{intent.client_order_id}: sent twice without an answer and without an order")
         else:
             self._sent_again.add(intent.client_order_id)
-            self._send(intent)
+            self._send(intent, situation.trade)
         return True
 
     def _look_up(self, intent: OrderIntent) -> OrderReport | None:
@@ -396,7 +399,7 @@ class Driver:
         for look in range(looks):
             if look:
                 self._pause(pause)
-            report = self.broker.order_by_client_id(intent.client_order_id)
+            report = self.broker.order_by_client_id(intent.client_order_id, urgent=True)
             if report is not None:
                 return report
         return None
