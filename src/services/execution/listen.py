@@ -23,7 +23,7 @@ from src.services.execution.adapters.trade_stream import StreamTaken, TradeStrea
 from src.services.execution.bootstrap import ExecutionService, build
 from src.services.execution.domain.order_reports import KNOWN_STATUSES
 from src.services.execution.domain.trade_updates import Unread, hear
-from src.shared.domain.errors import NotTheWriter, Transient, Unreachable, UserError
+from src.shared.domain.errors import NotTheWriter, Refused, Transient, Unreachable, UserError
 from src.shared.domain.ids import client_order_prefix
 from src.shared.infra.alpaca.factory import check_account, make_unasked_client
 from src.shared.infra.alpaca.keys import broker_keys
@@ -63,10 +63,10 @@ class Books(Protocol):
     """What a hint leads to."""
 
     def carry_on(self) -> Sequence[str]:
-        """Take in what the broker says of our orders; return what could not be carried on now.
+        """Take in what the broker says of our orders; return what is not through yet.
 
         Raises:
-            NotTheWriter, Transient, Unreachable: as their classes say.
+            NotTheWriter, Transient, Unreachable, Refused: as their classes say.
         """
         ...
 
@@ -74,10 +74,18 @@ class Books(Protocol):
         """Keep what could not be understood, and tell people. Raises Transient, Unreachable."""
         ...
 
+    def close(self) -> None:
+        """Let go of what the books hold."""
+        ...
+
 
 @dataclass(frozen=True)
 class Pauses:
-    """Seconds: to gather hints, between looks while it is quiet, for a busy account, for a stream that is taken."""
+    """Seconds to wait.
+
+    For more hints, between looks while it is quiet, for a busy account, for a stream that is taken, and at most between
+    tries and between looks at what is not through.
+    """
 
     gather: float = 0.1
     quiet: float = 60.0
@@ -165,42 +173,46 @@ class Listener:
         self.beat(state)
 
     def _carry_on_when_due(self, stop: threading.Event) -> None:
-        backoff = Backoff(_FIRST_RETRY_SECONDS, self.pauses.longest_retry)
+        failing, unfinished = (Backoff(_FIRST_RETRY_SECONDS, self.pauses.longest_retry) for _ in range(2))
         self._due.set()
-        while not stop.is_set():
-            self._due.wait(self.pauses.quiet)
-            stop.wait(self.pauses.gather)
-            if not stop.is_set():
-                self._due.clear()
-                self._look(stop, backoff)
+        seconds = self.pauses.quiet
+        try:
+            while not stop.is_set():
+                if self._due.wait(seconds):
+                    unfinished.reset()
+                stop.wait(self.pauses.gather)
+                if not stop.is_set():
+                    self._due.clear()
+                    seconds = self._look(stop, failing, unfinished)
+        finally:
+            self.books.close()
 
-    def _look(self, stop: threading.Event, backoff: Backoff) -> None:
-        """Keep what was not understood, then carry on; what fails is tried again."""
+    def _look(self, stop: threading.Event, failing: Backoff, unfinished: Backoff) -> float:
+        """Keep what was not understood, then carry on; return after how many seconds to look without a hint."""
         try:
             self._set_aside()
-            unfinished = self.books.carry_on()
+            is_through = not self.books.carry_on()
         except NotTheWriter:
             # Whoever trades now hears of it too, unless it looked just before.
-            self._again(stop, self.pauses.busy)
-        except (Transient, Unreachable) as error:
-            pause = backoff.next()
+            return self._again(stop, self.pauses.busy)
+        except (Transient, Unreachable, Refused) as error:
+            pause = failing.next()
             logger.warning("The listener looks again in {:.1f} s: {}", pause, error)
-            self._again(stop, pause)
+            return self._again(stop, pause)
         except UserError:
             raise
         except Exception as error:
             logger.opt(exception=error).error("The listener could not carry on: {}", error)
-            self._again(stop, backoff.next())
-        else:
-            if unfinished:
-                # What it waits for, an execution in the activities or a cancel, comes without another message.
-                self._again(stop, backoff.next())
-            else:
-                backoff.reset()
+            return self._again(stop, failing.next())
+        failing.reset()
+        # What it waits for, an execution in the activities or a deadline, comes without another message.
+        return self.pauses.quiet if is_through else min(self.pauses.quiet, unfinished.next())
 
-    def _again(self, stop: threading.Event, seconds: float) -> None:
+    def _again(self, stop: threading.Event, seconds: float) -> float:
+        """Hold hints back for a while: what failed must not be tried with each of them."""
         stop.wait(seconds)
         self._due.set()
+        return self.pauses.quiet
 
     def _set_aside(self) -> None:
         taken = list(self._unread)
@@ -217,12 +229,17 @@ class LiveBooks:
         self._settings = settings
 
     def carry_on(self) -> Sequence[str]:
-        """Carry on without waiting for another run; see `Execution.carry_on`."""
+        """Take one look, without waiting for another run; see `Execution.carry_on`."""
         return self._service.cycle.carry_on(wait=False)
 
     def set_aside(self, messages: Sequence[Unread]) -> None:
         """Keep messages; see `Execution.keep_unread`."""
         self._service.cycle.keep_unread(messages)
+
+    def close(self) -> None:
+        """Close the connections to PostgreSQL."""
+        if "_engine" in self.__dict__:
+            self._engine.dispose()
 
     @cached_property
     def _engine(self) -> Engine:

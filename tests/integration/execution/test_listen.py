@@ -110,6 +110,9 @@ class CountedBooks:
     def set_aside(self, messages: Any) -> None:
         self.real.set_aside(messages)
 
+    def close(self) -> None:
+        self.real.close()
+
 
 @pytest.fixture
 def books(floor: Floor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CountedBooks:

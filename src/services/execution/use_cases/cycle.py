@@ -123,10 +123,12 @@ class Execution:
         return Gate(slot, market, not stops, differences, tuple(sorted(found, key=str)))
 
     def carry_on(self, wait: bool = True) -> tuple[str, ...]:
-        """Take in late fills and carry on what is in motion, without comparing the books; return what could not be.
+        """Take in late fills and carry on what is in motion, without comparing the books; return what is not through.
 
         Args:
-            wait: wait for another run that trades the account; else do nothing while there is one.
+            wait: wait for another run that trades the account, and for the broker as a cycle does. Else do nothing
+                while there is another run, and take one look, so that a cycle never waits for this for long; what
+                only waits for the broker is told in the answer then, and is no alert.
 
         Raises:
             NotTheWriter: another process is trading this account now.
@@ -136,9 +138,14 @@ class Execution:
         market = self._accepted_clock()
         slot = self.calendar.last_slot(market.now)
         with self.become_writer(wait) as epoch:
-            troubles = self._resume(self._driver(slot, market, epoch, may_enter=False))
+            driver = self._driver(slot, market, epoch, may_enter=False)
+            if not wait:
+                driver.patience = driver.patience.for_one_look()
+            troubles = self._resume(driver, patient=wait)
             self.comparison.unread(slot, market.now)
-        return tuple(sorted(map(str, troubles)))
+            with self.store() as work:
+                moving = [f"{trade.pair_id} is {trade.state}" for trade in work.repo.trades_in_motion()]
+        return tuple(sorted((*map(str, troubles), *moving)))
 
     def keep_unread(self, rows: Iterable[UnreadRow]) -> None:
         """Keep what the broker said outside of its answers and nobody could read. Raises as `carry_on`."""
@@ -215,7 +222,7 @@ class Execution:
         return troubles
 
     def _raise(self, troubles: list[Trouble], gate: Gate) -> None:
-        lasting = [trouble for trouble in troubles if not isinstance(trouble.error, _PASSES)]
+        lasting = _lasting(troubles)
         for trouble in lasting:
             self._alert("critical", _STUCK, str(trouble), gate.slot, gate.market.now)
         if troubles:
@@ -297,8 +304,11 @@ class Execution:
             working=frozenset(order.symbol for order in self.broker.open_orders()),
         )
 
-    def _resume(self, driver: Driver) -> list[Trouble]:
-        """Carry on each trade for itself: exits first, and none waits before all have taken the steps they can."""
+    def _resume(self, driver: Driver, patient: bool = True) -> list[Trouble]:
+        """Carry on each trade for itself: exits first, and none waits before all have taken the steps they can.
+
+        An impatient call waits for none, and tells people only of what a later call would not mend.
+        """
         troubles = self._hear_late_fills(driver)
         with self.store() as work:
             unfinished = sorted(work.repo.trades_in_motion(), key=lambda trade: trade.state is PairTradeState.OPENING)
@@ -307,10 +317,10 @@ class Execution:
             logger.info("carrying on {} ({})", trade.pair_id, trade.state)
             with _held(trade, troubles):
                 waiting.append(driver.drive(trade, patient=False))
-        for trade in waiting:
+        for trade in waiting if patient else ():
             with _held(trade, troubles):
                 driver.drive(trade)
-        for trouble in troubles:
+        for trouble in troubles if patient else _lasting(troubles):
             self._alert("critical", _STUCK, str(trouble), driver.cycle.slot, driver.cycle.market.now)
         return troubles
 
@@ -365,6 +375,10 @@ class Execution:
             failpoint("execution.before_alert")
             work.commit()
         failpoint("execution.alerted")
+
+
+def _lasting(troubles: Iterable[Trouble]) -> list[Trouble]:
+    return [trouble for trouble in troubles if not isinstance(trouble.error, _PASSES)]
 
 
 def _abandoned(trade: PairTrade, why: str) -> PairTrade:

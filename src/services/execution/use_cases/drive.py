@@ -62,6 +62,8 @@ from src.shared.ports.unit_of_work import UnitOfWork, Work
 LOOKS_APART_SECONDS = 1.0
 """What the broker's lists lack is believed when two looks so far apart agree."""
 
+_A_MOMENT = timedelta(seconds=2)
+
 SLOT_MARGIN = timedelta(minutes=1)
 """What is looked for at the broker is looked for from this long before its slot."""
 
@@ -84,6 +86,10 @@ class Patience:
     unknown_window: timedelta
     wait_in_all: timedelta
     booking_looks: int = 20
+
+    def for_one_look(self) -> Patience:
+        """Return what is left of it for a pass that others must not wait for."""
+        return replace(self, wait_in_all=_A_MOMENT, booking_looks=1)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,8 @@ class AlpacaClient:
 
     def clock(self) -> MarketClock:
         """Read the broker's clock; see `MarketClockSource.clock`."""
-        return self._object("clock", self._wire.read("/clock"), parsing.clock)
+        # No pass begins without it, and exits wait for the pass.
+        return self._object("clock", self._wire.read("/clock", urgent=True), parsing.clock)
 
     def account(self) -> AccountReport:
         """Read the account; see `AccountSource.account`."""

@@ -37,9 +37,9 @@ class Wire:
         harden(self._trading, endpoints.trading_url, timeouts, self._mind_the_limit)
         harden(self._data, endpoints.data_url, timeouts, self._mind_the_limit)
 
-    def read(self, path: str, params: Params | None = None) -> Any:
+    def read(self, path: str, params: Params | None = None, *, urgent: bool = False) -> Any:
         """GET from the trading API."""
-        self._limiter.take()
+        self._limiter.take(urgent=urgent)
         return self._once(Purpose.READ, f"GET {path}", lambda: self._trading.get(path, dict(params or {})))
 
     def read_data(self, path: str, params: Params, version: str = "v2") -> Any:
