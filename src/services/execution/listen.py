@@ -83,8 +83,8 @@ class Books(Protocol):
 class Pauses:
     """Seconds to wait.
 
-    For more hints, between looks while it is quiet, for a busy account, for a stream that is taken, and at most between
-    tries and between looks at what is not through.
+    For more hints, between looks while it is quiet, for a busy account, for a stream that is taken, and at most
+    between tries and between looks at what is not through.
     """
 
     gather: float = 0.1

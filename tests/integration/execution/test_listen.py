@@ -29,7 +29,7 @@ from src.shared.domain.signals import SignalAction
 from src.shared.infra.alpaca.keys import broker_keys
 from src.shared.infra.database.tables import alert, fill, quarantine
 from src.shared.infra.embedded.redis import EmbeddedRedis
-from tests.integration.execution.processes import FIRST, ROOT, SECOND, START, Floor
+from tests.integration.execution.processes import FIRST, ROOT, SECOND, START, Floor, approve
 from tests.polling import BOUND, eventually
 
 HARDLY_EVER = 3600.0
@@ -150,8 +150,9 @@ def listening(url: str, books: Books, quiet: float = HARDLY_EVER) -> Iterator[No
 
 def an_order_rests(floor: Floor) -> None:
     """Leave the first order of an entry at the broker, unfilled, by a process that ended right after sending it."""
-    slot = floor.next_slot(SignalAction.ENTER_LONG)
-    floor.twin.admin.move_clock((slot + timedelta(seconds=6)).isoformat())
+    slot = next(floor.slots)
+    floor.twin.admin.move_clock((slot + timedelta(seconds=5)).isoformat())
+    approve(floor.engine, slot, SignalAction.ENTER_LONG)
     for symbol in (FIRST, SECOND):
         floor.twin.admin.rules(symbol, no_fill=True)
     gate = floor.service.cycle.open_gate()
