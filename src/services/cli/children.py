@@ -12,6 +12,7 @@ import httpx
 from src.config.settings import Settings, env_file
 from src.shared.infra.embedded.processes import ProcessSpec
 from src.shared.infra.embedded.stack import prefect_database_url
+from src.shared.infra.heartbeat import LISTENER
 from src.shared.infra.prefect_api import prefect_credentials
 from src.shared.prefect.config import SOURCE_ROOT
 
@@ -86,7 +87,7 @@ def children() -> tuple[Child, ...]:
             stop_seconds=_DRAIN_SECONDS + 15.0,
         ),
         Child(
-            name="execution-listener",
+            name=LISTENER,
             title="Trade updates listener",
             needs="schema",
             is_vital=False,

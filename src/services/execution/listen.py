@@ -32,9 +32,8 @@ from src.shared.infra.database.engine import make_engine
 from src.shared.infra.database.migrate import check
 from src.shared.infra.embedded.stack import redis_address, trading_database_url
 from src.shared.infra.environment import check_settings
-from src.shared.infra.heartbeat import Heartbeat
+from src.shared.infra.heartbeat import CONNECTED, LISTENER, Heartbeat
 
-NAME = "execution-listener"
 _TICK_SECONDS = 0.5
 _BEAT_SECONDS = 15.0
 _BEATS_MISSED = 4
@@ -141,7 +140,7 @@ class Listener:
             try:
                 with self.stream.listening() as frames:
                     logger.info("Listening to the broker's trade updates.")
-                    self._now("connected")
+                    self._now(CONNECTED)
                     # What happened while nobody listened is nowhere but at the broker.
                     self._due.set()
                     self._hear(frames, stop, backoff)
@@ -262,6 +261,6 @@ def listen(settings: Settings, stop: threading.Event) -> None:
     check_settings(settings)
     broker = settings.broker
     stream = TradeStream(settings.broker_url, broker_keys(settings), broker.connect_timeout_seconds)
-    heartbeat = Heartbeat(redis_address(settings), NAME, _BEAT_SECONDS * _BEATS_MISSED)
+    heartbeat = Heartbeat(redis_address(settings), LISTENER, _BEAT_SECONDS * _BEATS_MISSED)
     pauses = Pauses(quiet=settings.execution.listen_quiet_seconds)
     Listener(stream, LiveBooks(settings), client_order_prefix(settings.environment), pauses, heartbeat.beat).run(stop)

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import redis
 from loguru import logger
 
 from src.shared.infra.bus.redis import make_redis_client
+
+LISTENER = "execution-listener"
+"""The process that hears the broker's trade updates."""
+
+CONNECTED = "connected"
+"""What it says when all is well."""
 
 _SECONDS = 1.0
 
@@ -30,6 +37,16 @@ class Heartbeat:
     @cached_property
     def _client(self) -> redis.Redis:
         return make_redis_client(self._url, _SECONDS)
+
+
+def last_beat(redis_url: str, name: str) -> str | None:
+    """Return what a process said last; None where it has said nothing for a while, or Redis does not answer."""
+    try:
+        with make_redis_client(redis_url, _SECONDS) as client:
+            said: Any = client.get(heartbeat_key(name))
+    except (redis.RedisError, OSError):
+        return None
+    return None if said is None else bytes(said).decode()
 
 
 def heartbeat_key(name: str) -> str:

@@ -80,7 +80,7 @@ def test_fault_10_exits_are_sent_in_a_storm_of_429_and_booked_after_it(floor: Fl
 
 def test_fault_10_where_not_even_the_time_is_told_a_cycle_is_skipped(floor: Floor) -> None:
     floor.next_slot(SignalAction.ENTER_LONG)
-    with storm(floor, "/v2/*"), pytest.raises(Transient, match="429|limit"):
+    with storm(floor, "/v2/*"), pytest.raises(Transient, match=r"429|limit"):
         run(floor)
     assert posts(floor) == 0
 
