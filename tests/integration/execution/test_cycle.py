@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -24,6 +25,7 @@ from src.shared.infra.database.tables import (
 )
 from tests.fakes.broker import UnreadRow
 from tests.integration.execution.desk import HOUR, SLOT, Desk
+from tests.polling import eventually
 
 
 def test_an_entry_sells_the_short_leg_first_and_ends_open(desk: Desk) -> None:
@@ -267,6 +269,48 @@ def test_a_trade_is_carried_on_between_cycles_unless_another_process_trades(desk
     assert desk.service.cycle.carry_on(wait=False) == ()
     assert desk.trade_states() == ["open"]
     assert desk.broken_invariants() == []
+
+
+def one_look(desk: Desk) -> tuple[str, ...]:
+    """Look once the server has noticed that the session of the run before is gone."""
+    left: list[tuple[str, ...]] = []
+
+    def looked() -> bool:
+        with suppress(NotTheWriter):
+            left.append(desk.service.cycle.carry_on(wait=False))
+        return bool(left)
+
+    eventually(looked)
+    return left[0]
+
+
+def test_one_look_waits_for_nothing_and_pages_nobody_for_what_only_takes_time(desk: Desk) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    desk.broker.script["BBB"] = deque(["hidden"])
+    desk.interrupted("submit_market_order", after=True)
+    desk.broker.order_by_client_id = _away  # type: ignore[method-assign]
+    before = desk.service.cycle.clock.now()
+
+    for _ in range(3):
+        left = one_look(desk)
+
+    assert left == ("AAA/BBB is opening", "AAA/BBB: no answer about " + desk.broker.posts[0])
+    assert desk.service.cycle.clock.now() == before
+    assert desk.alerts() == []
+    assert len(desk.broker.posts) == 1
+
+
+def test_one_look_at_an_order_nobody_knows_never_sends_it_again(desk: Desk) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    desk.interrupted("submit_market_order")
+    before = desk.service.cycle.clock.now()
+
+    for _ in range(3):
+        assert one_look(desk) == ("AAA/BBB is opening",)
+
+    assert desk.broker.posts == []
+    assert desk.service.cycle.clock.now() == before
+    assert desk.alerts() == []
 
 
 # One bad trade
