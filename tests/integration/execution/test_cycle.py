@@ -286,7 +286,6 @@ def one_look(desk: Desk) -> tuple[str, ...]:
 
 def test_one_look_waits_for_nothing_and_pages_nobody_for_what_only_takes_time(desk: Desk) -> None:
     desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
-    desk.broker.script["BBB"] = deque(["hidden"])
     desk.interrupted("submit_market_order", after=True)
     desk.broker.order_by_client_id = _away  # type: ignore[method-assign]
     before = desk.service.cycle.clock.now()
