@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from sqlalchemy import select
 
+from src.shared.domain.errors import InputInvalid, Refused, Transient
 from src.shared.domain.risk import RiskState
 from src.shared.domain.signals import SignalAction
 from src.shared.infra.database.tables import position_snapshot
+from src.shared.prefect.flows.execution import execute_trades_flow
 from src.shared.prefect.flows.execution.execute_trades_flow import execute_trades
 from src.shared.prefect.flows.execution.manage_orders_flow import manage_orders
 from src.shared.prefect.flows.execution.reconcile_trades_flow import reconcile_trades
@@ -75,6 +78,25 @@ async def test_an_entry_of_an_earlier_slot_is_given_up_and_not_sent(
     assert await ended(execute_trades, slot=SLOT) == "Completed"
     assert desk.states() == ["abandoned"]
     assert desk.orders() == []
+
+
+@pytest.mark.parametrize("error", [Refused("keys", "40110000"), InputInvalid("limits contradict"), Transient("away")])
+async def test_an_approved_exit_is_sent_whatever_becomes_of_the_review(
+    client: PrefectClient, desk: Installation, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    desk.open_trade()
+    desk.move_to(SLOT + timedelta(hours=1, seconds=5))
+    desk.approve(SignalAction.EXIT, slot=SLOT + timedelta(hours=1))
+
+    async def fails(_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(execute_trades_flow, "review_slot", fails)
+    state = await execute_trades.with_options(retries=0)(return_state=True)
+
+    assert state.is_failed()
+    assert desk.states() == ["closed"]
+    assert desk.held() == {}
 
 
 async def test_positions_are_stored_once_for_each_quarter_of_an_hour(

@@ -68,9 +68,9 @@ def another_name_for_the_second_try(patch: pytest.MonkeyPatch) -> None:
 def every_execution_is_booked_twice(patch: pytest.MonkeyPatch) -> None:
     real = SqlTradeStore.book
 
-    def book(self: SqlTradeStore, intent: OrderIntent, report: FillReport) -> bool:
-        real(self, intent, replace(report, activity_id=f"{report.activity_id}x"))
-        return real(self, intent, report)
+    def book(self: SqlTradeStore, intent: OrderIntent, report: FillReport, epoch: int) -> bool:
+        real(self, intent, replace(report, activity_id=f"{report.activity_id}x"), epoch)
+        return real(self, intent, report, epoch)
 
     patch.setattr(SqlTradeStore, "book", book)
 

@@ -68,7 +68,6 @@ def build(
         timedelta(seconds=settings.execution.unknown_window_seconds),
         timedelta(seconds=settings.execution.pass_wait_seconds),
     )
-    calendar = TradingCalendar()
     drift = timedelta(seconds=settings.execution.max_clock_drift_seconds)
     # A twin's clock stands wherever it was set.
     host_drift = None if settings.environment == "twin" else drift

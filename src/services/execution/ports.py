@@ -124,8 +124,12 @@ class TradeStore(Protocol):
         """Return signed shares booked per intent id."""
         ...
 
-    def book(self, intent: OrderIntent, fill: FillReport) -> bool:
-        """Book one execution: the fill, its ledger entry and the position; False when it was booked before."""
+    def book(self, intent: OrderIntent, fill: FillReport, epoch: int) -> bool:
+        """Book one execution: the fill, its ledger entry and the position; False when it was booked before.
+
+        Raises:
+            NotTheWriter: another process took over.
+        """
         ...
 
     def adjusted(self, trade_id: UUID) -> dict[int, Decimal]:

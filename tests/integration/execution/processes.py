@@ -215,18 +215,20 @@ def open_floor(database_url: str, twin: TwinHandle, *, is_new: bool = True) -> I
         service, broker, engine = service_for(database_url, twin.url, Countdown(0))
         if is_new:
             with engine.begin() as connection:
-                connection.execute(insert(pair_registry).values(**_pair()))
+                connection.execute(insert(pair_registry).values(**registered_pair()))
         try:
             yield Floor(database_url, twin, engine, service, broker, slots, context())
         finally:
             engine.dispose()
 
 
-def approve(engine: Engine, slot: datetime, action: SignalAction) -> None:
+def approve(
+    engine: Engine, slot: datetime, action: SignalAction, pair: str = PAIR, quantities: tuple[int, int] = (5, -4)
+) -> None:
     """Write a signal and risk's approval of it, as their services do, unless they are there."""
-    numbers: dict[str, Any] = {"numbers": {}, "action": action.value, "slot": slot, "pair_id": PAIR}
-    quantities = {"quantity_1": 5, "quantity_2": -4} if action.is_entry else {"quantity_1": 0, "quantity_2": 0}
-    identity = signal_id(PAIR, slot)
+    numbers: dict[str, Any] = {"numbers": {}, "action": action.value, "slot": slot, "pair_id": pair}
+    first, second = quantities if action.is_entry else (0, 0)
+    identity = signal_id(pair, slot)
     with translated_errors(engine), engine.begin() as connection:
         connection.execute(
             insert(pair_signal)
@@ -241,18 +243,21 @@ def approve(engine: Engine, slot: datetime, action: SignalAction) -> None:
                 approved=True,
                 code="APPROVED",
                 reason="within limits",
-                **quantities,
+                quantity_1=first,
+                quantity_2=second,
                 **numbers,
             )
             .on_conflict_do_nothing()
         )
 
 
-def _pair() -> dict[str, object]:
+def registered_pair(pair: str = PAIR) -> dict[str, object]:
+    """Return the row of an active pair in the registry."""
+    first, second = pair.split("/")
     return {
-        "pair_id": PAIR,
-        "symbol_1": FIRST,
-        "symbol_2": SECOND,
+        "pair_id": pair,
+        "symbol_1": first,
+        "symbol_2": second,
         "alpha": 0.0,
         "beta": 0.8,
         "half_life_bars": 8.0,

@@ -78,64 +78,6 @@ def test_a_rejected_second_leg_unwinds_the_first_and_alerts(desk: Desk) -> None:
     assert desk.broken_invariants() == []
 
 
-def test_a_rejected_first_leg_abandons_the_trade_with_nothing_held(desk: Desk) -> None:
-    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
-    desk.broker.script["BBB"] = deque(["reject"])
-
-    desk.run()
-
-    assert desk.trade_states() == ["abandoned"]
-    assert desk.broker.positions() == []
-    assert desk.broken_invariants() == []
-
-
-def test_a_leg_that_never_fills_is_cancelled_at_the_deadline_and_the_other_unwound(desk: Desk) -> None:
-    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
-    desk.broker.script["AAA"] = deque(["never"])
-
-    desk.run()
-
-    assert desk.trade_states() == ["unwound"]
-    assert len(desk.broker.cancels) == 1
-    assert desk.broken_invariants() == []
-
-
-def test_a_half_filled_first_leg_sizes_the_second(desk: Desk) -> None:
-    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
-    desk.broker.script["BBB"] = deque(["half"])
-
-    desk.run()
-
-    assert desk.trade_states() == ["open"]
-    assert {p.symbol: p.quantity for p in desk.broker.positions()} == {"AAA": 5, "BBB": -4}
-    assert desk.broken_invariants() == []
-
-
-def test_a_half_filled_second_leg_gives_the_excess_of_the_first_back(desk: Desk) -> None:
-    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
-    desk.broker.script["AAA"] = deque(["half"])
-
-    desk.run()
-
-    assert desk.trade_states() == ["open"]
-    assert {p.symbol: p.quantity for p in desk.broker.positions()} == {"AAA": 5, "BBB": -4}
-    assert desk.broken_invariants() == []
-
-
-@pytest.mark.parametrize("leg", ["AAA", "BBB"])
-@pytest.mark.parametrize(("outcome", "posts"), [("hidden", 2), ("lost", 3)])
-def test_a_request_without_an_answer_ends_in_one_order(desk: Desk, leg: str, outcome: str, posts: int) -> None:
-    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
-    desk.broker.script[leg] = deque([outcome])
-
-    desk.run()
-
-    assert desk.trade_states() == ["open"]
-    assert len(desk.broker.posts) == posts
-    assert len(set(desk.broker.posts)) == 2
-    assert desk.broken_invariants() == []
-
-
 def test_a_leg_that_cannot_be_closed_is_orphaned_blocks_its_pair_and_is_tried_again(desk: Desk) -> None:
     desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
     desk.run()
@@ -488,22 +430,6 @@ def test_the_market_that_closes_after_the_gate_stops_the_entry(desk: Desk) -> No
 # No answer, without end
 
 
-def test_an_order_that_never_gets_an_answer_is_tried_twice_a_pass_and_given_up_with_its_hour(desk: Desk) -> None:
-    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
-    desk.broker.script["BBB"] = deque(["lost"] * 9)
-
-    with pytest.raises(Transient, match="sent twice without an answer"):
-        desk.run()
-    assert len(desk.broker.posts) == 2
-    assert len(set(desk.broker.posts)) == 1
-
-    desk.next_hour()
-    desk.service.cycle.open_gate()
-    assert desk.trade_states() == ["abandoned"]
-    assert len(desk.broker.posts) == 2
-    assert desk.broken_invariants() == []
-
-
 def given_up_but_placed(desk: Desk) -> str:
     """Give an entry up whose order the broker has, and hides; return the order's id."""
     desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
@@ -540,32 +466,6 @@ def test_an_order_given_up_that_was_filled_after_all_is_booked_and_sold_again(de
 
     assert desk.trade_states() == ["unwound"]
     assert desk.held() == {}
-    assert desk.broken_invariants() == []
-
-
-def test_a_cancel_that_does_not_come_through_freezes_its_symbols_pages_and_is_left_to_a_later_pass(
-    desk: Desk,
-) -> None:
-    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
-    desk.broker.script["AAA"] = deque(["stuck"])
-
-    with pytest.raises(Transient, match="neither fills nor cancels"):
-        desk.run()
-    desk.approve(SignalAction.ENTER_LONG, quantities=(6, -5), pair="DDD/EEE")
-    gate = desk.service.cycle.open_gate()
-    with pytest.raises(Transient, match="AAA/BBB"):
-        desk.service.cycle.execute_slot(gate)
-    assert gate.reconciled
-    assert gate.blocked_symbols == {"AAA", "BBB"}
-    assert desk.trade_states() == ["opening", "open"]
-    assert [a for a in desk.alerts() if a[1] == "a trade can't be carried on"] == [
-        ("critical", "a trade can't be carried on")
-    ]
-
-    (stuck,) = desk.broker.open_orders()
-    desk.broker.orders[stuck.client_order_id] = replace(stuck, status="canceled")
-    desk.service.cycle.open_gate()
-    assert desk.trade_states() == ["unwound", "open"]
     assert desk.broken_invariants() == []
 
 

@@ -175,19 +175,6 @@ def test_shares_sold_by_hand_are_not_sold_again_and_the_rest_is_paged_with_both_
     assert desk.broken_invariants() == []
 
 
-def test_a_position_that_lags_once_is_looked_at_again_and_closed_whole(desk: Desk) -> None:
-    open_pair(desk)
-    desk.approve(EXIT, slot=desk.next_hour())
-    gate = desk.service.cycle.open_gate()
-    real, looks = desk.broker.positions, iter([True])
-    desk.broker.positions = lambda: [] if next(looks, False) else real()  # type: ignore[method-assign]
-
-    desk.service.cycle.execute_slot(gate)
-
-    assert desk.trade_states() == ["closed"]
-    assert desk.broken_invariants() == []
-
-
 def test_somebody_elses_order_on_the_other_side_puts_an_exit_off_without_using_up_its_attempts(desk: Desk) -> None:
     open_pair(desk)
     desk.broker.work_by_hand("AAA", 5)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -16,13 +15,13 @@ from src.config.settings import load_settings
 from src.services.execution.bootstrap import ExecutionService, build
 from src.services.execution.ports import TradingBroker
 from src.shared.domain.orders import OrderReport
-from src.shared.domain.signals import SignalAction, signal_id
+from src.shared.domain.signals import SignalAction
 from src.shared.infra.alpaca.factory import make_alpaca_client
 from src.shared.infra.database.engine import make_engine
-from src.shared.infra.database.tables import pair_registry, pair_signal, pair_trade, risk_decision
+from src.shared.infra.database.tables import pair_registry, pair_trade
 from tests.conftest import TradingDatabase
 from tests.fakes.twin_server import TwinHandle, running_twin
-from tests.integration.execution.processes import QUICK
+from tests.integration.execution.processes import QUICK, approve, registered_pair
 from tests.polling import eventually
 
 SLOT = datetime(2025, 3, 3, 15, 30, tzinfo=UTC)
@@ -42,15 +41,7 @@ class Floor:
     slot: datetime = SLOT
 
     def approve(self, pair: str, action: SignalAction, quantities: tuple[int, int] = (0, 0)) -> None:
-        numbers: dict[str, Any] = {"numbers": {}, "action": action.value, "slot": self.slot, "pair_id": pair}
-        decision = {"approved": True, "code": "APPROVED", "reason": "test", **numbers}
-        decision |= {"quantity_1": quantities[0], "quantity_2": quantities[1]}
-        signal = {"signal_id": signal_id(pair, self.slot), "reason": "ENTRY_Z", "pair_mode": "active", **numbers}
-        with self.engine.begin() as connection:
-            connection.execute(insert(pair_signal).values(**signal))
-            connection.execute(
-                insert(risk_decision).values(decision_id=uuid4(), signal_id=signal["signal_id"], **decision)
-            )
+        approve(self.engine, self.slot, action, pair, quantities)
 
     def next_hour(self) -> None:
         self.slot += HOUR
@@ -85,7 +76,7 @@ def floor(trading_database: TradingDatabase, monkeypatch: pytest.MonkeyPatch) ->
         engine = make_engine(trading_database.app_url, settings.database)
         with engine.begin() as connection:
             for pair in (ONE, OTHER):
-                connection.execute(insert(pair_registry).values(**_pair(*pair.split("/"))))
+                connection.execute(insert(pair_registry).values(**registered_pair(pair)))
         twin.admin.move_clock((SLOT + timedelta(seconds=5)).isoformat(), rate=30.0)
         broker = make_alpaca_client(settings)
         yield Floor(twin, engine, build(settings, engine, broker), broker)
@@ -144,10 +135,3 @@ def test_an_opposite_position_that_appears_before_the_second_leg_unwinds_the_fir
     assert floor.states() == {ONE: "unwound"}
     assert floor.held() == {"KELV": -3}
     assert floor.broken_invariants() == []
-
-
-def _pair(first: str, second: str) -> dict[str, object]:
-    numbers = {"alpha": 0.0, "beta": 0.8, "half_life_bars": 8.0, "z_window_bars": 16, "time_stop_bars": 24}
-    fitted = {"correlation": 0.9, "fitted_from": SLOT - timedelta(days=90), "fitted_to": SLOT, "updated_at": SLOT}
-    names = {"pair_id": f"{first}/{second}", "symbol_1": first, "symbol_2": second}
-    return {**names, **numbers, **fitted, "mode": "active", "source": "test"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -198,6 +199,13 @@ def test_a_leg_of_a_failed_entry_that_is_orphaned_is_unwound_again() -> None:
 
     assert moved_to(situation(trade(T.UNWINDING), SHORT, *refused)) is T.ORPHANED
     assert moved_to(situation(trade(T.ORPHANED), SHORT, *refused, slot=NEXT_SLOT)) is T.UNWINDING
+
+
+def test_a_close_that_was_orphaned_before_it_had_an_order_is_closed_again() -> None:
+    begun = replace(trade(T.ORPHANED), closed_slot=NEXT_SLOT)
+
+    assert moved_to(situation(begun, SHORT, LONG, slot=NEXT_SLOT)) is T.CLOSING
+    assert moved_to(situation(replace(begun, reopened=True), SHORT, LONG, slot=NEXT_SLOT)) is T.UNWINDING
 
 
 @pytest.mark.parametrize("state", [T.CLOSING, T.UNWINDING])

@@ -1,6 +1,7 @@
 """The two-leg machine against a venue that does whatever a venue may do, in any order, with crashes between.
 
 Whatever happens: never more than the target is held, the trade ends whole or flat, and one leg is never left alone.
+Somebody else may take shares of ours away, and work orders beside ours: then no exit is more than what is there.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from src.services.execution.domain.two_leg import (
     LEGS,
     Book,
     Cancel,
+    ClearWay,
     GiveUp,
+    Hold,
+    LookAround,
     Move,
     Place,
     Resolve,
@@ -30,7 +34,7 @@ from src.services.execution.domain.two_leg import (
     next_step,
     worth_sending,
 )
-from src.shared.domain.orders import AT_BROKER, OrderAction, OrderIntent, OrderState
+from src.shared.domain.orders import AT_BROKER, OrderAction, OrderIntent, OrderReport, OrderState
 from src.shared.domain.pairs import (
     FINISHED_TRADES,
     PAIR_TRADE_TRANSITIONS,
@@ -41,6 +45,7 @@ from src.shared.domain.pairs import (
 from src.shared.domain.risk import RiskState
 from tests.unit.execution.examples import NOW, RULES, SLOT, intent, report, trade
 
+HELD_STATES = (PairTradeState.OPEN, PairTradeState.CLOSING, PairTradeState.UNWINDING)
 OPEN_LIKE = (*FINISHED_TRADES, PairTradeState.OPEN)
 
 
@@ -59,6 +64,10 @@ class TwoLegs(RuleBasedStateMachine):
         self.rested = False
         self.late: set[str] = set()
         self.risk = RiskState.ACTIVE
+        self.taken = {leg: Decimal(0) for leg in LEGS}
+        self.beside: dict[int, OrderReport] = {}
+        self.around: dict[str, Around] | None = None
+        self.is_own: dict[int, bool] = {}
 
     # What the machine does
 
@@ -81,8 +90,12 @@ class TwoLegs(RuleBasedStateMachine):
 
     def do(self, placed: str) -> None:
         found = next_step(self.situation(), RULES)
-        self.rested = isinstance(found, Rest)
+        self.rested = isinstance(found, Rest | Hold)
         match found:
+            case LookAround():
+                self.around = self.look()
+            case ClearWay(orders):
+                self.clear_way(orders)
             case Book():
                 raise AssertionError("everything is booked")
             case Move(state, reason):
@@ -102,7 +115,22 @@ class TwoLegs(RuleBasedStateMachine):
     def plan(self, found: Place) -> None:
         planned = intent(found.leg, int(found.quantity), OrderState.PLANNED, None, found.action, found.attempt)
         assert planned.client_order_id not in self.orders, "the same order planned twice"
+        if found.action is not OrderAction.OPEN:
+            self.check_exit(found)
         self.save(replace(planned, slot=self.slot))
+
+    def check_exit(self, found: Place) -> None:
+        there = self.there(found.leg)
+        assert found.quantity * there < 0, "an exit of what is not there"
+        assert abs(found.quantity) <= abs(there), "more than is there"
+        against = self.beside.get(found.leg)
+        assert against is None or against.quantity * found.quantity > 0, "sent against a working order"
+
+    def clear_way(self, orders: tuple[OrderReport, ...]) -> None:
+        self.around = None
+        for leg in [leg for leg, order in self.beside.items() if order in orders]:
+            assert self.is_own[leg], "somebody else's order was cancelled"
+            del self.beside[leg]
 
     def send(self, order: OrderIntent, placed: str) -> None:
         assert self.market_open
@@ -151,6 +179,33 @@ class TwoLegs(RuleBasedStateMachine):
         self.rested = False
         self.hear(order, "filled" if self.filled(order) == order.quantity else "canceled")
 
+    @precondition(lambda self: self.trade.state is PairTradeState.OPEN)
+    @rule()
+    def leave(self) -> None:
+        """Its exit is approved, or a person closes it."""
+        self.trade = replace(self.trade, state=PairTradeState.CLOSING, version=self.trade.version + 1)
+        self.rested = False
+
+    @precondition(lambda self: self.trade.state in HELD_STATES)
+    @rule(leg=st.sampled_from(LEGS), shares=st.integers(1, 3))
+    def take_away(self, leg: int, shares: int) -> None:
+        """Somebody else gives shares back that are ours, or comes to hold more of the other side."""
+        if not any(order.leg == leg for order in self.at_venue()):
+            self.taken[leg] += (1 if self.trade.target(leg) > 0 else -1) * shares
+            self.around, self.rested = None, False
+
+    @rule(leg=st.sampled_from(LEGS), is_own=st.booleans())
+    def work_against(self, leg: int, is_own: bool) -> None:
+        """An order, of another trade of ours or of somebody else, works on the other side of an exit."""
+        against = intent(leg, 1 if self.trade.target(leg) > 0 else -1, OrderState.WORKING, 0, attempt=99)
+        self.beside[leg], self.is_own[leg] = report(against, "new"), is_own
+        self.around, self.rested = None, False
+
+    @rule()
+    def nobody_works_against(self) -> None:
+        self.beside.clear()
+        self.around = None
+
     @rule()
     def wait_past_the_deadline(self) -> None:
         self.now += RULES.leg_deadline + timedelta(seconds=1)
@@ -158,7 +213,7 @@ class TwoLegs(RuleBasedStateMachine):
     @rule()
     def next_hour(self) -> None:
         self.slot += timedelta(hours=1)
-        self.now, self.market_open = self.slot, True
+        self.now, self.market_open, self.around = self.slot, True, None
         self.cancelling.clear()
 
     @rule()
@@ -173,6 +228,7 @@ class TwoLegs(RuleBasedStateMachine):
     def crash(self) -> None:
         """All memory is in the database: what a process held is gone."""
         self.cancelling.clear()
+        self.around = None
 
     # What must hold
 
@@ -199,10 +255,11 @@ class TwoLegs(RuleBasedStateMachine):
             assert abs(shares[0] - shares[1]) <= max(RULES.leg_tolerance, finest)
 
     def teardown(self) -> None:
-        """Let the world behave: within a few hours the trade is whole or flat."""
+        """Let the world behave: within a few hours the trade is whole or flat, or pages for what is gone."""
         if not hasattr(self, "trade"):
             return
         self.risk = RiskState.ACTIVE
+        self.beside.clear()
         for _ in range(4):
             self.next_hour()
             for _ in range(60):
@@ -213,6 +270,9 @@ class TwoLegs(RuleBasedStateMachine):
                 if self.rested:
                     break
         assert self.rested
+        if self.trade.state is PairTradeState.ORPHANED:
+            assert any(self.held(leg) and self.there(leg) * self.held(leg) <= 0 for leg in LEGS)
+            return
         assert self.trade.state in OPEN_LIKE
         self.a_trade_that_rests_is_whole_or_flat_or_pages()
 
@@ -222,16 +282,30 @@ class TwoLegs(RuleBasedStateMachine):
         orders = tuple(self.orders.values())
         booked = {str(order.id): order.filled_quantity for order in orders}
         cancelling = frozenset(self.cancelling)
-        around = {self.trade.symbol(leg): Around(self.held(leg), self.held(leg)) for leg in LEGS}
         plain = Situation(self.trade, orders, booked, cancelling, self.slot, self.now, self.market_open, True)
-        return replace(plain, risk=self.risk, around=around)
+        return replace(plain, risk=self.risk, around=self.around)
+
+    def look(self) -> dict[str, Around]:
+        return {self.trade.symbol(leg): self.around_leg(leg) for leg in LEGS}
+
+    def around_leg(self, leg: int) -> Around:
+        beside = (self.beside[leg],) if leg in self.beside else ()
+        own, others = (beside, ()) if self.is_own.get(leg) else ((), beside)
+        return Around(self.held(leg), self.there(leg), own, others)
+
+    def there(self, leg: int) -> Decimal:
+        """What the account has: the broker's word, whatever our books hold."""
+        return self.held(leg) - self.taken[leg]
 
     def save(self, order: OrderIntent) -> None:
         self.orders[order.client_order_id] = order
 
     def hear(self, order: OrderIntent, status: str) -> None:
-        for after in apply_report(order, report(order, status, int(self.filled(order)))):
+        steps = apply_report(order, report(order, status, int(self.filled(order))))
+        for after in steps:
             self.save(after)
+        if steps and (steps[-1].is_done or steps[-1].filled_quantity != order.filled_quantity):
+            self.around = None
 
     def filled(self, order: OrderIntent) -> Decimal:
         shares = self.venue.get(order.client_order_id, 0)

@@ -174,8 +174,9 @@ class SqlTradeStore:
         )
         return {str(intent): total for intent, total in self._connection.execute(query)}
 
-    def book(self, intent: OrderIntent, report: FillReport) -> bool:
-        """Book one execution: the fill, its ledger entry and the position; False when it was booked before."""
+    def book(self, intent: OrderIntent, report: FillReport, epoch: int) -> bool:
+        """Book one execution and what follows from it; False when it was booked before. Raises NotTheWriter."""
+        self._check_epoch(epoch)
         statement = insert(fill).values(
             fill_id=report.activity_id,
             intent_id=intent.id,
@@ -233,7 +234,10 @@ class SqlTradeStore:
         """Return signed shares by symbol over all pair trades, without zeros."""
         total = func.sum(position.c.quantity)
         shares = self._connection.execute(
-            select(position.c.symbol, total).group_by(position.c.symbol).having(total != 0)
+            select(position.c.symbol, total)
+            .where(position.c.quantity != 0)
+            .group_by(position.c.symbol)
+            .having(total != 0)
         )
         return {symbol: quantity for symbol, quantity in shares}  # noqa: C416 (typed rows)
 

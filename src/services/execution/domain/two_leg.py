@@ -14,6 +14,7 @@ any        | an order is past its deadline at the broker,    | Cancel, once; the
            | or opens a trade that was given up              |
 any        | fills are reported but not booked               | Book
 OPENING    | no first leg yet                                | Place the short leg, if entries are allowed now
+OPENING    | … the market closes too soon for both legs      | Move ABANDONED
 OPENING    | … the moment for it is over                     | Move ABANDONED
 OPENING    | first leg working                               | Wait
 OPENING    | first leg done, nothing filled                  | Move ABANDONED
@@ -161,7 +162,8 @@ class Situation:
 
     `booked` holds signed shares booked per intent id; `slot` and `now` are market time; `may_enter` says whether a
     first leg may be sent in this pass; `around` is, by symbol, what the broker has there, once it was looked at;
-    `adjusted` holds, by leg, the signed shares that companies' actions added.
+    `adjusted` holds, by leg, the signed shares that companies' actions added; `too_late` says whether the market
+    closes before both legs of an entry have had their time.
     """
 
     trade: PairTrade
@@ -175,6 +177,7 @@ class Situation:
     risk: RiskState = RiskState.ACTIVE
     around: Mapping[str, Around] | None = None
     adjusted: Mapping[int, Decimal] = field(default_factory=dict)
+    too_late: bool = False
 
     @property
     def may_send(self) -> bool:
@@ -221,13 +224,14 @@ def second_quantity(trade: PairTrade, first_filled: Decimal) -> Decimal:
 def worth_sending(intent: OrderIntent, s: Situation) -> bool:
     """Say whether an order that is not at the broker is still to be sent.
 
-    An entry only within its own slot and while its trade is being opened; any other, once a company's action changed
-    the leg, only up to what is held.
+    An entry only within its own slot and while its trade is being opened, its first leg also only while there is time
+    for the second; any other, once a company's action changed the leg, only up to what is held.
     """
     if not s.may_send or not allows(s.risk, intent.action):
         return False
     if intent.action in _ENTRIES:
-        return intent.slot == s.slot and s.trade.state is PairTradeState.OPENING
+        is_timely = intent.leg != first_leg(s.trade) or not s.too_late
+        return intent.slot == s.slot and s.trade.state is PairTradeState.OPENING and is_timely
     return intent.leg not in s.adjusted or abs(intent.quantity) <= abs(s.held(intent.leg))
 
 
@@ -296,6 +300,8 @@ def _opening(s: Situation, rules: Rules) -> Step:
 def _first_leg(s: Situation, first: int) -> Step:
     if s.entry_is_over:
         return Move(PairTradeState.ABANDONED, f"{s.passed} before an order was sent")
+    if s.too_late:
+        return Move(PairTradeState.ABANDONED, "the market closes too soon for both legs")
     return Place(first, OrderAction.OPEN, s.trade.target(first), 1) if s.may_enter else Rest()
 
 
@@ -408,7 +414,9 @@ def _is_exhausted(s: Situation, rules: Rules, leg: int, action: OrderAction) -> 
 
 
 def _orphaned(s: Situation, rules: Rules) -> Step:
-    was_open = any(i.action is OrderAction.CLOSE for i in s.intents)
+    # Its close may have begun without an order, where the broker showed nothing to close.
+    begun = s.trade.closed_slot is not None and not s.trade.reopened
+    was_open = begun or any(i.action is OrderAction.CLOSE for i in s.intents)
     action = OrderAction.CLOSE if was_open else OrderAction.UNWIND
     if not s.may_send or any(s.held(leg) != 0 and _is_exhausted(s, rules, leg, action) for leg in LEGS):
         return Rest()

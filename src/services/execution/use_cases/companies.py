@@ -6,6 +6,8 @@ is its own transaction with a unique key, so that a run which ends in between is
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -17,7 +19,7 @@ from src.services.execution.domain.reconciliation import Finding, Kind
 from src.services.execution.ports import ActionStore, TradingBroker
 from src.services.execution.use_cases.drive import Driver
 from src.shared.domain.corporate_actions import CorporateAction, CorporateActionKind
-from src.shared.domain.errors import Refused, Transient
+from src.shared.domain.errors import NotTheWriter, Refused, TradewindsError, Transient
 from src.shared.domain.ids import slot_key
 from src.shared.domain.pairs import FINISHED_TRADES, PairTradeState
 from src.shared.domain.sessions import TradingCalendar
@@ -44,15 +46,26 @@ class Companies:
     calendar: TradingCalendar
 
     def take_in(self, driver: Driver) -> frozenset[Finding]:
-        """Read, freeze, book and begin to close, each as far as it is due; what can't be known stops entries."""
+        """Read, freeze, book and begin to close, each as far as it is due.
+
+        What can't be known or booked stops entries, and neither the other actions nor any exit.
+
+        Raises:
+            NotTheWriter: another process took over.
+        """
         now = driver.cycle.market.now
         day = now.astimezone(_NEW_YORK).date()
-        drifts = self._look(day)
+        found: set[Finding] = set()
+        with _noted(found, Kind.UNREAD, "announcements"):
+            found |= self._look(day)
         for action in self._known(day):
-            drifts |= self._take_in(driver, action, now)
-        drifts |= self._cash_in_lieu(driver)
-        self._close_what_lost_its_basis(driver, now)
-        return drifts
+            with _noted(found, Kind.TRADE, action.symbol):
+                found |= self._take_in(driver, action, now)
+        with _noted(found, Kind.TRADE, "cash in lieu"):
+            found |= self._cash_in_lieu(driver)
+        with _noted(found, Kind.TRADE, "pairs without a basis"):
+            self._close_what_lost_its_basis(driver, now)
+        return frozenset(found)
 
     def why_frozen(self, pair_id: str, moment: datetime) -> str | None:
         """Say why a pair takes no entries at a moment, or None."""
@@ -150,6 +163,23 @@ class Companies:
             trades = work.repo.trades_to_close(now)
         for trade in trades:
             driver.move(trade, PairTradeState.CLOSING, CLOSE_REASON)
+
+
+@contextmanager
+def _noted(found: set[Finding], kind: Kind, subject: str) -> Iterator[None]:
+    """Turn what goes wrong with one thing into a finding. Losing the lock is wrong with all of them."""
+    try:
+        yield
+    except NotTheWriter:
+        raise
+    except Exception as error:
+        known = isinstance(error, TradewindsError)
+        logger.opt(exception=None if known else error).error("actions of companies, {}: {}", subject, error)
+        found.add(Finding(kind, subject, f"a company's action is not taken in: {_first_line(error)}"))
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _alert(work: Work[ActionStore], driver: Driver, action: CorporateAction, pair_id: str) -> None:

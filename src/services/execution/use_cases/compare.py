@@ -84,7 +84,11 @@ class Comparison:
             return first
         self.clock.sleep(LOOKS_APART_SECONDS)
         second = self._compare(slot)
-        return second if _is_blind(first) or _is_blind(second) else first & second
+        if _is_blind(first) or _is_blind(second):
+            return second
+        # The numbers may have moved on between the looks: that does not make it two things seen once each.
+        seen = {finding.subject for finding in first}
+        return frozenset(finding for finding in second if finding.subject in seen)
 
     def _compare(self, slot: datetime) -> frozenset[Finding]:
         try:

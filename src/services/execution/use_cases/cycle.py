@@ -210,16 +210,18 @@ class Execution:
         before: list[Trouble],
     ) -> list[Trouble]:
         troubles: list[Trouble] = []
+        waiting: list[Trouble] = []
         for approval in (each for each in approvals if each.action.is_entry):
-            found = [trouble.finding for trouble in (*before, *troubles)]
-            if any(f.stops(approval.symbol_1, approval.symbol_2) for f in found):
+            symbols = approval.symbol_1, approval.symbol_2
+            # An entry that only waits is no trouble for those after it.
+            if any(trouble.finding.stops(*symbols) for trouble in (*before, *troubles)):
                 waits = Transient("waits for the trades that are not finished")
-                troubles.append(Trouble(approval.pair_id, (approval.symbol_1, approval.symbol_2), waits))
+                waiting.append(Trouble(approval.pair_id, symbols, waits))
                 continue
             with _held(approval, troubles):
                 trade = self._open(driver, gate, approval)
                 states.update([trade.state.value] if trade else [])
-        return troubles
+        return troubles + waiting
 
     def _raise(self, troubles: list[Trouble], gate: Gate) -> None:
         lasting = _lasting(troubles)

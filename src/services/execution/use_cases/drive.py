@@ -145,6 +145,8 @@ class Driver:
         steps = apply_report(intent, report)
         if steps:
             self._save(*steps)
+            if steps[-1].is_done or steps[-1].filled_quantity != intent.filled_quantity:
+                self._around = None  # what was seen before is no longer there
         return bool(steps)
 
     def end(self, intent: OrderIntent, report: OrderReport) -> None:
@@ -163,11 +165,8 @@ class Driver:
         for look in range(self.patience.booking_looks):
             if look:
                 self._pause(self.patience.poll_seconds)
-            told = self.broker.order_by_client_id(intent.client_order_id)
-            if told is not None:
-                self.hear(self._intents([intent.client_order_id])[0], told)
-                if not works(told):
-                    return
+            if self._has_ended(intent.client_order_id):
+                return
         raise Frozen(f"{intent.client_order_id} is over here and still works at the broker")
 
     def move(self, trade: PairTrade, state: PairTradeState, reason: str, note: AuditNote | None = None) -> PairTrade:
@@ -239,7 +238,7 @@ class Driver:
             case LookAround():
                 self._around = self._lookout.around(situation)
             case ClearWay(orders):
-                return self._clear_way([order.client_order_id for order in orders], patient)
+                return self._clear_way(orders, patient)
             case Wait(intents):
                 return self._look(intents, patient)
         return True
@@ -290,11 +289,12 @@ class Driver:
             risk,
             self._around,
             adjusted,
+            self._is_too_late(),
         )
 
     @property
     def _lookout(self) -> Lookout:
-        return Lookout(self.store, self.broker, self.environment, lambda: self._pause(LOOKS_APART_SECONDS))
+        return Lookout(self.store, self.broker, lambda: self._pause(LOOKS_APART_SECONDS))
 
     def _now(self) -> datetime:
         """Market time: the broker's clock, carried on by what the host's clock has moved since."""
@@ -302,6 +302,10 @@ class Driver:
 
     def _market_open(self) -> bool:
         return self.cycle.market.is_open and self._now() < self.cycle.market.next_close
+
+    def _is_too_late(self) -> bool:
+        """Say whether the market closes before two legs, one after the other, have had their deadlines."""
+        return self._now() + self.rules.leg_deadline * len(two_leg.LEGS) > self.cycle.market.next_close
 
     def _place(self, trade: PairTrade, step: Place) -> None:
         action = step.action.value
@@ -444,26 +448,34 @@ class Driver:
             self._pause(self.patience.poll_seconds)
         return patient
 
-    def _clear_way(self, names: list[str], patient: bool) -> bool:
-        """Cancel orders of ours that stand against an exit and see them end; False to leave it.
+    def _clear_way(self, orders: tuple[OrderReport, ...], patient: bool) -> bool:
+        """Cancel orders of ours that stand against an exit and see them end at the broker; False to leave it.
 
         Raises:
             Frozen: they have not ended in their time; the next pass asks again.
         """
         self._around = None
-        for intent in self._intents(names):
+        ids = {order.client_order_id: order.broker_order_id for order in orders}
+        for intent in self._intents(ids):
             if intent.client_order_id not in self._cancelling:
                 logger.warning("{} is cancelled: it stands against an exit", intent.client_order_id)
-                self._cancel(intent)
+                self._cancel(replace(intent, broker_order_id=ids[intent.client_order_id]))
         for _ in range(self.patience.booking_looks if patient else 1):
-            self._refresh(self._intents(names))
-            if all(intent.is_done for intent in self._intents(names)):
+            if all(self._has_ended(name) for name in ids):
                 return True
             if patient:
                 self._pause(self.patience.poll_seconds)
         if not patient:
             return False
-        raise Frozen(f"an exit waits until the broker has cancelled {', '.join(sorted(names))}")
+        raise Frozen(f"an exit waits until the broker has cancelled {', '.join(sorted(ids))}")
+
+    def _has_ended(self, name: str) -> bool:
+        """Hear what became of an order, and say whether it is over in our books and at the broker."""
+        told = self.broker.order_by_client_id(name)
+        if told is None:
+            return False
+        self.hear(self._intents([name])[0], told)
+        return self._intents([name])[0].is_done and not works(told)
 
     def _intents(self, names: Iterable[str]) -> list[OrderIntent]:
         with self.store() as work:
@@ -519,7 +531,7 @@ class Driver:
         failpoint("execution.fills_read")
         with self.store() as work:
             for fill in fills:
-                work.repo.book(by_order[fill.broker_order_id], fill)
+                work.repo.book(by_order[fill.broker_order_id], fill, self.cycle.epoch)
             failpoint("execution.before_booking")
             work.commit()
         failpoint("execution.booked")

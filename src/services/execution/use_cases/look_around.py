@@ -12,9 +12,12 @@ from src.services.execution.domain.clearance import Around
 from src.services.execution.domain.two_leg import LEGS, Situation
 from src.services.execution.ports import TradeStore
 from src.shared.domain.errors import Refused, Transient
-from src.shared.domain.ids import client_order_prefix
+from src.shared.domain.orders import OrderReport, PositionReport
 from src.shared.ports.broker import Broker
 from src.shared.ports.unit_of_work import UnitOfWork
+
+Told = tuple[list[PositionReport], list[OrderReport]]
+_NO_WORD = (Transient, Refused)
 
 
 @dataclass(frozen=True)
@@ -23,42 +26,59 @@ class Lookout:
 
     store: UnitOfWork[TradeStore]
     broker: Broker
-    environment: str
     pause: Callable[[], None]
 
     def around(self, situation: Situation) -> Mapping[str, Around]:
         """Return what is at the broker in both symbols. Shares are missed only when a second look misses them too.
 
         A broker whose lists can't be had keeps no exit from being sent: then the books are believed.
+
+        Raises:
+            Transient: shares were missed, and whether they still are can't be seen: to send all of them might turn
+                the account's position round.
         """
-        found = self._look(situation)
+        try:
+            told = self._told()
+        except _NO_WORD as error:
+            logger.warning("{}: exits are sent by the books alone: {}", situation.trade.pair_id, error)
+            return {symbol: Around(ours, ours) for symbol, ours in self._ours(situation).items()}
+        found = self._laid_out(situation, told)
         if any(found[symbol].missing(-held) for symbol, held in _held(situation)):
             self.pause()
-            again = self._look(situation)
+            again = self._laid_out(situation, self._told_again())
             found = {symbol: _the_fuller(found[symbol], again[symbol]) for symbol in found}
         return found
 
-    def _look(self, situation: Situation) -> dict[str, Around]:
-        symbols = (situation.trade.symbol_1, situation.trade.symbol_2)
-        with self.store() as work:
-            holdings = work.repo.holdings()
-        ours = {symbol: holdings.get(symbol, Decimal(0)) for symbol in symbols}
+    def _told(self) -> Told:
+        return self.broker.positions(), self.broker.open_orders()
+
+    def _told_again(self) -> Told:
         try:
-            theirs = {p.symbol: p.quantity for p in self.broker.positions()}
-            working = self.broker.open_orders()
-        except (Transient, Refused) as error:
-            logger.warning("{}: exits are sent by the books alone: {}", situation.trade.pair_id, error)
-            return {symbol: Around(ours[symbol], ours[symbol]) for symbol in symbols}
-        prefix = client_order_prefix(self.environment)
+            return self._told()
+        except _NO_WORD as error:
+            raise Transient(f"shares are missed and can't be looked for again: {error}") from error
+
+    def _laid_out(self, situation: Situation, told: Told) -> dict[str, Around]:
+        positions, working = told
+        theirs = {position.symbol: position.quantity for position in positions}
+        with self.store() as work:
+            # The name alone does not make an order ours: one that no intent knows can't be followed to its end.
+            known = work.repo.intents_named(order.client_order_id for order in working)
         return {
             symbol: Around(
-                ours[symbol],
+                ours,
                 theirs.get(symbol, Decimal(0)),
-                tuple(o for o in working if o.symbol == symbol and o.client_order_id.startswith(prefix)),
-                tuple(o for o in working if o.symbol == symbol and not o.client_order_id.startswith(prefix)),
+                tuple(o for o in working if o.symbol == symbol and o.client_order_id in known),
+                tuple(o for o in working if o.symbol == symbol and o.client_order_id not in known),
             )
-            for symbol in symbols
+            for symbol, ours in self._ours(situation).items()
         }
+
+    def _ours(self, situation: Situation) -> dict[str, Decimal]:
+        with self.store() as work:
+            holdings = work.repo.holdings()
+        symbols = (situation.trade.symbol_1, situation.trade.symbol_2)
+        return {symbol: holdings.get(symbol, Decimal(0)) for symbol in symbols}
 
 
 def _held(situation: Situation) -> Iterable[tuple[str, Decimal]]:

@@ -79,6 +79,10 @@ Index(
     postgresql_where=f"state NOT IN ({_finished}) AND NOT reopened",
 )
 
+_quiet = ", ".join(f"'{state}'" for state in sorted({*FINISHED_TRADES, PairTradeState.OPEN}))
+
+Index("ix_pair_trade_in_motion", pair_trade.c.recorded_at, postgresql_where=f"state NOT IN ({_quiet})")
+
 order_intent = Table(
     "order_intent",
     METADATA,
@@ -116,6 +120,7 @@ order_intent = Table(
 )
 
 Index("ix_order_intent_trade", order_intent.c.pair_trade_id)
+Index("ix_order_intent_sent_at", order_intent.c.sent_at)
 
 fill = Table(
     "fill",
@@ -134,6 +139,8 @@ fill = Table(
     schema="execution",
 )
 
+Index("ix_fill_intent", fill.c.intent_id)
+
 position = Table(
     "position",
     METADATA,
@@ -146,6 +153,9 @@ position = Table(
     finite("quantity"),
     schema="execution",
 )
+
+# A trade that is over keeps its rows, at zero.
+Index("ix_position_held", position.c.symbol, postgresql_where="quantity <> 0")
 
 # What was held at each quarter of an hour, ours and the whole account's: history for people, read by no decision.
 position_snapshot = Table(
@@ -202,6 +212,8 @@ ledger_posting = Table(
 )
 
 Index("ix_ledger_posting_entry", ledger_posting.c.entry_id)
+Index("ix_ledger_posting_holdings", ledger_posting.c.asset, postgresql_where="account = 'holdings'")
+Index("ix_ledger_posting_in_lieu", ledger_posting.c.entry_id, postgresql_where="account = 'in_lieu'")
 
 writer_epoch = Table(
     "writer_epoch",

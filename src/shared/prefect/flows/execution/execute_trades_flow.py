@@ -8,7 +8,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from src.shared.domain.errors import NotTheWriter, Transient
+from src.shared.domain.errors import NotTheWriter
 from src.shared.prefect.monitoring import flow_hooks
 from src.shared.prefect.states import ended
 from src.shared.prefect.tasks.execution_tasks import (
@@ -40,8 +40,8 @@ async def execute_trades(slot: datetime | None = None) -> dict[str, Any] | State
         if gate.slot == newest.slot:
             try:
                 await review_slot(gate)
-            except Transient:
-                # Exits are decided before the broker is asked about the account: they go on without its answer.
+            except Exception:
+                # Exits are decided before anything else of a review can fail: whatever did, they go on.
                 await execute_slot(gate)
                 raise
         if not (pending := await pending_approvals(gate)):

@@ -7,7 +7,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from src.shared.domain.errors import NotTheWriter, Transient
+from src.shared.domain.errors import NotTheWriter
 from src.shared.prefect.monitoring import flow_hooks
 from src.shared.prefect.states import ended, is_transient_or_busy
 from src.shared.prefect.tasks.analytics_tasks import record_results
@@ -32,8 +32,8 @@ async def intraday_pairs_trading() -> dict[str, Any] | State[Any]:
         evaluation = await evaluate_slot(gate)
         try:
             review = await review_slot(gate)
-        except Transient:
-            # Exits are decided before the broker is asked about the account: they go on without its answer.
+        except Exception:
+            # Exits are decided before anything else of a review can fail: whatever did, they go on.
             await execute_slot(gate)
             raise
         execution = await execute_slot(gate)

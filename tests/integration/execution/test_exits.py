@@ -1,0 +1,250 @@
+"""Nothing that goes wrong elsewhere keeps an exit from being sent, and no exit is sent that must not be."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import select, text
+
+from src.services.execution.domain.reconciliation import Kind
+from src.shared.domain.corporate_actions import CorporateAction, CorporateActionKind
+from src.shared.domain.errors import NotTheWriter, Terminal, Transient
+from src.shared.domain.ids import client_order_prefix
+from src.shared.domain.signals import SignalAction
+from src.shared.infra.database.tables import fill, ledger_entry, pair_trade
+from tests.integration.execution.desk import HOUR, SLOT, Desk
+
+ENTER, EXIT = SignalAction.ENTER_LONG, SignalAction.EXIT
+LAST_SLOT = SLOT + 5 * HOUR
+TODAY, TOMORROW = date(2025, 3, 3), date(2025, 3, 4)
+CLOSE = LAST_SLOT + timedelta(minutes=30)
+
+
+@pytest.fixture
+def leaving(desk: Desk) -> Desk:
+    """Two pairs are open; an hour later the exit of the first one is approved."""
+    desk.approve(ENTER, quantities=(10, -8))
+    desk.approve(ENTER, quantities=(6, -5), pair="DDD/EEE")
+    desk.run()
+    assert desk.trade_states() == ["open", "open"]
+    desk.approve(EXIT, slot=desk.next_hour())
+    return desk
+
+
+def split(symbol: str, identity: str, new_rate: str, day: date = TODAY) -> CorporateAction:
+    return CorporateAction(
+        identity,
+        CorporateActionKind.SPLIT,
+        "reverse_split",
+        symbol,
+        day,
+        Decimal(1),
+        Decimal(new_rate),
+        Decimal(0),
+        None,
+        {},
+    )
+
+
+def states(desk: Desk) -> list[str]:
+    return sorted(desk.trade_states())
+
+
+# What companies do
+
+
+def look_again(desk: Desk) -> None:
+    with desk.engine.begin() as connection:
+        connection.execute(text("DELETE FROM execution.corporate_action_look"))
+
+
+def test_an_announcement_that_the_books_refuse_stops_entries_and_no_exit(leaving: Desk) -> None:
+    look_again(leaving)
+    leaving.broker.actions = [split("AAA", "dust", "1e-12")]
+
+    gate = leaving.run()
+
+    assert not gate.reconciled
+    assert [(f.kind, f.subject) for f in gate.findings] == [(Kind.UNREAD, "announcements")]
+    assert ("critical", "books and broker disagree") in leaving.alerts()
+    assert states(leaving) == ["closed", "open"]
+    leaving.broker.actions = []
+    assert leaving.service.cycle.open_gate().reconciled
+    assert leaving.broken_invariants() == []
+
+
+def test_an_action_that_cannot_be_booked_stops_entries_and_neither_exits_nor_other_actions(
+    leaving: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_again(leaving)
+    leaving.broker.actions = [split("DDD", "a-bad", "2", TOMORROW), split("EEE", "b-good", "2", TOMORROW)]
+    leaving.broker.now += timedelta(days=1)
+    companies = leaving.service.cycle.companies
+    real = type(companies)._book
+
+    def book(self: Any, driver: Any, action: CorporateAction, at: datetime) -> Any:
+        if action.id == "a-bad":
+            raise Terminal("a person has to look")
+        return real(self, driver, action, at)
+
+    monkeypatch.setattr(type(companies), "_book", book)
+    gate = leaving.service.cycle.open_gate()
+
+    assert not gate.reconciled
+    assert (Kind.TRADE, "DDD") in {(f.kind, f.subject) for f in gate.findings}
+    with leaving.engine.connect() as connection:
+        booked = connection.execute(select(ledger_entry.c.corporate_action_id).where(ledger_entry.c.kind == "split"))
+        assert list(booked.scalars()) == ["b-good"]
+
+
+# Our own orders, and what looks like them
+
+
+def test_an_order_with_our_prefix_that_nobody_knows_holds_the_exit_and_pages_and_others_leave(leaving: Desk) -> None:
+    leaving.approve(EXIT, slot=SLOT + HOUR, pair="DDD/EEE")
+    stray = f"{client_order_prefix('twin')}0123456789abcdef0123-1-open-1"
+    leaving.broker.work_by_hand("AAA", 5)
+    leaving.broker.others = [replace(order, client_order_id=stray) for order in leaving.broker.others]
+
+    gate = leaving.run()
+
+    assert [(f.kind, f.subject) for f in gate.findings] == [(Kind.UNKNOWN_ORDER, stray)]
+    assert states(leaving) == ["closed", "closing"]
+    assert ("critical", "a leg can't be closed now") in leaving.alerts()
+    leaving.broker.others = []
+    leaving.run()
+    assert states(leaving) == ["closed", "closed"]
+
+
+def test_an_order_of_ours_that_is_over_here_and_will_not_be_cancelled_there_puts_the_exit_off_for_a_while(
+    leaving: Desk,
+) -> None:
+    """It is done by our books, works at the broker and stands against the exit: there is nothing but to wait."""
+    name = next(name for name in leaving.broker.orders if name.endswith("-1-open-1"))
+    real = leaving.broker.orders[name]
+    broker = leaving.broker
+    gate = leaving.service.cycle.open_gate()
+    assert gate.reconciled
+    broker.orders[name] = replace(real, status="new")
+    broker._behaviour[name] = "stuck"
+
+    with pytest.raises(Transient, match="has cancelled"):
+        leaving.service.cycle.execute_slot(gate)
+    assert broker.cancels == [name]
+    assert states(leaving) == ["closing", "open"]
+
+    broker.orders[name] = real
+    leaving.run()
+    assert states(leaving) == ["closed", "open"]
+    assert leaving.broken_invariants() == []
+
+
+# What the broker's lists say
+
+
+def test_shares_missed_once_and_then_not_to_be_seen_are_not_sold_by_the_books(leaving: Desk) -> None:
+    """The first look misses shares, the second gets no answer: to sell them all now might be to sell short."""
+    gate = leaving.service.cycle.open_gate()
+    leaving.broker.trade_by_hand("AAA", -10)
+    real, looks = leaving.broker.positions, iter([True])
+
+    def once() -> list[Any]:
+        if next(looks, False):
+            return real()
+        raise Transient("no answer")
+
+    leaving.broker.positions = once  # type: ignore[method-assign]
+    with pytest.raises(Transient, match="AAA/BBB"):
+        leaving.service.cycle.execute_slot(gate)
+    leaving.broker.positions = real  # type: ignore[method-assign]
+
+    assert "AAA" not in leaving.held()
+    leaving.run()
+    assert leaving.held() == {"DDD": 6, "EEE": -5}
+    assert states(leaving) == ["open", "orphaned"]
+
+
+def test_what_was_seen_before_an_exit_filled_is_not_believed_after_it(leaving: Desk) -> None:
+    """Six of ten are there; the exit for them fills while its answer is lost. The six are not sold once more."""
+    leaving.broker.trade_by_hand("AAA", -4)
+    leaving.broker.script["AAA"] = deque(["hidden"])
+
+    leaving.run()
+
+    assert "AAA" not in leaving.held()
+    assert states(leaving) == ["open", "orphaned"]
+
+
+def test_books_that_differ_by_another_number_at_each_look_still_disagree(desk: Desk) -> None:
+    desk.approve(ENTER, quantities=(10, -8))
+    desk.run()
+    real = desk.broker.positions
+
+    def drifting() -> list[Any]:
+        desk.broker.external["AAA"] = desk.broker.external.get("AAA", Decimal(0)) + 1
+        return real()
+
+    desk.broker.positions = drifting  # type: ignore[method-assign]
+    gate = desk.service.cycle.open_gate()
+
+    assert not gate.reconciled
+    assert [(f.kind, f.subject) for f in gate.findings] == [(Kind.POSITION_DRIFT, "AAA")]
+
+
+# The last minutes
+
+
+@pytest.mark.parametrize(("left", "state"), [(119, "abandoned"), (121, "open")])
+def test_an_entry_is_not_begun_when_its_second_leg_might_meet_a_closed_market(
+    desk: Desk, left: int, state: str
+) -> None:
+    desk.broker.now = CLOSE - timedelta(seconds=left)
+    desk.approve(ENTER, slot=LAST_SLOT, quantities=(10, -8))
+
+    desk.run()
+
+    assert desk.trade_states() == [state]
+    assert len(desk.broker.posts) == (0 if state == "abandoned" else 2)
+    if state == "abandoned":
+        with desk.engine.connect() as connection:
+            said = connection.execute(select(pair_trade.c.close_reason)).scalar_one()
+        assert said == "the market closes too soon for both legs"
+
+
+def test_an_exit_is_sent_until_the_close(leaving: Desk) -> None:
+    leaving.broker.now = CLOSE - timedelta(seconds=5)
+    leaving.approve(EXIT, slot=LAST_SLOT)
+
+    leaving.run()
+
+    assert states(leaving) == ["closed", "open"]
+
+
+# Who writes
+
+
+def test_a_writer_that_was_overtaken_books_no_execution(desk: Desk) -> None:
+    desk.approve(ENTER, quantities=(10, -8))
+    gate = desk.service.cycle.open_gate()
+    real = desk.broker.fills_since
+
+    def overtaken(moment: datetime) -> Any:
+        with desk.engine.begin() as connection:
+            connection.execute(text("UPDATE execution.writer_epoch SET epoch = epoch + 1"))
+        return real(moment)
+
+    desk.broker.fills_since = overtaken  # type: ignore[method-assign]
+    with pytest.raises(NotTheWriter):
+        desk.service.cycle.execute_slot(gate)
+
+    with desk.engine.connect() as connection:
+        assert connection.execute(select(fill)).all() == []
+    desk.broker.fills_since = real  # type: ignore[method-assign]
+    desk.run()
+    assert desk.trade_states() == ["open"]
+    assert desk.broken_invariants() == []
