@@ -261,10 +261,10 @@ def test_an_entry_under_way_is_given_up_and_unwound(desk: Installation, monkeypa
     gate = desk.services.execution.cycle.open_gate()
     real = AlpacaClient.order_by_client_id
 
-    def silent_about_the_second(client: AlpacaClient, name: str) -> OrderReport | None:
+    def silent_about_the_second(client: AlpacaClient, name: str, **options: bool) -> OrderReport | None:
         if "-1-open-" in name:
             raise Transient("no answer")
-        return real(client, name)
+        return real(client, name, **options)
 
     with monkeypatch.context() as away, pytest.raises(Transient):
         away.setattr(AlpacaClient, "order_by_client_id", silent_about_the_second)
