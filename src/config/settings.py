@@ -179,6 +179,9 @@ class ExecutionSettings(_Component):
     max_clock_drift_seconds: PositiveFloat = Field(
         30.0, description="Host and broker this far apart, or a broker's clock that goes back so far, stop entries."
     )
+    listen_quiet_seconds: PositiveFloat = Field(
+        60.0, description="The listener looks at the broker's orders at least this often, whatever the stream says."
+    )
     leg_tolerance: Fraction = Field(0.05, description="Deviation of the filled legs' ratio that counts as whole.")
 
 

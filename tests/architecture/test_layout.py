@@ -34,8 +34,9 @@ USUAL = {
 BESIDES = {
     # It is a vendor's web API: what it hears is HTTP.
     "twin": {"api"},
-    # The one long-running process among the services.
+    # The long-running processes among the services.
     "notification": {"serve.py"},
+    "execution": {"listen.py"},
     # No service of trading but the face of the suite: it decides nothing and stores nothing of its own.
     "cli": {
         "commands",
@@ -47,6 +48,7 @@ BESIDES = {
         "externals.py",
         "lifecycle.py",
         "limit_table.py",
+        "options.py",
         "pair_fits.py",
         "state.py",
     },

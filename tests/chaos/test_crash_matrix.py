@@ -84,21 +84,21 @@ def test_every_failpoint_of_the_source_is_in_the_list_and_stands_in_one_place() 
 
 
 @pytest.mark.parametrize("kills", IN_A_ROW, ids=", ".join)
-def test_fault_5_killed_at_a_failpoint_and_again_at_its_second_arrival(
+def test_fault_05_killed_at_a_failpoint_and_again_at_its_second_arrival(
     kills: Kills, objections: Callable[[Kills], list[str]]
 ) -> None:
     assert objections(kills) == []
 
 
 @pytest.mark.parametrize("kills", LATER, ids=", ".join)
-def test_fault_5_killed_when_it_comes_by_a_failpoint_once_more(
+def test_fault_05_killed_when_it_comes_by_a_failpoint_once_more(
     kills: Kills, objections: Callable[[Kills], list[str]]
 ) -> None:
     assert objections(kills) == []
 
 
 @pytest.mark.parametrize("kills", PAIRS, ids=", ".join)
-def test_fault_5_killed_at_two_failpoints_in_turn(kills: Kills, objections: Callable[[Kills], list[str]]) -> None:
+def test_fault_05_killed_at_two_failpoints_in_turn(kills: Kills, objections: Callable[[Kills], list[str]]) -> None:
     assert objections(kills) == []
 
 

@@ -75,7 +75,9 @@ class FakeBroker:
             held[fill.symbol] += fill.quantity
         return [PositionReport(symbol, quantity, Decimal(100)) for symbol, quantity in held.items() if quantity]
 
-    def submit_market_order(self, client_order_id: str, symbol: str, quantity: Decimal) -> OrderReport:
+    def submit_market_order(
+        self, client_order_id: str, symbol: str, quantity: Decimal, *, urgent: bool = False
+    ) -> OrderReport:
         self.posts.append(client_order_id)
         if client_order_id in self.orders:
             raise DuplicateOrderId("client_order_id must be unique", "40010001")
@@ -101,7 +103,7 @@ class FakeBroker:
             raise OutcomeUnknown("read timed out")
         return replace(report, status="pending_new")
 
-    def order_by_client_id(self, client_order_id: str) -> OrderReport | None:
+    def order_by_client_id(self, client_order_id: str, *, urgent: bool = False) -> OrderReport | None:
         if client_order_id in self.orders:
             self._work(client_order_id)
         return self.orders.get(client_order_id)

@@ -149,11 +149,11 @@ class Scene:
         """Have something happen, once, when an order of ours is written down and not sent yet."""
         real = self.broker.submit_market_order
 
-        def submit(name: str, symbol: str, quantity: Decimal) -> OrderReport:
+        def submit(name: str, symbol: str, quantity: Decimal, **options: bool) -> OrderReport:
             if name == named:
                 self.broker.submit_market_order = real  # type: ignore[method-assign]
                 happens()
-            return real(name, symbol, quantity)
+            return real(name, symbol, quantity, **options)
 
         self.broker.submit_market_order = submit  # type: ignore[method-assign, assignment]
 

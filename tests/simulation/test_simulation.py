@@ -55,10 +55,12 @@ def test_a_seed_makes_the_same_operations_and_requests_in_another_process(world:
 def another_name_for_the_second_try(patch: pytest.MonkeyPatch) -> None:
     real, tried = AlpacaClient.submit_market_order, set()
 
-    def submit(self: AlpacaClient, client_order_id: str, symbol: str, quantity: Decimal) -> OrderReport:
+    def submit(
+        self: AlpacaClient, client_order_id: str, symbol: str, quantity: Decimal, **options: bool
+    ) -> OrderReport:
         name = f"{client_order_id}x" if client_order_id in tried else client_order_id
         tried.add(client_order_id)
-        return real(self, name, symbol, quantity)
+        return real(self, name, symbol, quantity, **options)
 
     patch.setattr(AlpacaClient, "submit_market_order", submit)
 

@@ -12,6 +12,7 @@ import httpx
 from src.config.settings import Settings, env_file
 from src.shared.infra.embedded.processes import ProcessSpec
 from src.shared.infra.embedded.stack import prefect_database_url
+from src.shared.infra.heartbeat import LISTENER
 from src.shared.infra.prefect_api import prefect_credentials
 from src.shared.prefect.config import SOURCE_ROOT
 
@@ -28,7 +29,8 @@ Needs = Literal["servers", "schema", "deployments"]
 class Child:
     """One process: when it is wanted, how it is started, when it is ready, how long it may take to stop.
 
-    One that nothing can be asked of (``is_ready`` is None) is ready when it has lived for a moment.
+    One that nothing can be asked of (``is_ready`` is None) is ready when it has lived for a moment. One that is not
+    vital is left alone when it ends again and again; any other takes the whole suite with it.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Child:
     port: Callable[[Settings], tuple[int, str] | None] = lambda _: None
     url: Callable[[Settings], str] = lambda _: ""
     stop_seconds: float = 15.0
+    is_vital: bool = True
 
     def spec(self, settings: Settings) -> ProcessSpec:
         """What the supervisor starts. The child finds the same state folder and env file from anywhere."""
@@ -82,6 +85,13 @@ def children() -> tuple[Child, ...]:
             command=lambda _: [str(SOURCE_ROOT / "scripts/prefect/start_prefect_worker.py"), "--all"],
             is_ready=_a_pool_is_served,
             stop_seconds=_DRAIN_SECONDS + 15.0,
+        ),
+        Child(
+            name=LISTENER,
+            title="Trade updates listener",
+            needs="schema",
+            is_vital=False,
+            command=lambda _: ["-m", "src.services.execution.main", "listen"],
         ),
         Child(
             name="notification",

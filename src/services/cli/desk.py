@@ -6,7 +6,7 @@ import dataclasses
 import getpass
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
@@ -16,6 +16,7 @@ from uuid import UUID
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from src.shared.domain.errors import Refused, Transient
 from src.shared.domain.quantities import plain
@@ -66,24 +67,39 @@ def user_name() -> str:
 
 
 def console() -> Console:
-    """Return where tables go: a terminal's width, or a fixed one for a file."""
-    made = Console(highlight=False)
-    return made if made.is_terminal else Console(highlight=False, width=_PIPED_WIDTH)
+    """Return where tables go: a terminal's width, or a fixed one for a file. What people wrote is shown as it is."""
+    made = Console(highlight=False, markup=False)
+    return made if made.is_terminal else Console(highlight=False, markup=False, width=_PIPED_WIDTH)
 
 
-def table(title: str, *columns: str) -> Table:
-    """Make an empty table; numbers stand at the right."""
+def table(title: str, *columns: str, whole: Collection[str] = ()) -> Table:
+    """Make an empty table; numbers stand at the right, and what is in the columns `whole` is never broken."""
     made = Table(title=title, title_justify="left")
     for name in columns:
-        made.add_column(name, justify="right" if name.split("\n")[0] in _RIGHT else "left", overflow="fold")
+        right = name.split("\n")[0] in _RIGHT
+        made.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=name in whole)
     return made
+
+
+def print_table(out: Console, made: Table, nothing: str) -> None:
+    """Print a table, or one sentence where it has no rows."""
+    if made.row_count:
+        out.print(made)
+    else:
+        out.print(nothing, soft_wrap=True)
+
+
+def say_away(out: Console, why_not: str) -> None:
+    """Say that the broker's side is missing, where it is."""
+    if why_not:
+        out.print(f"The broker is away ({why_not}): these are our books alone.", soft_wrap=True)
 
 
 def invariants_table(invariants: Iterable[Invariant]) -> Table:
     """Lay the invariants out with what was looked at and what broke them."""
     made = table("Invariants", "", "what must hold", "looked at", "result")
     for each in invariants:
-        result = "[green]holds[/]" if each.holds else f"[red]{'; '.join(each.breaches)}[/]"
+        result = Text("holds", "green") if each.holds else Text("; ".join(each.breaches), "red")
         made.add_row(each.name, each.meaning, str(each.checked), result)
     return made
 

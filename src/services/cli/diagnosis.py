@@ -20,6 +20,7 @@ from src.shared.infra.embedded import postgres as postgres_module
 from src.shared.infra.embedded import redis as redis_module
 from src.shared.infra.embedded.stack import redis_url, trading_database_url
 from src.shared.infra.environment import check_known, check_settings
+from src.shared.infra.heartbeat import CONNECTED, LISTENER, last_beat
 from src.shared.infra.prefect_api import prefect_credentials
 from src.shared.infra.redaction import redactor_for
 
@@ -76,6 +77,8 @@ def diagnose(settings: Settings) -> Diagnosis:
     findings.extend(unknown_variables(settings))
     if all(finding.verdict == "ok" for finding in findings if finding.name in {"PostgreSQL", "schema"}):
         findings.extend(differing_limits(settings))
+    if all(finding.verdict == "ok" for finding in findings if finding.name == "Redis"):
+        findings.append(listener(settings))
     hidden = tuple(Finding(f.name, f.verdict, redact(f.detail), f.mend) for f in findings)
     return Diagnosis(hidden, _versions(), tuple(describe(settings)))
 
@@ -107,6 +110,15 @@ def differing_limits(settings: Settings) -> Iterator[Finding]:
         show = LIMIT_BOUNDS[name].show
         detail = f"in force is {show(row)}, the setting TRADEWINDS_RISK_{name.upper()} says {show(setting)}."
         yield Finding(f"limit {name}", "warning", detail, f"See `tradewinds risk show --history {name}`.")
+
+
+def listener(settings: Settings) -> Finding:
+    """Say what the listener of trade updates does; without it fills are booked later, by the flows."""
+    name, said = "trade updates", last_beat(redis_url(settings), LISTENER)
+    if said is None:
+        detail = "nobody listens: fills are booked by the next flow that looks."
+        return Finding(name, "warning", detail, "Run `tradewinds up`; its log is logs/execution-listener.log.")
+    return Finding(name, "ok" if said == CONNECTED else "warning", f"the listener is {said}")
 
 
 def _look(name: str, look: Callable[[Settings], str], mend: str, settings: Settings) -> Finding:

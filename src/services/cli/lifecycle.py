@@ -121,15 +121,28 @@ class Suite:
             UserError: one process ended again and again.
         """
         restarts: dict[str, list[float]] = defaultdict(list)
+        given_up: set[str] = set()
         while True:
             time.sleep(_LOOK_SECONDS)
             for name, start in self._ended():
-                self._count(restarts[name], name)
+                if name in given_up:
+                    continue
+                try:
+                    self._count(restarts[name], name)
+                except UserError as error:
+                    if name in self._vital():
+                        raise
+                    given_up.add(name)
+                    say(f"{error} The rest goes on without it.")
+                    continue
                 say(f"{name} ended and is started again (see {self._log(name)})")
                 try:
                     start()
                 except UserError as error:
                     say(str(error))
+
+    def _vital(self) -> set[str]:
+        return {"postgres", "redis", *(child.name for child in wanted(self._settings) if child.is_vital)}
 
     def _count(self, moments: list[float], name: str) -> None:
         now = time.monotonic()

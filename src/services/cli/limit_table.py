@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from src.shared.domain.errors import Transient, UserError
+from src.shared.domain.errors import Refused, Transient
 from src.shared.domain.risk_limits import LIMIT_BOUNDS
 
 if TYPE_CHECKING:
@@ -30,16 +30,16 @@ class LimitLine:
     why: str
     version: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """The line as JSON holds it."""
-        return {**asdict(self), "since": self.since.isoformat()}
 
+def limit_lines(services: Services) -> tuple[list[LimitLine], str]:
+    """Lay out every limit in force with its present use, and say why the use is unknown where it is.
 
-def limit_lines(services: Services) -> list[LimitLine]:
-    """Lay out every limit in force with its present use."""
+    Raises:
+        UserError: keys, URL and database do not belong together.
+    """
     limits = services.limits.settle()
-    used = _used(services)
-    return [_line(row, services, _shown(name, used)) for name, row in limits.rows.items()]
+    used, why_not = _used(services)
+    return [_line(row, services, _shown(name, used)) for name, row in limits.rows.items()], why_not
 
 
 def history_lines(services: Services, name: str) -> list[LimitLine]:
@@ -56,13 +56,13 @@ def _line(row: LimitRow, services: Services, used: str) -> LimitLine:
     )
 
 
-def _used(services: Services) -> Mapping[str, Usage] | None:
+def _used(services: Services) -> tuple[Mapping[str, Usage] | None, str]:
     try:
         now = services.broker.clock().now.astimezone(UTC)
-        return {usage.name: usage for usage in services.watch.look(now).usages}
-    except (Transient, UserError):
-        # The limits are worth showing without the broker; the column says that it did not answer.
-        return None
+        return {usage.name: usage for usage in services.watch.look(now).usages}, ""
+    except (Transient, Refused) as error:
+        # The limits are worth showing without the broker.
+        return None, " ".join(str(error).split())
 
 
 def _shown(name: str, used: Mapping[str, Usage] | None) -> str:

@@ -31,13 +31,24 @@ def run() -> None:
     """Run the command line; a person's mistake is one line on stderr and exit code 2, any other failure one and 1."""
     try:
         arm_from_environment()
-        application()()
+        raise SystemExit(application()(prog_name="tradewinds", standalone_mode=False) or 0)
+    except typer.TyperException as error:
+        raise SystemExit(_misused(error)) from None
     except UserError as error:
         raise SystemExit(_say(error, _USER_ERROR)) from None
     except TradewindsError as error:
         raise SystemExit(_say(error, _FAILED)) from None
     except KeyboardInterrupt:
         raise SystemExit(_INTERRUPTED) from None
+
+
+def _misused(error: typer.TyperException) -> int:
+    """Say what is wrong with the words; a group without a command has shown its help, and has no message."""
+    context: typer.Context | None = getattr(error, "ctx", None)
+    if message := " ".join(error.format_message().split()):
+        hint = f" See `{context.command_path} --help`." if context is not None else ""
+        sys.stderr.write(f"error: {message}{hint}\n")
+    return error.exit_code
 
 
 def _say(error: TradewindsError, code: int) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from src.config.settings import Settings
-from src.services.notification.adapters.health_probes import HttpProbe, PostgresProbe, RedisProbe
+from src.services.notification.adapters.health_probes import HeartbeatProbe, HttpProbe, PostgresProbe, RedisProbe
 from src.services.notification.ports import Probe
 from src.shared.infra.alpaca.keys import broker_headers
 from src.shared.infra.embedded.stack import redis_url, trading_database_url
+from src.shared.infra.heartbeat import LISTENER
 
 
 def build_probes(settings: Settings) -> tuple[Probe, ...]:
@@ -14,6 +15,7 @@ def build_probes(settings: Settings) -> tuple[Probe, ...]:
     return (
         PostgresProbe("PostgreSQL", lambda: _database_url(settings)),
         RedisProbe("Redis", lambda: redis_url(settings)),
+        HeartbeatProbe("Trade updates listener", LISTENER, lambda: redis_url(settings)),
         HttpProbe("Broker clock", f"{settings.broker_url}/v2/clock", lambda: broker_headers(settings)),
         HttpProbe("Prefect API", f"{settings.prefect_api_url}/health"),
     )

@@ -16,7 +16,7 @@ from src.shared.infra.bus.consumer import Consumer
 from src.shared.infra.bus.redis import RedisBus
 from src.shared.infra.bus.relay import OutboxRelay
 from src.shared.infra.database.engine import make_engine
-from src.shared.infra.embedded.stack import redis, trading_database_url
+from src.shared.infra.embedded.stack import redis_address, trading_database_url
 from src.shared.messages.envelope import Envelope
 
 _NAME = "notification"
@@ -68,18 +68,12 @@ def tell(connection: Connection, envelope: Envelope) -> None:
 @contextmanager
 def _connections(settings: Settings) -> Iterator[tuple[Engine, RedisBus]]:
     engine = make_engine(trading_database_url(settings), settings.database)
-    bus = RedisBus(_redis_url(settings), settings.redis.timeout_seconds)
+    bus = RedisBus(redis_address(settings), settings.redis.timeout_seconds)
     try:
         yield engine, bus
     finally:
         bus.close()
         engine.dispose()
-
-
-def _redis_url(settings: Settings) -> str:
-    # Its address is enough: Redis may be down just now.
-    configured = settings.redis.url
-    return redis(settings).url() if configured is None else configured.get_secret_value()
 
 
 def _run_together(stop: threading.Event, *parts: Callable[[], None]) -> None:

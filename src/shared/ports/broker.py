@@ -69,8 +69,10 @@ class CorporateActionSource(Protocol):
 class Broker(MarketClockSource, AccountSource, ActivitySource, Protocol):
     """Orders at the broker. Every call is bounded in time and is made once: nothing retries inside."""
 
-    def submit_market_order(self, client_order_id: str, symbol: str, quantity: Decimal) -> OrderReport:
-        """Send a day market order for `quantity` signed shares.
+    def submit_market_order(
+        self, client_order_id: str, symbol: str, quantity: Decimal, *, urgent: bool = False
+    ) -> OrderReport:
+        """Send a day market order for `quantity` signed shares. An urgent one may use the reserve of requests.
 
         Raises:
             Refused: the broker said no, with its code; nothing was placed.
@@ -79,8 +81,11 @@ class Broker(MarketClockSource, AccountSource, ActivitySource, Protocol):
         """
         ...
 
-    def order_by_client_id(self, client_order_id: str) -> OrderReport | None:
-        """Look an order up; None when the broker answers that it has none. Raises as `clock`."""
+    def order_by_client_id(self, client_order_id: str, *, urgent: bool = False) -> OrderReport | None:
+        """Look an order up; None when the broker answers that it has none. Raises as `clock`.
+
+        An urgent look-up may use the reserve of requests.
+        """
         ...
 
     def open_orders(self) -> list[OrderReport]:

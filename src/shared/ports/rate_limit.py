@@ -9,7 +9,7 @@ class RateLimiter(Protocol):
     """Hands out permits to send a request. Safe to use from several threads."""
 
     def take(self, *, urgent: bool = False) -> None:
-        """Wait for a permit. Urgent requests (orders, cancels, look-ups) may use a reserve that others can't.
+        """Wait for a permit. Urgent requests (exits, cancels, look-ups of unknown orders) may use a reserve.
 
         Raises:
             Transient: no permit within the limiter's own bound; nothing was sent.

@@ -36,6 +36,7 @@ from tests.fakes.desk import (
 OPENED = [(SECOND, -4), (FIRST, 5)]
 CLOSED = [(FIRST, -5), (SECOND, 4)]
 AWAY = "http://127.0.0.1:1"
+ALIEN = "tw-twin-ffffffffffffffffffff-1-open-1"
 
 
 @pytest.fixture
@@ -135,7 +136,9 @@ def test_trades_are_listed_by_pair_and_by_whether_they_are_over(desk: Installati
     assert len(_json(desk, "trades", "--pair", PAIR, "--last", "1")) == 1
 
 
-def test_verify_is_0_while_all_holds_and_1_when_somebody_traded_in_our_symbol(desk: Installation) -> None:
+def test_verify_is_1_when_another_database_trades_the_account_and_others_orders_break_nothing(
+    desk: Installation,
+) -> None:
     desk.open_trade()
     # Signals and decisions are written here without their events; their services tell them.
     before = {each["name"]: each["breaches"] for each in _json(desk, "verify", code=1)["invariants"]}
@@ -143,10 +146,13 @@ def test_verify_is_0_while_all_holds_and_1_when_somebody_traded_in_our_symbol(de
     assert all(each.startswith(("signal ", "risk_", "pair ")) for each in before["I6"])
 
     desk.order_by_hand(FIRST, 2)
+    beside = {each["name"]: each["breaches"] for each in _json(desk, "verify", code=1)["invariants"]}
+    desk.order_by_hand("QVEL", 2, client_order_id=ALIEN)
     broken = desk.tradewinds("verify", "--since", "2025-03-03")
 
+    assert beside == before
     assert broken.code == 1
-    assert "KELV: positions 5, ledger 5, broker 7" in " ".join(broken.out.split())
+    assert ALIEN in "".join(broken.out.split())
 
 
 def test_verify_of_books_that_are_whole_is_0(desk: Installation) -> None:
@@ -175,16 +181,17 @@ def test_reconcile_is_0_when_both_sides_agree_and_leaves_an_audit_line(desk: Ins
 def test_reconcile_explains_both_sides_of_what_differs_and_is_1(desk: Installation) -> None:
     desk.open_trade()
     desk.order_by_hand(FIRST, 2)
-    desk.order_by_hand("QVEL", 3, type="limit", limit_price="1")
+    desk.order_by_hand("QVEL", 3, type="limit", limit_price="1", client_order_id=ALIEN)
 
     told = _json(desk, "reconcile", "--explain", code=1)
 
-    assert told["differences"] == ["KELV: books say 5, the broker says 7"]
+    assert [ALIEN in each for each in told["differences"]] == [True]
     rows = {each["subject"]: each for each in told["compared"]}
-    assert (rows[FIRST]["ours"], rows[FIRST]["theirs"], rows[FIRST]["verdict"]) == ("5", "7", "differ")
+    assert (rows[FIRST]["ours"], rows[FIRST]["theirs"], rows[FIRST]["verdict"]) == ("5", "7", "external")
+    assert rows[ALIEN]["verdict"] == "differ"
     assert rows[FIRST]["advice"]
+    assert rows[ALIEN]["advice"]
     assert rows[SECOND]["verdict"] == "agree"
-    assert [each["verdict"] for each in rows.values()].count("external") == 1
 
 
 def test_close_sells_what_the_trade_holds_and_leaves_the_rest_of_the_account(desk: Installation) -> None:
@@ -254,10 +261,10 @@ def test_an_entry_under_way_is_given_up_and_unwound(desk: Installation, monkeypa
     gate = desk.services.execution.cycle.open_gate()
     real = AlpacaClient.order_by_client_id
 
-    def silent_about_the_second(client: AlpacaClient, name: str) -> OrderReport | None:
+    def silent_about_the_second(client: AlpacaClient, name: str, **options: bool) -> OrderReport | None:
         if "-1-open-" in name:
             raise Transient("no answer")
-        return real(client, name)
+        return real(client, name, **options)
 
     with monkeypatch.context() as away, pytest.raises(Transient):
         away.setattr(AlpacaClient, "order_by_client_id", silent_about_the_second)
@@ -319,6 +326,24 @@ def test_the_kill_switch_works_with_the_broker_away(desk: Installation) -> None:
 
     assert said.code == 1
     assert said.err.count("\n") == 1
+
+
+def test_a_reason_with_brackets_is_shown_as_it_was_written(desk: Installation) -> None:
+    desk.open_trade()
+    said = desk.tradewinds("close", PAIR, "--why", "[/x] as [red]told[/]")
+
+    assert said.code == 0
+    for words in (["trades"], ["trades", PAIR, "--why"]):
+        shown = desk.tradewinds(*words)
+        assert shown.code == 0
+        assert "[/x] as" in shown.out
+    assert "[/x] as [red]told[/]" in desk.tradewinds("trades", PAIR, "--why").out
+
+
+def test_where_there_is_nothing_one_line_says_so(desk: Installation) -> None:
+    assert desk.tradewinds("positions").out == "Nothing is held.\n"
+    assert desk.tradewinds("orders").out == "No order is open; --all shows all.\n"
+    assert desk.tradewinds("trades").out == "There is no such trade yet.\n"
 
 
 # Mistakes

@@ -1,4 +1,4 @@
-"""A desk for every test of execution."""
+"""A desk for every test of execution, and a floor for those whose broker is a twin."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from src.services.execution.bootstrap import build
 from src.shared.infra.database.engine import make_engine
 from tests.conftest import TradingDatabase
 from tests.fakes.broker import FakeBroker, FakeClock
+from tests.fakes.twin_server import running_twin
 from tests.integration.execution.desk import Desk, register_pairs
+from tests.integration.execution.processes import START, Floor, open_floor
 
 
 @pytest.fixture
@@ -24,3 +26,10 @@ def desk(trading_database: TradingDatabase, monkeypatch: pytest.MonkeyPatch) -> 
     register_pairs(engine)
     yield Desk(build(settings, engine, broker, FakeClock()), broker, engine)
     engine.dispose()
+
+
+@pytest.fixture
+def floor(trading_database: TradingDatabase) -> Iterator[Floor]:
+    """Yield a floor with one pair and a twin, before its first slot."""
+    with running_twin(clock=START.isoformat()) as twin, open_floor(trading_database.app_url, twin) as made:
+        yield made

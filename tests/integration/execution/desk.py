@@ -61,9 +61,9 @@ class Desk:
         gate = self.service.cycle.open_gate()
         real = getattr(self.broker, call)
 
-        def die(*args: Any) -> None:
+        def die(*args: Any, **options: Any) -> None:
             if after:
-                real(*args)
+                real(*args, **options)
             raise KeyboardInterrupt
 
         setattr(self.broker, call, die)

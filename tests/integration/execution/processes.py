@@ -78,9 +78,9 @@ class CountedBroker:
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.real, name)
 
-        def counted(*args: Any) -> Any:
+        def counted(*args: Any, **options: Any) -> Any:
             self.countdown.tick()
-            return method(*args)
+            return method(*args, **options)
 
         return counted
 

@@ -118,7 +118,7 @@ def desk(trading_database: TradingDatabase, monkeypatch: pytest.MonkeyPatch) -> 
         engine.dispose()
 
 
-def test_a_split_overnight_is_booked_and_the_real_quantity_closed_to_the_cent(desk: Desk) -> None:
+def test_fault_32_a_split_overnight_is_booked_and_the_real_quantity_closed_to_the_cent(desk: Desk) -> None:
     desk.open_pair()
     desk.act("forward_split", old_rate=1, new_rate=3)
 
@@ -139,7 +139,7 @@ def test_a_split_overnight_is_booked_and_the_real_quantity_closed_to_the_cent(de
     assert desk.breaches() == []
 
 
-def test_a_reverse_split_books_the_cash_for_the_fraction_to_the_cent(desk: Desk) -> None:
+def test_fault_32_a_reverse_split_books_the_cash_for_the_fraction_to_the_cent(desk: Desk) -> None:
     desk.open_pair()
     desk.act("reverse_split", old_rate=10, new_rate=1)
 
@@ -167,7 +167,9 @@ def test_between_the_split_and_the_close_books_and_broker_agree(desk: Desk) -> N
 
 @pytest.mark.parametrize("place", ["before_action", "action_booked"])
 @pytest.mark.parametrize("nth", [1, 2])
-def test_a_run_that_ends_between_the_steps_of_booking_is_carried_on_once(desk: Desk, place: str, nth: int) -> None:
+def test_fault_32_a_run_that_ends_between_the_steps_of_booking_is_carried_on_once(
+    desk: Desk, place: str, nth: int
+) -> None:
     desk.open_pair()
     desk.act("reverse_split", old_rate=10, new_rate=1)
 
@@ -181,7 +183,7 @@ def test_a_run_that_ends_between_the_steps_of_booking_is_carried_on_once(desk: D
     assert desk.breaches() == []
 
 
-def test_a_dividend_on_the_short_leg_is_charged_and_the_trade_goes_on(desk: Desk) -> None:
+def test_fault_33_a_dividend_on_the_short_leg_is_charged_and_the_trade_goes_on(desk: Desk) -> None:
     desk.open_pair()
     desk.act("cash_dividend", "KYLO", rate="0.37")
 
@@ -215,7 +217,7 @@ def test_a_dividend_counts_in_the_result_of_the_trade(desk: Desk) -> None:
     assert desk.trade().realized_pnl == desk.cash_gained()
 
 
-def test_a_new_symbol_takes_the_shares_along_and_is_what_is_closed(desk: Desk) -> None:
+def test_fault_33_a_new_symbol_takes_the_shares_along_and_is_what_is_closed(desk: Desk) -> None:
     desk.open_pair()
     desk.act("name_change", new_symbol="KLVN")
 
@@ -229,7 +231,7 @@ def test_a_new_symbol_takes_the_shares_along_and_is_what_is_closed(desk: Desk) -
 
 
 @pytest.mark.parametrize(("kind", "rate"), [("delisting", "0"), ("cash_merger", "98.76")])
-def test_a_company_that_ends_leaves_the_other_leg_to_be_closed(desk: Desk, kind: str, rate: str) -> None:
+def test_fault_33_a_company_that_ends_leaves_the_other_leg_to_be_closed(desk: Desk, kind: str, rate: str) -> None:
     desk.open_pair()
     desk.act(kind, rate=rate)
 
@@ -241,7 +243,7 @@ def test_a_company_that_ends_leaves_the_other_leg_to_be_closed(desk: Desk, kind:
     assert desk.breaches() == []
 
 
-def test_a_split_that_nobody_announced_shows_as_drift_until_it_is_told(desk: Desk) -> None:
+def test_fault_32_a_split_that_nobody_announced_shows_as_drift_until_it_is_told(desk: Desk) -> None:
     desk.open_pair()
     desk.act("forward_split", old_rate=1, new_rate=2, announced_at="2025-03-05T12:00:00+00:00")
 
@@ -256,7 +258,7 @@ def test_a_split_that_nobody_announced_shows_as_drift_until_it_is_told(desk: Des
     assert desk.trade().realized_pnl == desk.cash_gained()
 
 
-def test_a_frozen_pair_takes_no_entry_from_the_session_before(desk: Desk) -> None:
+def test_fault_32_a_frozen_pair_takes_no_entry_from_the_session_before(desk: Desk) -> None:
     desk.act("forward_split", old_rate=1, new_rate=2)
     desk._approve(SignalAction.ENTER_LONG, SLOT, (25, -20))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -25,6 +26,7 @@ from src.shared.infra.database.tables import (
 )
 from tests.fakes.broker import UnreadRow
 from tests.integration.execution.desk import HOUR, SLOT, Desk
+from tests.polling import eventually
 
 
 def test_an_entry_sells_the_short_leg_first_and_ends_open(desk: Desk) -> None:
@@ -153,7 +155,7 @@ def test_an_intent_whose_process_died_while_sending_is_looked_up_not_sent_again(
     desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
     real = desk.broker.submit_market_order
 
-    def die_after_sending(client_order_id: str, symbol: str, quantity: Decimal) -> None:
+    def die_after_sending(client_order_id: str, symbol: str, quantity: Decimal, **_: bool) -> None:
         real(client_order_id, symbol, quantity)
         raise KeyboardInterrupt
 
@@ -186,7 +188,7 @@ def test_a_writer_that_was_overtaken_cannot_write_an_intent(desk: Desk) -> None:
     gate = desk.service.cycle.open_gate()
     real = desk.broker.submit_market_order
 
-    def overtaken(client_order_id: str, symbol: str, quantity: Decimal) -> object:
+    def overtaken(client_order_id: str, symbol: str, quantity: Decimal, **_: bool) -> object:
         with desk.engine.begin() as connection:
             connection.execute(text("UPDATE execution.writer_epoch SET epoch = epoch + 1"))
         return real(client_order_id, symbol, quantity)
@@ -213,6 +215,47 @@ def test_a_trade_is_carried_on_between_cycles_unless_another_process_trades(desk
     assert desk.service.cycle.carry_on(wait=False) == ()
     assert desk.trade_states() == ["open"]
     assert desk.broken_invariants() == []
+
+
+def one_look(desk: Desk) -> tuple[str, ...]:
+    """Look once the server has noticed that the session of the run before is gone."""
+    left: list[tuple[str, ...]] = []
+
+    def looked() -> bool:
+        with suppress(NotTheWriter):
+            left.append(desk.service.cycle.carry_on(wait=False))
+        return bool(left)
+
+    eventually(looked)
+    return left[0]
+
+
+def test_one_look_waits_for_nothing_and_pages_nobody_for_what_only_takes_time(desk: Desk) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    desk.interrupted("submit_market_order", after=True)
+    desk.broker.order_by_client_id = _away  # type: ignore[method-assign]
+    before = desk.service.cycle.clock.now()
+
+    for _ in range(3):
+        left = one_look(desk)
+
+    assert left == ("AAA/BBB is opening", "AAA/BBB: no answer about " + desk.broker.posts[0])
+    assert desk.service.cycle.clock.now() == before
+    assert desk.alerts() == []
+    assert len(desk.broker.posts) == 1
+
+
+def test_one_look_at_an_order_nobody_knows_never_sends_it_again(desk: Desk) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    desk.interrupted("submit_market_order")
+    before = desk.service.cycle.clock.now()
+
+    for _ in range(3):
+        assert one_look(desk) == ("AAA/BBB is opening",)
+
+    assert desk.broker.posts == []
+    assert desk.service.cycle.clock.now() == before
+    assert desk.alerts() == []
 
 
 # One bad trade
@@ -268,7 +311,7 @@ def test_an_order_that_is_not_the_one_we_meant_needs_a_person_and_others_exit(de
     two_open_pairs_and_exits(desk)
     real = desk.broker.order_by_client_id
 
-    def somebody_elses(name: str) -> OrderReport | None:
+    def somebody_elses(name: str, **_: bool) -> OrderReport | None:
         report = real(name)
         return replace(report, quantity=report.quantity * 2) if report and report.symbol == "AAA" else report
 
@@ -412,7 +455,7 @@ def given_up_but_placed(desk: Desk) -> str:
     desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
     desk.broker.script["BBB"] = deque(["hidden"])
     lookup, listing = desk.broker.order_by_client_id, desk.broker.orders_since
-    desk.broker.order_by_client_id = lambda *_: None  # type: ignore[method-assign]
+    desk.broker.order_by_client_id = lambda *_, **__: None  # type: ignore[method-assign]
     desk.broker.orders_since = lambda *_: []  # type: ignore[method-assign]
     with pytest.raises(Transient):
         desk.run()
@@ -615,5 +658,5 @@ def written_down_only(desk: Desk) -> None:
         assert desk.service.cycle.make_driver(cycle(desk, epoch)).begin(new_trade())
 
 
-def _away(client_order_id: str) -> None:
+def _away(client_order_id: str, **_: bool) -> None:
     raise Transient(f"no answer about {client_order_id}")

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from src.shared.domain.signals import SignalAction
-from tests.conftest import TradingDatabase
-from tests.fakes.twin_server import running_twin
-from tests.integration.execution.processes import FIRST, SECOND, START, Floor, open_floor
+from tests.integration.execution.processes import FIRST, SECOND, Floor
 
 MORE_THAN_A_CYCLE_DOES = 90
-
-
-@pytest.fixture
-def floor(trading_database: TradingDatabase) -> Iterator[Floor]:
-    with running_twin(clock=START.isoformat()) as twin, open_floor(trading_database.app_url, twin) as made:
-        yield made
 
 
 @pytest.mark.timeout(600)

@@ -68,12 +68,12 @@ def test_a_halt_between_the_legs_stops_the_second_and_what_is_held_is_given_back
     desk.approve(ENTER, quantities=(10, -8))
     real = desk.broker.submit_market_order
 
-    def then_halt(*order: Any) -> OrderReport:
+    def then_halt(*order: Any, **options: Any) -> OrderReport:
         set_risk(desk, state)
-        return real(*order)
+        return real(*order, **options)
 
     gate = desk.service.cycle.open_gate()
-    desk.broker.submit_market_order = then_halt  # type: ignore[method-assign, assignment]
+    desk.broker.submit_market_order = then_halt  # type: ignore[method-assign]
     desk.service.cycle.execute_slot(gate)
     desk.broker.submit_market_order = real  # type: ignore[method-assign]
 
@@ -295,7 +295,7 @@ def test_an_order_under_our_id_that_is_another_one_is_kept_and_not_adopted(desk:
     gate = desk.service.cycle.open_gate()
     desk.broker.script["BBB"] = deque(["hidden"])
     real = desk.broker.order_by_client_id
-    desk.broker.order_by_client_id = lambda name: _doubled(real(name))  # type: ignore[method-assign, assignment]
+    desk.broker.order_by_client_id = lambda name, **_: _doubled(real(name))  # type: ignore[method-assign]
 
     with pytest.raises(Terminal, match="a person has to look"):
         desk.service.cycle.execute_slot(gate)

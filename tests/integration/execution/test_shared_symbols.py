@@ -122,12 +122,12 @@ def test_an_opposite_position_that_appears_before_the_second_leg_unwinds_the_fir
     real = floor.broker.submit_market_order
     appeared: list[int] = []
 
-    def submit(name: str, symbol: str, quantity: Decimal) -> OrderReport:
+    def submit(name: str, symbol: str, quantity: Decimal, **options: bool) -> OrderReport:
         if symbol == "KELV" and not appeared:
             appeared.append(1)
             real(f"by-hand-{uuid4()}", "KELV", Decimal(-3))
             eventually(lambda: floor.held().get("KELV") == -3)
-        return real(name, symbol, quantity)
+        return real(name, symbol, quantity, **options)
 
     floor.broker.submit_market_order = submit  # type: ignore[method-assign, assignment]
     floor.run()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import traceback
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -87,7 +89,7 @@ READS = {
     "clock": lambda client: client.clock(),
     "account": lambda client: client.account(),
     "positions": lambda client: client.positions(),
-    "open orders": lambda client: client.open_orders(),
+    "open_orders": lambda client: client.open_orders(),
 }
 
 
@@ -104,6 +106,44 @@ def test_a_read_with_no_usable_answer_is_transient(
 
     with pytest.raises(Transient):
         read(client)
+
+
+DAY = date(2025, 3, 3)
+MOMENT = datetime(2025, 3, 3, 15, 30, tzinfo=UTC)
+
+CALLS: dict[str, Callable[[AlpacaClient], Any]] = {
+    **READS,
+    "assets": lambda client: client.assets(["SPY"]),
+    "submit_market_order": submit,
+    "order_by_client_id": lambda client: client.order_by_client_id("tw-twin-1", urgent=True),
+    "orders_since": lambda client: client.orders_since(MOMENT),
+    "cancel_order": lambda client: client.cancel_order(ORDER_ID),
+    "fills_since": lambda client: client.fills_since(MOMENT),
+    "account_activities": lambda client: client.account_activities(["DIV"], MOMENT),
+    "corporate_actions": lambda client: client.corporate_actions(["SPY"], DAY, DAY),
+    "bars": lambda client: client.bars(["SPY"], MOMENT, MOMENT + timedelta(hours=1)),
+    "latest_quotes": lambda client: client.latest_quotes(["SPY"]),
+}
+"""Every request that the client can make."""
+
+
+def test_all_requests_are_among_those_that_are_tried_here() -> None:
+    public = {name for name in vars(AlpacaClient) if not name.startswith("_")}
+
+    assert {*CALLS} == public - {"take_quarantined"}
+
+
+@pytest.mark.parametrize("how", ["hangs", "trickles for ever", "resets", "is 429", "is 500", "is 504"])
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+def test_no_request_outlasts_its_time_out_or_is_repeated(
+    client: AlpacaClient, server: ScriptedServer, call: Callable[[AlpacaClient], Any], how: str
+) -> None:
+    server.answers(USELESS[how])
+
+    with pytest.raises((Transient, OutcomeUnknown)):
+        call(client)
+
+    assert len(server.asked) == 1
 
 
 UNUSABLE_FOR_CANCEL = ["hangs", "resets", "is HTML", "redirects", "is 429", "is 500", "is 502 HTML", "is 404 HTML"]

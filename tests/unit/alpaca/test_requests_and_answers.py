@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from src.shared.domain.corporate_actions import CorporateActionKind
-from src.shared.domain.errors import Transient
+from src.shared.domain.errors import OutcomeUnknown, Transient
 from src.shared.domain.orders import PositionReport
 from src.shared.domain.vendor_data import VendorBar
 from src.shared.infra.alpaca.client import AlpacaClient
@@ -252,7 +252,7 @@ def test_an_asset_that_is_not_active_can_not_be_traded(client: AlpacaClient, ser
     assert not (report.tradable or report.shortable or report.easy_to_borrow)
 
 
-def test_after_429_market_data_waits_for_the_reset_while_orders_may_go(
+def test_after_429_entries_and_reads_wait_for_the_reset_while_exits_may_go(
     client: AlpacaClient, server: ScriptedServer
 ) -> None:
     refused = as_json({"code": 42910000, "message": "rate limit exceeded"}, 429)
@@ -262,7 +262,9 @@ def test_after_429_market_data_waits_for_the_reset_while_orders_may_go(
 
     with pytest.raises(Transient, match="nothing was sent"):
         client.latest_quotes(["SPY"])
-    client.submit_market_order("tw-twin-1", "SPY", Decimal(10))
+    with pytest.raises(OutcomeUnknown, match="nothing was sent"):
+        client.submit_market_order("tw-twin-1", "SPY", Decimal(10))
+    client.submit_market_order("tw-twin-1", "SPY", Decimal(10), urgent=True)
 
     assert [asked.method for asked in server.asked] == ["GET", "POST"]
 

@@ -76,7 +76,7 @@ def test_a_flow_is_found_by_flow_deployment_or_both(wanted: str, found: str) -> 
     [
         ("discover-pair", "Nearest: discover-pairs"),
         ("trade-cycle", "trade-cycle/hourly, trade-cycle/manual"),
-        ("zzz", "Nearest: "),
+        ("zzz", "There are daily, discover-pairs, hourly"),
     ],
 )
 def test_an_unknown_or_ambiguous_flow_gets_the_names_that_exist(wanted: str, says: str) -> None:
@@ -130,6 +130,29 @@ def test_down_where_nothing_ever_ran_is_no_error(tmp_path: Path) -> None:
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("nonsense", "error: No such command 'nonsense'. See `tradewinds --help`."),
+        ("positions extra", "error: Got unexpected extra argument(s) (extra) See `tradewinds positions --help`."),
+        ("pairs rebase A/B", "error: Missing option '--why'. See `tradewinds pairs rebase --help`."),
+        ("trades --last 0", "--last"),
+    ],
+)
+def test_words_that_no_command_knows_are_one_line_and_exit_code_2(words: str, says: str, tmp_path: Path) -> None:
+    result = _tradewinds(words, tmp_path)
+
+    assert (result.returncode, result.stderr.count("\n"), result.stdout) == (2, 1, "")
+    assert says in result.stderr
+
+
+def test_a_group_without_a_command_shows_its_help(tmp_path: Path) -> None:
+    result = _tradewinds("risk", tmp_path)
+
+    assert (result.returncode, result.stderr) == (2, "")
+    assert "Usage" in result.stdout
+
+
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     code = (
         "import sys; from src.services.cli.main import application; application()\n"
@@ -147,7 +170,7 @@ def _tradewinds(command: str, tmp_path: Path, **variables: str) -> subprocess.Co
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TRADEWINDS_")}
     ours = {"TRADEWINDS_HOME": str(tmp_path / "home"), "TRADEWINDS_ENV_FILE": "/dev/null"}
     return subprocess.run(
-        [sys.executable, "-m", "src.services.cli.main", command],
+        [sys.executable, "-m", "src.services.cli.main", *command.split()],
         env={**kept, **ours, **variables},
         cwd=ROOT,
         capture_output=True,

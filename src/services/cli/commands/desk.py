@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from src.services.cli.options import Json, Who, Why
 from src.shared.domain.errors import InputInvalid
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from src.shared.domain.pairs import PairTrade
 
 _UNFINISHED = _DIFFER = 1
-
-Who = Annotated[str, typer.Option(help="Who does it; else the user of this system.")]
-Why = Annotated[str, typer.Option(help="For the audit log.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -35,11 +33,13 @@ def reconcile(
         bool, typer.Option("--explain", help="Show both sides, what a difference means and what to do.")
     ] = False,
     who: Who = "",
-    why: Why = "asked by hand",
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    why: Annotated[str, typer.Option(help="For the audit log.")] = "asked by hand",
+    as_json: Json = False,
 ) -> None:
     """Carry on what is unfinished and compare our books with the broker; exit code 1 if they disagree."""
-    from src.services.cli.desk import console, print_json, wired
+    from rich.text import Text
+
+    from src.services.cli.desk import console, print_json, print_table, wired
 
     desk = wired().execution.desk
     gate = desk.reconcile(_person(who, why))
@@ -50,9 +50,9 @@ def reconcile(
     else:
         out = console()
         if explain:
-            out.print(comparisons_table(rows))
+            print_table(out, comparisons_table(rows), "Neither side holds anything or has an order.")
         for difference in gate.differences:
-            out.print(f"[red]✗[/] {difference}", soft_wrap=True)
+            out.print(Text("✗", "red"), difference, soft_wrap=True)
         verdict = "Books and broker agree." if gate.reconciled else "Books and broker disagree: entries wait."
         out.print(verdict if gate.reconciled or explain else f"{verdict} --explain says what to do.")
     if not gate.reconciled:
@@ -61,7 +61,7 @@ def reconcile(
 
 def close(
     name: Annotated[str, typer.Argument(metavar="PAIR|ID", help="The pair whose trade is to be closed, or its id.")],
-    why: Annotated[str, typer.Option(help="For the audit log; required.")] = "",
+    why: Why = "",
     who: Who = "",
 ) -> None:
     """Close a pair's trade now, or at the next open; exactly what it holds, and nothing else of the account."""
@@ -89,6 +89,8 @@ def flatten(
 
 def comparisons_table(rows: Iterable[Comparison]) -> Table:
     """Lay both sides out, row by row."""
+    from rich.text import Text
+
     from src.services.cli.desk import table
 
     colour = {"agree": "green", "external": "yellow", "differ": "red"}
@@ -96,7 +98,7 @@ def comparisons_table(rows: Iterable[Comparison]) -> Table:
         "Our books and the broker", "what", "which", "in our books", "at the broker", "verdict", "means", "do"
     )
     for row in rows:
-        verdict = f"[{colour[row.verdict]}]{row.verdict.upper()}[/]"
+        verdict = Text(row.verdict.upper(), colour[row.verdict])
         made.add_row(row.kind, row.subject, row.ours, row.theirs, verdict, row.meaning, row.advice)
     return made
 
@@ -112,6 +114,8 @@ def plan_table(trades: Iterable[PairTrade]) -> Table:
 
 
 def _report(closing: Closing) -> None:
+    from rich.text import Text
+
     from src.services.cli.desk import console, dollars
 
     out = console()
@@ -121,9 +125,10 @@ def _report(closing: Closing) -> None:
         trade = each.after
         if each.is_flat:
             result = f", {dollars(trade.realized_pnl)} booked" if trade.realized_pnl is not None else ""
-            out.print(f"[green]✓[/] {trade.pair_id}: {each.before.state.value} → {trade.state.value}{result}")
+            became = f"{trade.pair_id}: {each.before.state.value} → {trade.state.value}{result}"
+            out.print(Text("✓", "green"), became, soft_wrap=True)
         else:
-            out.print(f"[yellow]…[/] {trade.pair_id}: {_waits(each, closing)}", soft_wrap=True)
+            out.print(Text("…", "yellow"), f"{trade.pair_id}: {_waits(each, closing)}", soft_wrap=True)
     waiting = [each for each in closing.trades if not each.is_flat]
     if len(closing.trades) > 1:
         out.print(f"{len(closing.trades) - len(waiting)} flat, {len(waiting)} waiting.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from src.services.cli.options import Json
 from src.shared.domain.errors import InputInvalid
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 _BROKEN = 1
 _MANY_ORDERS = 200
 
-Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 PairOption = Annotated[str | None, typer.Option("--pair", help="Of this pair alone, such as SPY/QQQ.")]
 
 
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
 
 def positions(as_json: Json = False) -> None:
     """Show what is held: ours by pair trade, the account's, and what is not ours."""
-    from src.services.cli.desk import broker_or_none, console, print_json, wired
+    from src.services.cli.desk import broker_or_none, console, print_json, print_table, say_away, wired
 
     found = wired()
     broker, why_not = broker_or_none(found)
@@ -45,9 +45,8 @@ def positions(as_json: Json = False) -> None:
         print_json({"broker": not why_not, "positions": [_position_dict(each) for each in held]})
         return
     out = console()
-    out.print(positions_table(held))
-    if why_not:
-        out.print(f"The broker is away ({why_not}): these are our books alone.", soft_wrap=True)
+    print_table(out, positions_table(held), "Nothing is held.")
+    say_away(out, why_not)
 
 
 def orders(
@@ -59,7 +58,7 @@ def orders(
     as_json: Json = False,
 ) -> None:
     """Show our unfinished orders, and open ones at the broker that are not ours."""
-    from src.services.cli.desk import broker_or_none, console, print_json, wired
+    from src.services.cli.desk import broker_or_none, console, print_json, print_table, say_away, wired
 
     found = wired()
     if name is not None:
@@ -75,9 +74,8 @@ def orders(
         print_json(listed)
         return
     out = console()
-    out.print(orders_table(listed))
-    if why_not:
-        out.print(f"The broker is away ({why_not}): these are our books alone.", soft_wrap=True)
+    print_table(out, orders_table(listed), "There is no order." if every else "No order is open; --all shows all.")
+    say_away(out, why_not)
 
 
 def trades(
@@ -95,7 +93,7 @@ def trades(
     as_json: Json = False,
 ) -> None:
     """Show trades, or with --why everything that led to one and came of it."""
-    from src.services.cli.desk import console, print_json, wired
+    from src.services.cli.desk import console, print_json, print_table, wired
 
     if why and name is None:
         raise InputInvalid("--why needs a trade: `tradewinds trades SPY/QQQ --why`, or its id.")
@@ -105,7 +103,7 @@ def trades(
         if as_json:
             print_json(listed)
         else:
-            console().print(trades_table(listed))
+            print_table(console(), trades_table(listed), "There is no such trade yet.")
         return
     story = found.look.trade(name)
     if as_json:
@@ -152,6 +150,8 @@ def parse_moment(text: str) -> datetime:
 
 def positions_table(held: tuple[SymbolPosition, ...]) -> Table:
     """Lay positions out: a row for each trade's shares, a sum where several share a symbol, others' apart."""
+    from rich.text import Text
+
     from src.services.cli.desk import dollars, price, shares, table, when
 
     made = table(
@@ -169,13 +169,15 @@ def positions_table(held: tuple[SymbolPosition, ...]) -> Table:
         if each.external:
             sums = ("", "") if each.holdings else totals
             made.add_row(
-                each.symbol, "[yellow]EXTERNAL[/]", "left alone", shares(each.external), "", shown, "", *sums
+                each.symbol, Text("EXTERNAL", "yellow"), "left alone", shares(each.external), "", shown, "", *sums
             )
     return made
 
 
 def orders_table(listed: Orders) -> Table:
     """Lay orders out, others' last."""
+    from rich.text import Text
+
     from src.services.cli.desk import exactly, price, shares, table
 
     made = table(
@@ -190,8 +192,9 @@ def orders_table(listed: Orders) -> Table:
         )  # fmt: skip
     for order in listed.external or ():
         made.add_row(
-            order.client_order_id, "[yellow]EXTERNAL[/]", "", "", order.symbol, shares(order.quantity), order.status,
-            shares(order.filled_quantity), price(order.filled_avg_price), exactly(order.created_at), "left alone",
+            order.client_order_id, Text("EXTERNAL", "yellow"), "", "", order.symbol, shares(order.quantity),
+            order.status, shares(order.filled_quantity), price(order.filled_avg_price), exactly(order.created_at),
+            "left alone",
         )  # fmt: skip
     return made
 
@@ -269,7 +272,11 @@ def _listed(numbers: Mapping[str, object]) -> str:
 
 
 def _rounded(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None or value == [] else str(value)
 
 
 def _position_dict(each: SymbolPosition) -> dict[str, object]:

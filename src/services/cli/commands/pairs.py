@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Annotated
 
 import typer
@@ -33,6 +32,7 @@ def add(
     """Load bars, fit each pair and trade it from the next hour on; a poor fit is only watched."""
     from rich.console import Console
 
+    from src.services.cli.desk import user_name
     from src.services.cli.pair_fits import fit_pairs, fits_table
     from src.shared.domain.ids import parse_pair_id
     from src.shared.prefect.tasks.wiring import services
@@ -42,7 +42,7 @@ def add(
     wired = services()
     cycle = wired.execution.cycle
     until = cycle.calendar.last_slot(cycle.market_clock().now)
-    fitted = fit_pairs(wired, names, until=until, bars=bars, who=getpass.getuser(), why=why)
+    fitted = fit_pairs(wired, names, until=until, bars=bars, who=user_name(), why=why)
     Console(highlight=False).print(
         fits_table(fitted, f"Pairs, fitted on {bars} hourly bars up to {until:%Y-%m-%d %H:%M} UTC")
     )
@@ -58,6 +58,7 @@ def rebase(
     """Fit a pair that a company's action froze anew, on adjusted history, and let it trade again."""
     from rich.console import Console
 
+    from src.services.cli.desk import user_name
     from src.services.cli.pair_fits import fit_pairs, fits_table
     from src.shared.domain.errors import InputInvalid
     from src.shared.prefect.tasks.wiring import services
@@ -66,7 +67,7 @@ def rebase(
     cycle = wired.execution.cycle
     until = cycle.calendar.last_slot(cycle.market_clock().now)
     mode = wired.strategy.mode_to_rebase(pair, until)
-    (fitted,) = fit_pairs(wired, [pair], until=until, bars=bars, who=getpass.getuser(), why=why, mode=mode)
+    (fitted,) = fit_pairs(wired, [pair], until=until, bars=bars, who=user_name(), why=why, mode=mode)
     if fitted.beta is None:
         raise InputInvalid(f"{pair} stays frozen: {fitted.objections}")
     title = f"Re-based on {bars} hourly bars up to {until:%Y-%m-%d %H:%M} UTC"

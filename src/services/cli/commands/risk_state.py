@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from src.services.cli.options import Who, Why
 from src.shared.domain.errors import InputInvalid, Refused, Transient
 
 if TYPE_CHECKING:
     from src.shared.domain.risk import RiskState
-
-Who = Annotated[str, typer.Option(help="Who does it; else the user of this system.")]
-Why = Annotated[str, typer.Option(help="For the audit log; required.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -42,7 +42,9 @@ def run(
     adopt(client_environment(settings))
     finished = _run_and_wait(flow, parameters)
     state = finished.state
-    typer.echo(f"{finished.name}: {state.name if state else 'unknown'} {(state.message or '') if state else ''}")
+    ended = f"{state.name} {state.message or ''}".rstrip() if state else "unknown"
+    typer.echo(f"{finished.name}: {ended}")
+    typer.echo(f"{settings.prefect_api_url.removesuffix('/api')}/v2/runs/flow-run/{finished.id}", err=True)
     if state is None or not state.is_completed():
         raise typer.Exit(_NOT_COMPLETED)
 
@@ -73,7 +75,7 @@ def choose(wanted: str, names: Collection[str]) -> str:
         return found[0]
     if found:
         raise InputInvalid(f"'{wanted}' has several deployments: say which of {', '.join(found)}.")
-    words = {part for name in names for part in (name, *name.split("/"))}
+    words = {part for name in names for part in name.split("/")}
     raise InputInvalid(f"There is no deployed flow '{wanted}'. {_nearest(wanted, words)}")
 
 
@@ -107,8 +109,8 @@ def _value(text: str) -> Any:
 def _nearest(wanted: str, known: Collection[str]) -> str:
     if not known:
         return "There are none at all."
-    near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.4) or sorted(known)
-    return f"Nearest: {', '.join(near[:5])}."
+    near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.4)
+    return f"Nearest: {', '.join(near)}." if near else f"There are {', '.join(sorted(known))}."
 
 
 def _run_and_wait(wanted: str, parameters: dict[str, Any]) -> FlowRun:

@@ -30,6 +30,8 @@ _STATES = {
     "rejected": OrderState.REJECTED,
 }
 
+KNOWN_STATUSES = frozenset(_STATES)
+
 _PROGRESS = {
     OrderState.ACKED: 1,
     OrderState.WORKING: 2,

@@ -252,6 +252,11 @@ def hangs(s: Situation, rules: Rules) -> bool:
     return any(s.held(leg) for leg in LEGS) and not _is_within(excess, s.trade.target(more), rules)
 
 
+def ends_exposure(intent: OrderIntent, trade: PairTrade) -> bool:
+    """Say whether an order takes risk away: all of them but the first leg of an entry, which is what begins it."""
+    return intent.action is not OrderAction.OPEN or intent.leg != first_leg(trade)
+
+
 def is_booked(intent: OrderIntent, booked: Mapping[str, Decimal]) -> bool:
     """Say whether the booked executions explain the fills reported; a working order may be booked further."""
     shares = booked.get(str(intent.id), Decimal(0))

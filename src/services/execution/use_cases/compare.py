@@ -62,11 +62,12 @@ class Comparison:
         """Keep the rows that could not be read, and find those without which nobody can say that the books agree."""
         rows = list(self.broker.take_quarantined())
         if rows:
-            self._keep(rows, slot, at)
+            self.keep(rows, slot, at)
         counting = (row for row in rows if row.kind in _ROWS_THAT_COUNT)
         return frozenset(Finding(Kind.UNREAD, row.kind, f"{row.reason} in {row.raw[:200]}") for row in counting)
 
-    def _keep(self, rows: Iterable[UnreadRow], slot: datetime, at: datetime) -> None:
+    def keep(self, rows: Iterable[UnreadRow], slot: datetime, at: datetime) -> None:
+        """Keep what the broker said and nobody could read, and tell people once of each."""
         with self.store() as work:
             for row in rows:
                 if work.repo.quarantine(row.kind, row.reason, row.raw, slot, at):

@@ -14,7 +14,7 @@ from loguru import logger
 from src.services.execution.domain.order_reports import works
 from src.services.execution.domain.precheck import Surroundings, objection
 from src.services.execution.domain.reconciliation import Blocks, Finding, Kind, late_news, revenants
-from src.services.execution.ports import Approval, TradeStore, TradingBroker, WallClock, WriterLock
+from src.services.execution.ports import Approval, TradeStore, TradingBroker, UnreadRow, WallClock, WriterLock
 from src.services.execution.use_cases.alerts import raise_alert
 from src.services.execution.use_cases.companies import Companies
 from src.services.execution.use_cases.compare import NO_WORD, Comparison
@@ -133,10 +133,12 @@ class Execution:
         return Gate(slot, market, not stops, differences, tuple(sorted(found, key=str)))
 
     def carry_on(self, wait: bool = True) -> tuple[str, ...]:
-        """Take in late fills and carry on what is in motion, without comparing the books; return what could not be.
+        """Take in late fills and carry on what is in motion, without comparing the books; return what is not through.
 
         Args:
-            wait: wait for another run that trades the account; else do nothing while there is one.
+            wait: wait for another run that trades the account, and for the broker as a cycle does. Else do nothing
+                while there is another run, and take one look, so that a cycle never waits for this for long; what
+                only waits for the broker is told in the answer then, and is no alert.
 
         Raises:
             NotTheWriter: another process is trading this account now.
@@ -146,9 +148,19 @@ class Execution:
         market = self._accepted_clock()
         slot = self.calendar.last_slot(market.now)
         with self.become_writer(wait) as epoch:
-            troubles, _ = self._resume(self._driver(slot, market, epoch, may_enter=False))
+            driver = self._driver(slot, market, epoch, may_enter=False)
+            if not wait:
+                driver.patience = driver.patience.for_one_look()
+            troubles, _ = self._resume(driver, patient=wait)
             self.comparison.unread(slot, market.now)
-        return tuple(sorted(map(str, troubles)))
+            with self.store() as work:
+                moving = [f"{trade.pair_id} is {trade.state}" for trade in work.repo.trades_in_motion()]
+        return tuple(sorted((*map(str, troubles), *moving)))
+
+    def keep_unread(self, rows: Iterable[UnreadRow]) -> None:
+        """Keep what the broker said outside of its answers and nobody could read. Raises as `carry_on`."""
+        market = self.broker.clock()
+        self.comparison.keep(rows, self.calendar.last_slot(market.now), market.now)
 
     def execute_slot(self, gate: Gate) -> ExecutionSummary:
         """Act on every approval of the gate's slot: exits first, then entries. A second run finds the work done.
@@ -222,7 +234,7 @@ class Execution:
         return troubles + waiting
 
     def _raise(self, troubles: list[Trouble], gate: Gate) -> None:
-        lasting = [trouble for trouble in troubles if not isinstance(trouble.error, _PASSES)]
+        lasting = _lasting(troubles)
         for trouble in lasting:
             self._alert("critical", _STUCK, str(trouble), gate.slot, gate.market.now)
         if troubles:
@@ -309,10 +321,11 @@ class Execution:
             working=frozenset(order.symbol for order in self.broker.open_orders()),
         )
 
-    def _resume(self, driver: Driver) -> tuple[list[Trouble], list[OrderReport] | None]:
+    def _resume(self, driver: Driver, patient: bool = True) -> tuple[list[Trouble], list[OrderReport] | None]:
         """Carry on each trade for itself: exits first, and none waits before all have taken the steps they can.
 
-        Returns the broker's recent orders too, where nothing has been done since they were read.
+        An impatient call waits for none, and tells people only of what a later call would not mend. Returns the
+        broker's recent orders too, where nothing has been done since they were read.
         """
         troubles, recent = self._hear_late_fills(driver)
         with self.store() as work:
@@ -322,10 +335,10 @@ class Execution:
             logger.info("carrying on {} ({})", trade.pair_id, trade.state)
             with _held(trade, troubles):
                 waiting.append(driver.drive(trade, patient=False))
-        for trade in waiting:
+        for trade in waiting if patient else ():
             with _held(trade, troubles):
                 driver.drive(trade)
-        for trouble in troubles:
+        for trouble in troubles if patient else _lasting(troubles):
             self._alert("critical", _STUCK, str(trouble), driver.cycle.slot, driver.cycle.market.now)
         return troubles, None if unfinished else recent
 
@@ -389,6 +402,10 @@ class Execution:
             failpoint("execution.before_alert")
             work.commit()
         failpoint("execution.alerted")
+
+
+def _lasting(troubles: Iterable[Trouble]) -> list[Trouble]:
+    return [trouble for trouble in troubles if not isinstance(trouble.error, _PASSES)]
 
 
 def _abandoned(trade: PairTrade, why: str) -> PairTrade:

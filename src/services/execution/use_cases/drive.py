@@ -63,6 +63,8 @@ from src.shared.ports.unit_of_work import UnitOfWork, Work
 LOOKS_APART_SECONDS = 1.0
 """What the broker's lists lack is believed when two looks so far apart agree."""
 
+_A_MOMENT = timedelta(seconds=2)
+
 SLOT_MARGIN = timedelta(minutes=1)
 """What is looked for at the broker is looked for from this long before its slot."""
 
@@ -85,6 +87,10 @@ class Patience:
     unknown_window: timedelta
     wait_in_all: timedelta
     booking_looks: int = 20
+
+    def for_one_look(self) -> Patience:
+        """Return what is left of it for a pass that others must not wait for."""
+        return replace(self, wait_in_all=_A_MOMENT, booking_looks=1)
 
 
 @dataclass(frozen=True)
@@ -221,7 +227,7 @@ class Driver:
             case Place():
                 self._place(situation.trade, step)
             case Send(intent):
-                self._send(intent)
+                self._send(intent, situation.trade)
             case GiveUp(intent):
                 self._give_up(intent, f"not sent: {situation.passed}")
             case Resolve(intent):
@@ -327,14 +333,17 @@ class Driver:
             work.commit()
         failpoint("execution.intent_committed")
 
-    def _send(self, intent: OrderIntent) -> None:
+    def _send(self, intent: OrderIntent, trade: PairTrade) -> None:
         """Send an order, unless the account's risk state has come to forbid it: then the next look gives it up."""
         sending = moved(intent, OrderState.SENDING, sent_at=self._now())
         if not self._save_sending(sending):
             return
+        urgent = two_leg.ends_exposure(sending, trade)
         failpoint("execution.before_post")
         try:
-            report = self.broker.submit_market_order(sending.client_order_id, sending.symbol, sending.quantity)
+            report = self.broker.submit_market_order(
+                sending.client_order_id, sending.symbol, sending.quantity, urgent=urgent
+            )
         except DuplicateOrderId as error:
             logger.warning("{}: the broker has it already ({})", sending.client_order_id, error)
             self._save(moved(sending, OrderState.UNKNOWN, reason=str(error)))
@@ -378,7 +387,7 @@ class Driver:
             self._save(intent)
             failpoint("execution.unknown_committed")
         if not patient:
-            report = self.broker.order_by_client_id(intent.client_order_id)
+            report = self.broker.order_by_client_id(intent.client_order_id, urgent=True)
             return report is not None and self.hear(intent, report)
         report = self._look_up(intent) or self._listed(intent)
         failpoint("execution.looked_up")
@@ -392,7 +401,7 @@ class Driver:
             raise Frozen(f"{intent.client_order_id}: sent twice without an answer and without an order")
         else:
             self._sent_again.add(intent.client_order_id)
-            self._send(intent)
+            self._send(intent, situation.trade)
         return True
 
     def _look_up(self, intent: OrderIntent) -> OrderReport | None:
@@ -403,7 +412,7 @@ class Driver:
         for look in range(looks):
             if look:
                 self._pause(pause)
-            report = self.broker.order_by_client_id(intent.client_order_id)
+            report = self.broker.order_by_client_id(intent.client_order_id, urgent=True)
             if report is not None:
                 return report
         return None

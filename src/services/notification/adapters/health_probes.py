@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from src.shared.domain.errors import Unreachable
+from src.shared.infra.heartbeat import heartbeat_key
+
+_HTTP_SECONDS = 10.0
+
 
 @dataclass(frozen=True)
 class PostgresProbe:
@@ -41,6 +46,29 @@ class RedisProbe:
 
 
 @dataclass(frozen=True)
+class HeartbeatProbe:
+    """The last sign of life of a process that can't be asked; `url` gives the address of Redis, when asked."""
+
+    name: str
+    process: str
+    url: Callable[[], str]
+
+    async def ask(self) -> str:
+        """Read what it said last.
+
+        Raises:
+            Unreachable: it has said nothing for a while.
+        """
+        from redis.asyncio import Redis
+
+        async with Redis.from_url(self.url(), decode_responses=True) as redis:
+            said = await redis.get(heartbeat_key(self.process))
+        if said is None:
+            raise Unreachable("no sign of life: see its log, or start it with `tradewinds up`")
+        return str(said)
+
+
+@dataclass(frozen=True)
 class HttpProbe:
     """One GET that must succeed; `headers` are made when asked, for that may fail."""
 
@@ -50,7 +78,7 @@ class HttpProbe:
 
     async def ask(self) -> str:
         """Get the address; anything but 2xx is raised."""
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=_HTTP_SECONDS) as client:
             answer = await client.get(self.url, headers=dict(self.headers()))
         answer.raise_for_status()
         return f"answers {answer.status_code}"

@@ -24,6 +24,7 @@ from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.orders import AccountReport
 from src.shared.domain.pairs import FINISHED_TRADES, PairMode, PairTradeState
+from src.shared.domain.quantities import plain
 from src.shared.domain.risk import RiskDecision, RiskState
 from src.shared.domain.signals import SignalAction
 from src.shared.infra.database.audit import write_note
@@ -303,7 +304,10 @@ class SqlRiskRepository:
 
 
 def _limit(row: Row[Any]) -> LimitRow:
-    return LimitRow(row.name, row.value, row.who, row.why, row.version, row.recorded_at, row.change_id)
+    # The column has nine places; a limit of 10 is no 10.000000000 to people.
+    return LimitRow(
+        row.name, Decimal(plain(row.value)), row.who, row.why, row.version, row.recorded_at, row.change_id
+    )
 
 
 def _signal(row: Row[Any]) -> SlotSignal:

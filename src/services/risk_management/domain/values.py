@@ -146,6 +146,6 @@ def require_person(who: str, why: str) -> None:
         InputInvalid: nobody or no reason is named, or the name is one of the system's own.
     """
     if not who.strip() or not why.strip():
-        raise InputInvalid("Say who makes the change and why; both are kept in the audit log.")
+        raise InputInvalid("Say who makes the change and why (--why): both are kept in the audit log.")
     if who in {SETTINGS, "risk"}:
         raise InputInvalid(f"{who!r} is the system itself; give the name of a person.")

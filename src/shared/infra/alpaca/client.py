@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property, partial
@@ -68,7 +69,8 @@ class AlpacaClient:
 
     def clock(self) -> MarketClock:
         """Read the broker's clock; see `MarketClockSource.clock`."""
-        return self._object("clock", self._wire.read("/clock"), parsing.clock)
+        # No pass begins without it, and exits wait for the pass.
+        return self._object("clock", self._wire.read("/clock", urgent=True), parsing.clock)
 
     def account(self) -> AccountReport:
         """Read the account; see `AccountSource.account`."""
@@ -92,7 +94,9 @@ class AlpacaClient:
 
     # Orders
 
-    def submit_market_order(self, client_order_id: str, symbol: str, quantity: Decimal) -> OrderReport:
+    def submit_market_order(
+        self, client_order_id: str, symbol: str, quantity: Decimal, *, urgent: bool = False
+    ) -> OrderReport:
         """Send a day market order, once; see `Broker.submit_market_order`.
 
         Raises:
@@ -100,7 +104,8 @@ class AlpacaClient:
         """
         parse_symbol(symbol)
         shares = _shares(quantity)
-        answer = self._wire.place(client_order_id, symbol, shares, "buy" if quantity > 0 else "sell")
+        side = "buy" if quantity > 0 else "sell"
+        answer = self._wire.place(client_order_id, symbol, shares, side, urgent=urgent)
         try:
             report = self._object("order", answer, parsing.order)
         except Transient as error:
@@ -111,9 +116,9 @@ class AlpacaClient:
             )
         return report
 
-    def order_by_client_id(self, client_order_id: str) -> OrderReport | None:
+    def order_by_client_id(self, client_order_id: str, *, urgent: bool = False) -> OrderReport | None:
         """Look an order up; see `Broker.order_by_client_id`."""
-        answer = _unless_missing(lambda: self._wire.read_order(client_order_id))
+        answer = _unless_missing(lambda: self._wire.read_order(client_order_id, urgent=urgent))
         if answer is None:
             return None
         report = self._object("order", answer, parsing.order)
@@ -145,7 +150,7 @@ class AlpacaClient:
 
     def account_activities(self, kinds: Sequence[str], since: datetime) -> list[AccountActivity]:
         """List what happened without a trade after `since`, oldest first; see `ActivitySource.account_activities`."""
-        read = partial(self._wire.read, "/account/activities", urgent=False)
+        read = partial(self._wire.read, "/account/activities")
         pages = activity_pages(read, since, ",".join(kinds))
         unique = {each.id: each for page in pages for each in self._list("activity", page, parsing.activity)}
         return sorted(unique.values(), key=lambda each: (each.day, each.id))
@@ -237,8 +242,9 @@ class AlpacaClient:
             self._set_aside(bad)
 
     def _set_aside(self, items: list[Quarantined]) -> None:
+        hidden = [replace(item, reason=self._wire.hide(item.reason), raw=self._wire.hide(item.raw)) for item in items]
         with self._lock:
-            self._quarantined.extend(items)
+            self._quarantined.extend(hidden)
 
     def _is_known(self, symbol: str) -> bool:
         with self._lock:
@@ -251,11 +257,11 @@ class AlpacaClient:
             self._assets |= {symbol: (expires, asset) for symbol, asset in assets.items()}
 
     def _asset(self, symbol: str) -> AssetReport | None:
-        answer = _unless_missing(lambda: self._wire.read(f"/assets/{symbol}", urgent=False))
+        answer = _unless_missing(lambda: self._wire.read(f"/assets/{symbol}"))
         return None if answer is None else self._object("asset", answer, parsing.asset)
 
     def _all_assets(self) -> dict[str, AssetReport]:
-        answer = self._wire.read("/assets", {"status": "active", "asset_class": "us_equity"}, urgent=False)
+        answer = self._wire.read("/assets", {"status": "active", "asset_class": "us_equity"})
         return {asset.symbol: asset for asset in self._list("asset", answer, parsing.asset)}
 
 

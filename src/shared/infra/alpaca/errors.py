@@ -55,10 +55,14 @@ class Failure:
 def translate(error: Exception, purpose: Purpose, what: str, secrets: Collection[str]) -> TradewindsError:
     """Say in our own terms what a failure of `what` means. The line holds none of the `secrets`."""
     failure = _failure(error)
-    line = f"Alpaca, {what}: {_shown(failure)}"
+    return _MEANING[purpose](failure, hidden(f"Alpaca, {what}: {_shown(failure)}", secrets))
+
+
+def hidden(text: str, secrets: Collection[str]) -> str:
+    """Put stars in the place of secrets."""
     for secret in secrets:
-        line = line.replace(secret, "***")
-    return _MEANING[purpose](failure, line)
+        text = text.replace(secret, "***")
+    return text
 
 
 def _order_failed(failure: Failure, line: str) -> TradewindsError:

@@ -1,4 +1,4 @@
-"""The request limit of one process: permits that come back a minute after they were taken."""
+"""The request limit as one process keeps it by itself: permits that come back a minute after they were taken."""
 
 from __future__ import annotations
 
@@ -6,11 +6,86 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from src.shared.domain.errors import Transient
 
 WINDOW_SECONDS = 60.0
 LONGEST_PAUSE_WAITED = 5.0
+# Less may not move a clock at all, for rounding.
+_SHORTEST_WAIT = 1e-6
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Most permits out at once: for ordinary requests, and for urgent ones, which may use the reserve as well."""
+
+    ordinary: int
+    urgent: int
+
+    @classmethod
+    def with_reserve(cls, permits: int) -> Limits:
+        """Keep a fifth of the permits for urgent requests."""
+        return cls(permits - permits // 5, permits)
+
+    def of(self, urgent: bool) -> int:
+        """Return the limit that holds for a request."""
+        return self.urgent if urgent else self.ordinary
+
+
+@dataclass(frozen=True)
+class Held:
+    """Why there is no permit now: the seconds until asking again makes sense, and whether the vendor said so."""
+
+    seconds: float
+    by_vendor: bool = False
+
+
+@dataclass(frozen=True)
+class Permit:
+    """A permit that this process holds: its number, and when it was taken, by the process's clock."""
+
+    number: int
+    taken_at: float
+
+
+class OwnWindow:
+    """The permits of this process, and the vendor's pause as far as it knows. Not safe between threads."""
+
+    def __init__(self, limits: Limits, window_seconds: float, now: Callable[[], float]) -> None:
+        self._limits = limits
+        self._window_seconds = window_seconds
+        self._now = now
+        self._permits: deque[Permit] = deque()
+        self.next_number = 1
+        self._paused_until = float("-inf")
+
+    def ask(self, *, urgent: bool) -> Held | None:
+        """Take a permit, or say why there is none."""
+        if not urgent and (pause := self._paused_until - self._now()) > 0:
+            return Held(pause, by_vendor=True)
+        permits = self.permits()
+        over = len(permits) - self._limits.of(urgent)
+        if over >= 0:
+            wait = permits[over].taken_at + self._window_seconds - self._now()
+            return Held(max(wait, _SHORTEST_WAIT))
+        self.note()
+        return None
+
+    def note(self) -> None:
+        """Hold a permit with the next number, wherever it was given."""
+        self._permits.append(Permit(self.next_number, self._now()))
+        self.next_number += 1
+
+    def permits(self) -> deque[Permit]:
+        """Return the permits that are out, oldest first."""
+        while self._permits and self._permits[0].taken_at <= self._now() - self._window_seconds:
+            self._permits.popleft()
+        return self._permits
+
+    def pause(self, seconds: float) -> None:
+        """Hold back what is not urgent."""
+        self._paused_until = max(self._paused_until, self._now() + seconds)
 
 
 class MinuteLimiter:
@@ -28,47 +103,42 @@ class MinuteLimiter:
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._urgent_limit = per_minute
-        self._limit = per_minute - per_minute // 5
+        self._window = OwnWindow(Limits.with_reserve(per_minute), WINDOW_SECONDS, now)
         self._max_wait = max_wait_seconds
         self._now = now
         self._sleep = sleep
         self._lock = threading.Lock()
-        self._taken: deque[float] = deque()
-        self._paused_until = float("-inf")
 
     def take(self, *, urgent: bool = False) -> None:
         """Wait for a permit; see `RateLimiter.take`."""
-        if not urgent:
-            self._wait_for_vendor()
-        deadline = self._now() + self._max_wait
-        while (wait := self._try(urgent)) > 0:
-            if self._now() + wait > deadline:
-                raise Transient(f"own request limit reached, the next permit is {wait:.1f} s away; nothing was sent")
-            self._sleep(wait)
+        wait_for_permit(lambda: self._ask(urgent), self._max_wait, self._now, self._sleep)
 
     def pause(self, seconds: float) -> None:
         """Hold back requests that are not urgent for at most a minute."""
         with self._lock:
-            self._paused_until = max(self._paused_until, self._now() + min(seconds, WINDOW_SECONDS))
+            self._window.pause(min(seconds, WINDOW_SECONDS))
 
-    def _wait_for_vendor(self) -> None:
-        wait = self._paused_until - self._now()
-        if wait > LONGEST_PAUSE_WAITED:
-            raise Transient(f"the vendor's request limit is reached for another {wait:.0f} s; nothing was sent")
-        if wait > 0:
-            self._sleep(wait)
-
-    def _try(self, urgent: bool) -> float:
+    def _ask(self, urgent: bool) -> Held | None:
         with self._lock:
-            now = self._now()
-            while self._taken and self._taken[0] <= now - WINDOW_SECONDS:
-                self._taken.popleft()
-            wait = self._seconds_to_wait(now, urgent)
-            if wait <= 0:
-                self._taken.append(now)
-            return wait
+            return self._window.ask(urgent=urgent)
 
-    def _seconds_to_wait(self, now: float, urgent: bool) -> float:
-        over = len(self._taken) - (self._urgent_limit if urgent else self._limit)
-        return self._taken[over] + WINDOW_SECONDS - now if over >= 0 else 0.0
+
+def wait_for_permit(
+    ask: Callable[[], Held | None], max_wait_seconds: float, now: Callable[[], float], sleep: Callable[[float], None]
+) -> None:
+    """Ask until there is a permit.
+
+    Raises:
+        Transient: there is none within the wait, or the vendor's pause is longer than a request should hang.
+    """
+    deadline = now() + max_wait_seconds
+    while (held := ask()) is not None:
+        if held.by_vendor and held.seconds > LONGEST_PAUSE_WAITED:
+            raise Transient(
+                f"the vendor's request limit is reached for another {held.seconds:.0f} s; nothing was sent"
+            )
+        if now() + held.seconds > deadline:
+            raise Transient(
+                f"own request limit reached, the next permit is {held.seconds:.1f} s away; nothing was sent"
+            )
+        sleep(held.seconds)

@@ -15,7 +15,7 @@ from alpaca.trading.requests import MarketOrderRequest
 
 from src.shared.domain.errors import OutcomeUnknown, Transient
 from src.shared.infra.alpaca.endpoints import Endpoints
-from src.shared.infra.alpaca.errors import Purpose, translate
+from src.shared.infra.alpaca.errors import Purpose, hidden, translate
 from src.shared.infra.alpaca.transport import harden
 from src.shared.ports.rate_limit import RateLimiter
 
@@ -37,7 +37,7 @@ class Wire:
         harden(self._trading, endpoints.trading_url, timeouts, self._mind_the_limit)
         harden(self._data, endpoints.data_url, timeouts, self._mind_the_limit)
 
-    def read(self, path: str, params: Params | None = None, *, urgent: bool = True) -> Any:
+    def read(self, path: str, params: Params | None = None, *, urgent: bool = False) -> Any:
         """GET from the trading API."""
         self._limiter.take(urgent=urgent)
         return self._once(Purpose.READ, f"GET {path}", lambda: self._trading.get(path, dict(params or {})))
@@ -48,13 +48,13 @@ class Wire:
         request = partial(self._data.get, path, dict(params), api_version=version)
         return self._once(Purpose.READ, f"GET {path}", request)
 
-    def read_order(self, client_order_id: str) -> Any:
+    def read_order(self, client_order_id: str, *, urgent: bool) -> Any:
         """GET an order by our own id."""
-        self._limiter.take(urgent=True)
+        self._limiter.take(urgent=urgent)
         what = f"GET order {client_order_id}"
         return self._once(Purpose.READ, what, lambda: self._trading.get_order_by_client_id(client_order_id))
 
-    def place(self, client_order_id: str, symbol: str, shares: float, side: str) -> Any:
+    def place(self, client_order_id: str, symbol: str, shares: float, side: str, *, urgent: bool) -> Any:
         """POST a day market order."""
         request = MarketOrderRequest(
             symbol=symbol,
@@ -63,19 +63,23 @@ class Wire:
             time_in_force=TimeInForce.DAY,
             client_order_id=client_order_id,
         )
-        self._take_for_write()
+        self._take_for_write(urgent=urgent)
         what = f"order {client_order_id}"
         return self._once(Purpose.ORDER, what, lambda: self._trading.submit_order(request))
 
     def cancel(self, broker_order_id: str) -> None:
         """DELETE an order; `broker_order_id` is a UUID, checked by the caller."""
-        self._take_for_write()
+        self._take_for_write(urgent=True)
         what = f"cancel of {broker_order_id}"
         self._once(Purpose.CANCEL, what, lambda: self._trading.cancel_order_by_id(broker_order_id))
 
-    def _take_for_write(self) -> None:
+    def hide(self, text: str) -> str:
+        """Take our keys out of what the broker wrote."""
+        return hidden(text, self._secrets)
+
+    def _take_for_write(self, *, urgent: bool) -> None:
         try:
-            self._limiter.take(urgent=True)
+            self._limiter.take(urgent=urgent)
         except Transient as error:
             raise OutcomeUnknown(str(error)) from None
 

@@ -30,7 +30,7 @@ class RedisBus:
             SettingsInvalid: it is not a Redis URL.
         """
         self._timeout = timeout_seconds
-        self._client = _client(url, timeout_seconds)
+        self._client = make_redis_client(url, timeout_seconds)
 
     def publish(self, envelope: Envelope) -> None:
         """Hand an envelope to the present subscribers of its channel.
@@ -108,7 +108,12 @@ class RedisSubscription:
         self.close()
 
 
-def _client(url: str, timeout_seconds: float) -> redis.Redis:
+def make_redis_client(url: str, timeout_seconds: float) -> redis.Redis:
+    """Make a client whose waits are bounded and that tries everything once; nothing connects until it is used.
+
+    Raises:
+        SettingsInvalid: it is not a Redis URL.
+    """
     # The driver must not retry by itself: a silent reconnect would hide that envelopes were missed.
     try:
         return redis.Redis.from_url(

@@ -126,9 +126,16 @@ def redis_url(settings: Settings) -> str:
     Raises:
         Unreachable: it is the embedded server's and that does not run.
     """
-    if settings.redis.url is not None:
-        return settings.redis.url.get_secret_value()
-    server = redis(settings)
-    if not server.is_running():
+    if needs_redis(settings) and not redis(settings).is_running():
         raise Unreachable(f"Redis does not run in {settings.home}: run `tradewinds up`.")
-    return server.url()
+    return redis_address(settings)
+
+
+def redis_address(settings: Settings) -> str:
+    """URL of that Redis for those who wait for it: it may be down just now.
+
+    Raises:
+        Unreachable: it is the embedded server's and that was never started.
+    """
+    configured = settings.redis.url
+    return redis(settings).url() if configured is None else configured.get_secret_value()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from src.shared.domain.quantities import plain
 from src.shared.prefect.monitoring import leave_table
 from src.shared.prefect.states import is_transient
 from src.shared.prefect.tasks.wiring import RETRY_DELAYS, services
@@ -108,8 +110,8 @@ async def publish_usage(look: Look) -> None:
         {
             "limit": usage.name,
             "of": usage.subject,
-            "used": f"{usage.used:.4f}",
-            "allowed": f"{usage.limit:f}",
+            "used": plain(Decimal(f"{usage.used:.4f}")),
+            "allowed": plain(usage.limit),
             "standing": usage.standing,
         }
         for usage in look.usages
@@ -123,7 +125,7 @@ async def publish_exposure(look: Look) -> None:
     """Leave exposure by account, pair and symbol as a table on the run."""
     rows = [{"scope": scope, "of": of, "dollars": f"{dollars:.2f}"} for scope, of, dollars in look.exposures]
     metrics = look.metrics
-    measured = f"{metrics.days} days of equity are too few for volatility and value at risk."
+    measured = f"Too few days of equity ({metrics.days}) for volatility and value at risk."
     if metrics.volatility is not None and metrics.value_at_risk is not None:
         measured = (
             f"Volatility {metrics.volatility:.1%} a year, value at risk {metrics.value_at_risk:.2%} a day (95 %)."

@@ -46,24 +46,16 @@ class Services:
     @cached_property
     def unasked_broker(self) -> AlpacaClient:
         """The client of the broker, not asked anything yet; keys, URL and database belong together."""
-        from src.shared.infra.alpaca.factory import make_alpaca_client
-        from src.shared.infra.environment import check_recorded, check_settings
+        from src.shared.infra.alpaca.factory import make_unasked_client
 
-        check_settings(self.settings)
-        client = make_alpaca_client(self.settings)
-        with self.engine.begin() as connection:
-            check_recorded(connection, self.settings.environment)
-        return client
+        return make_unasked_client(self.settings, self.engine)
 
     @cached_property
     def broker(self) -> AlpacaClient:
         """The process's client of the broker, after a look that keys, URL, account and database belong together."""
-        from src.shared.infra.environment import check_recorded
+        from src.shared.infra.alpaca.factory import check_account
 
-        account = self.unasked_broker.account().account_id
-        with self.engine.begin() as connection:
-            check_recorded(connection, self.settings.environment, account)
-        return self.unasked_broker
+        return check_account(self.unasked_broker, self.settings, self.engine)
 
     @cached_property
     def ingestion(self) -> DataIngestion:

@@ -1,0 +1,111 @@
+"""The flows of risk management as a worker calls them: on a Prefect server, a PostgreSQL and a twin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import PrefectClient
+from sqlalchemy import func, insert, select
+
+from src.shared.domain.risk import RiskState
+from src.shared.infra.database.tables import alert, equity_point, pair_trade, portfolio_reading, risk_decision
+from src.shared.prefect.flows.risk_management.calculate_position_size_flow import calculate_position_size
+from src.shared.prefect.flows.risk_management.generate_risk_alerts_flow import generate_risk_alerts
+from src.shared.prefect.flows.risk_management.monitor_portfolio_risk_flow import monitor_portfolio_risk
+from src.shared.prefect.flows.risk_management.validate_risk_limits_flow import validate_risk_limits
+from tests.conftest import TradingDatabase
+from tests.fakes.desk import AFTER_HOURS, FIRST, PAIR, SECOND, SLOT, Installation, installation
+
+# Prefect 3.8.8 leaves connections to its server open where flows run in the test's own process.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture
+def desk(
+    trading_database: TradingDatabase,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Installation]:
+    with installation(trading_database, monkeypatch, tmp_path, capsys) as made:
+        yield made
+
+
+async def ended(flow: Any, **parameters: Any) -> tuple[str, dict[str, Any]]:
+    state = await flow(return_state=True, **parameters)
+    assert state.is_completed(), state
+    return str(state.name), await state.aresult()
+
+
+def count(desk: Installation, table: Any) -> int:
+    with desk.services.engine.connect() as connection:
+        return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+
+def lose_a_tenth(desk: Installation) -> None:
+    """Let an earlier slot have known a larger equity than the twin's 100,000."""
+    values = {"slot": SLOT, "equity": 111_000, "cash": 111_000, "buying_power": 111_000}
+    with desk.services.engine.begin() as connection:
+        connection.execute(insert(equity_point).values(values))
+
+
+async def test_a_pair_is_sized_from_stored_closes_and_nothing_is_stored(
+    client: PrefectClient, desk: Installation
+) -> None:
+    desk.services.ingestion.fetch_bars([FIRST, SECOND], SLOT, 20)
+
+    found = [await ended(calculate_position_size, pair=PAIR) for _ in range(2)]
+
+    assert found[0] == found[1]
+    name, size = found[0]
+    assert (name, size["pair"], size["outcome"]) == ("Completed", PAIR, "sized")
+    assert Decimal(size["quantity_1"]) > 0 > Decimal(size["quantity_2"])
+    assert (count(desk, pair_trade), count(desk, risk_decision)) == (0, 0)
+    assert desk.orders() == []
+
+
+async def test_limits_that_are_kept_complete_and_a_breached_one_degrades(
+    client: PrefectClient, desk: Installation
+) -> None:
+    kept = await ended(validate_risk_limits)
+    lose_a_tenth(desk)
+    name, summary = await ended(validate_risk_limits)
+
+    assert kept == ("Completed", {"checked": 10, "breached": [], "state": "active"})
+    assert name == "DEGRADED"
+    assert summary["breached"] == ["max_daily_loss_fraction", "max_drawdown_fraction"]
+    assert desk.services.kill_switch.standing().state is RiskState.ACTIVE
+
+
+async def test_the_monitor_reduces_the_account_once_and_rests_while_the_market_is_closed(
+    client: PrefectClient, desk: Installation
+) -> None:
+    lose_a_tenth(desk)
+    first, again = await ended(monitor_portfolio_risk), await ended(monitor_portfolio_risk)
+    desk.move_to(AFTER_HOURS)
+    state = await monitor_portfolio_risk(return_state=True)
+
+    assert (first[0], first[1]["state"], first[1]["alerts"] > 0) == ("DEGRADED", "reducing", True)
+    assert (again[0], again[1]["state"], again[1]["alerts"]) == ("DEGRADED", "reducing", 0)
+    assert state.name == "MARKET_CLOSED"
+    assert count(desk, portfolio_reading) == 1
+    assert [what for _, what, _, _ in desk.audits()].count("risk state changed") == 1
+
+
+async def test_an_alert_is_told_once_a_day_and_quiet_books_tell_nothing(
+    client: PrefectClient, desk: Installation
+) -> None:
+    quiet = await ended(generate_risk_alerts)
+    lose_a_tenth(desk)
+    told, again = await ended(generate_risk_alerts), await ended(generate_risk_alerts)
+
+    assert quiet == ("Completed", {"told": [], "state": "active"})
+    assert len(told[1]["told"]) == count(desk, alert) > 0
+    assert again[1]["told"] == []
