@@ -43,8 +43,9 @@ up: setup ## Start Tradewinds in the background
 down: setup ## Stop what `make up` started
 	@$(VENV)/tradewinds down
 
+# Two files at a time: most of a test's time is waiting for servers. Each worker has servers of its own.
 test: setup ## Run the whole test suite
-	@$(VENV)/pytest
+	@$(VENV)/pytest -n 2 --dist loadfile --benchmark-disable
 
 # One seed with everything it does and sends: make chaos SEEDS=1 FIRST_SEED=123 VERBOSE=1
 SEEDS ?= 500

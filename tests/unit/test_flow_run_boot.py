@@ -10,7 +10,7 @@ import pytest
 from src.shared.prefect.config import SOURCE_ROOT
 from src.shared.prefect.work_pools import POOLS
 
-NOTIFICATION = "src.services.notification.main"
+COMMANDS = {"src.services.notification.main": "serve", "src.services.execution.main": "listen"}
 
 
 def run(module: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -25,7 +25,7 @@ def run(module: str, *arguments: str, **variables: str) -> subprocess.CompletedP
     )
 
 
-@pytest.mark.parametrize("module", sorted(set(POOLS.values()) - {NOTIFICATION}))
+@pytest.mark.parametrize("module", sorted(set(POOLS.values()) - COMMANDS.keys()))
 def test_a_main_without_a_run_says_what_it_is_for_and_fails(module: str, tmp_path: Path) -> None:
     done = run(module, TRADEWINDS_ENV_FILE=str(tmp_path / "none"))
 
@@ -34,11 +34,12 @@ def test_a_main_without_a_run_says_what_it_is_for_and_fails(module: str, tmp_pat
     assert done.stderr.count("\n") == 1
 
 
-def test_a_main_that_has_commands_offers_them_without_a_run(tmp_path: Path) -> None:
-    done = run(NOTIFICATION, TRADEWINDS_ENV_FILE=str(tmp_path / "none"))
+@pytest.mark.parametrize(("module", "command"), COMMANDS.items())
+def test_a_main_that_has_commands_offers_them_without_a_run(module: str, command: str, tmp_path: Path) -> None:
+    done = run(module, TRADEWINDS_ENV_FILE=str(tmp_path / "none"))
 
     assert done.returncode == 2
-    assert "serve" in done.stdout
+    assert command in done.stdout
     assert "Traceback" not in done.stderr
 
 

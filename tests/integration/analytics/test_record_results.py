@@ -136,7 +136,7 @@ def test_an_unwound_trade_counts_and_takes_the_slot_when_it_has_none_of_its_own(
     assert (row["closed_slot"], row["close_reason"]) == (CLOSED, "unwound")
 
 
-@pytest.mark.parametrize("state", set(PairTradeState) - {PairTradeState.CLOSED, PairTradeState.UNWOUND})
+@pytest.mark.parametrize("state", sorted(set(PairTradeState) - {PairTradeState.CLOSED, PairTradeState.UNWOUND}))
 def test_no_other_trade_has_a_result(analytics: Analytics, engine: Engine, state: PairTradeState) -> None:
     finished(engine, state=state)
 

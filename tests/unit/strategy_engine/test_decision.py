@@ -151,7 +151,7 @@ def test_the_last_hour_takes_no_entry_unless_overnight(minutes: float, overnight
     assert decide(make_reading(2.5), NOTHING_HELD, make_thresholds(overnight=overnight), context)[1] is reason
 
 
-@pytest.mark.parametrize("state", set(PairTradeState) - FINISHED_TRADES - {PairTradeState.OPEN})
+@pytest.mark.parametrize("state", sorted(set(PairTradeState) - FINISHED_TRADES - {PairTradeState.OPEN}))
 def test_a_trade_in_motion_is_left_to_execution_and_blocks_a_second(state: PairTradeState) -> None:
     decision = decide(make_reading(-9.0), holding(LONG, 99, state), make_thresholds(), make_context())
 
