@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -18,6 +19,9 @@ from src.shared.infra.embedded.ports import free_port
 from src.shared.infra.embedded.postgres import Driver, EmbeddedPostgres
 from src.shared.infra.embedded.redis import EmbeddedRedis
 from src.shared.infra.postgres_roles import APP_ROLE, OWNER_ROLE
+
+if TYPE_CHECKING:
+    from tests.fakes.desk import Installation
 
 _PREFIX = "tradewinds-tests-"
 _TEMPLATE = "trading_template"
@@ -104,6 +108,20 @@ def trading_database(embedded_postgres: EmbeddedPostgres, trading_template: str)
         yield TradingDatabase(embedded_postgres, name)
     finally:
         embedded_postgres.drop_database(name)
+
+
+@pytest.fixture
+def desk(
+    trading_database: TradingDatabase,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Installation]:
+    """The commands and the flows, on a database and a twin of their own."""
+    from tests.fakes.desk import installation
+
+    with installation(trading_database, monkeypatch, tmp_path, capsys) as made:
+        yield made
 
 
 def _sweep_after_killed_sessions() -> None:

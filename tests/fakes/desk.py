@@ -24,6 +24,7 @@ from src.shared.domain.signals import SignalAction, signal_id
 from src.shared.infra.database.tables import audit_log, pair_registry, pair_signal, pair_trade, risk_decision
 from src.shared.prefect.tasks.wiring import Services, services
 from tests.conftest import TradingDatabase
+from tests.fakes.pairs import registered_pair
 from tests.fakes.twin_server import TwinHandle, running_twin
 
 SLOT = datetime(2025, 3, 3, 15, 30, tzinfo=UTC)
@@ -151,7 +152,7 @@ def installation(
         services.cache_clear()
         made = Installation(twin, database, monkeypatch, capsys)
         with made.services.engine.begin() as connection:
-            connection.execute(insert(pair_registry).values(**_pair()))
+            connection.execute(insert(pair_registry).values(**registered_pair(PAIR, SLOT)))
         try:
             yield made
         finally:
@@ -176,22 +177,3 @@ def _logging_kept() -> Iterator[None]:
         logger.remove()
         logger.configure(patcher=None)
         logger.add(sys.__stderr__ or sys.stderr)
-
-
-def _pair() -> dict[str, object]:
-    return {
-        "pair_id": PAIR,
-        "symbol_1": FIRST,
-        "symbol_2": SECOND,
-        "alpha": 0.0,
-        "beta": 0.8,
-        "half_life_bars": 8.0,
-        "z_window_bars": 16,
-        "time_stop_bars": 24,
-        "correlation": 0.9,
-        "fitted_from": SLOT - timedelta(days=90),
-        "fitted_to": SLOT,
-        "mode": "active",
-        "source": "test",
-        "updated_at": SLOT,
-    }

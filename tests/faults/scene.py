@@ -29,8 +29,9 @@ from src.shared.infra.alpaca.client import AlpacaClient
 from src.shared.infra.alpaca.factory import make_alpaca_client
 from src.shared.infra.database.engine import make_engine
 from src.shared.infra.database.tables import alert, order_intent, pair_registry, pair_trade, quarantine
+from tests.fakes.pairs import registered_pair
 from tests.fakes.twin_server import TwinAdmin, TwinHandle
-from tests.integration.execution.processes import approve, registered_pair
+from tests.integration.execution.processes import approve
 
 MARKET_SEED = 11
 SLOT = datetime(2025, 3, 3, 15, 30, tzinfo=UTC)
@@ -258,7 +259,7 @@ def open_scene(database_url: str, twin: TwinHandle, read_seconds: float) -> Iter
     engine = make_engine(database_url, settings.database)
     with engine.begin() as connection:
         for pair in (PAIR, SHARING, ELSEWHERE):
-            connection.execute(insert(pair_registry).values(**registered_pair(pair)))
+            connection.execute(insert(pair_registry).values(**registered_pair(pair, SLOT)))
     broker, clock = make_alpaca_client(settings), MarketTime(twin.admin, start)
     try:
         yield Scene(twin, engine, build(settings, engine, broker, clock), broker, clock)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -27,33 +26,20 @@ from src.shared.infra.database.tables.base import METADATA
 from src.shared.infra.logging import configure_logging
 from src.shared.prefect.config import SOURCE_ROOT
 from src.shared.prefect.tasks.wiring import services
-from tests.conftest import TradingDatabase
-from tests.fakes.desk import FIRST, NEXT_OPEN, PAIR, Installation, installation
+from tests.fakes.desk import FIRST, NEXT_OPEN, PAIR, Installation
+from tests.fakes.pairs import registered_pair
 from tests.faults.scene import ELSEWHERE, ENTER, EXIT, ORDERS, Scene
 from tests.faults.scene import PAIR as SCENE_PAIR
 from tests.faults.scene import A as HELD_A
 from tests.faults.scene import B as HELD_B
-from tests.integration.execution.processes import registered_pair
 from tests.polling import eventually
 
 
-@pytest.fixture
-def suite(
-    trading_database: TradingDatabase,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> Iterator[Installation]:
-    """The commands on a real PostgreSQL and a twin of their own."""
-    with installation(trading_database, monkeypatch, tmp_path, capsys) as made:
-        yield made
-
-
-def _requests(suite: Installation) -> int:
+def _requests(desk: Installation) -> int:
     """Count what has reached the broker since the first call."""
-    faults = suite.twin.admin.faults()
+    faults = desk.twin.admin.faults()
     if not faults:
-        suite.twin.admin.fault(kind="latency", endpoint="*", seconds=0)
+        desk.twin.admin.fault(kind="latency", endpoint="*", seconds=0)
         return 0
     return int(faults[0]["matched"])
 
@@ -106,16 +92,16 @@ def test_fault_44_whatever_is_written_for_a_limit_it_is_refused_in_one_line_or_w
         assert bounds.least <= read <= bounds.most
 
 
-def test_fault_44_a_poisoned_limit_leaves_the_last_good_one_in_force(suite: Installation) -> None:
-    assert suite.tradewinds("risk", "set", "max_gross_fraction", "1.2", "--why", "less").code == 0
+def test_fault_44_a_poisoned_limit_leaves_the_last_good_one_in_force(desk: Installation) -> None:
+    assert desk.tradewinds("risk", "set", "max_gross_fraction", "1.2", "--why", "less").code == 0
 
     for value in ("1e9", "0", "-1", "NaN", "inf", "lots", "1.2; DROP TABLE risk.limit_change", "0.0000000001"):
-        said = suite.tradewinds("risk", "set", "max_gross_fraction", "--why", "more", "--", value)
+        said = desk.tradewinds("risk", "set", "max_gross_fraction", "--why", "more", "--", value)
         assert (said.code, said.out) == (2, "")
         assert said.err.startswith("error: ")
         assert said.err.count("\n") == 1
 
-    (line,) = (each for each in _json(suite, "risk", "show") if each["name"] == "max_gross_fraction")
+    (line,) = (each for each in _json(desk, "risk", "show") if each["name"] == "max_gross_fraction")
     assert Decimal(line["value"]) == Decimal("1.2")
 
 
@@ -146,7 +132,7 @@ def test_fault_44_the_database_refuses_a_limit_that_comes_past_the_command(
     ],
 )
 def test_fault_44_the_database_refuses_a_pair_that_makes_no_sense(scene: Scene, poison: dict[str, Any]) -> None:
-    row = {**registered_pair("ABC/DEF"), **poison}
+    row = {**registered_pair("ABC/DEF", NEXT_OPEN), **poison}
 
     with pytest.raises((sqlalchemy.exc.IntegrityError, sqlalchemy.exc.DataError)), scene.engine.begin() as connection:
         connection.execute(insert(pair_registry).values(**row))
@@ -203,10 +189,10 @@ def services_of(scene: Scene) -> Any:
     return build(load_settings(), scene.engine, scene.broker)
 
 
-def test_fault_45_an_injection_in_a_name_is_refused_in_one_line_and_no_order_is_sent(suite: Installation) -> None:
-    suite.open_trade()
-    before, tables = suite.orders(), _counts(suite.services.engine)
-    assert _requests(suite) == 0
+def test_fault_45_an_injection_in_a_name_is_refused_in_one_line_and_no_order_is_sent(desk: Installation) -> None:
+    desk.open_trade()
+    before, tables = desk.orders(), _counts(desk.services.engine)
+    assert _requests(desk) == 0
 
     # No shell passes a zero byte.
     for nasty in (each for each in NASTY if "\x00" not in each):
@@ -219,25 +205,25 @@ def test_fault_45_an_injection_in_a_name_is_refused_in_one_line_and_no_order_is_
             ("risk", "show", "--history", nasty),
             ("halt", nasty, "--why", "x"),
         ):
-            said = suite.tradewinds(*words)
+            said = desk.tradewinds(*words)
             assert (said.code, said.err.count("\n")) == (2, 1), (words, said)
             assert "Traceback" not in said.err
 
-    assert _requests(suite) == 0
-    assert suite.orders() == before
-    assert _counts(suite.services.engine) == tables
+    assert _requests(desk) == 0
+    assert desk.orders() == before
+    assert _counts(desk.services.engine) == tables
 
 
-def test_fault_45_a_reason_is_kept_and_shown_as_the_text_it_is(suite: Installation) -> None:
-    suite.open_trade()
+def test_fault_45_a_reason_is_kept_and_shown_as_the_text_it_is(desk: Installation) -> None:
+    desk.open_trade()
 
-    assert suite.tradewinds("risk", "set", "max_open_pairs", "7", "--why", TEXT, "--who", TEXT).code == 0
-    assert suite.tradewinds("close", PAIR, "--why", TEXT, "--who", TEXT).code == 0
+    assert desk.tradewinds("risk", "set", "max_open_pairs", "7", "--why", TEXT, "--who", TEXT).code == 0
+    assert desk.tradewinds("close", PAIR, "--why", TEXT, "--who", TEXT).code == 0
 
-    assert (TEXT, TEXT) in [(who, why) for who, _, _, why in suite.audits()]
-    shown = "".join(suite.tradewinds("trades", PAIR, "--why").out.split())
+    assert (TEXT, TEXT) in [(who, why) for who, _, _, why in desk.audits()]
+    shown = "".join(desk.tradewinds("trades", PAIR, "--why").out.split())
     assert "".join(TEXT.split()) in shown
-    (line,) = (each for each in _json(suite, "risk", "show") if each["name"] == "max_open_pairs")
+    (line,) = (each for each in _json(desk, "risk", "show") if each["name"] == "max_open_pairs")
     assert (line["who"], line["why"]) == (TEXT, TEXT)
 
 
@@ -256,27 +242,27 @@ def canaries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_fault_46_a_broker_that_says_our_keys_aloud_puts_them_nowhere(
-    canaries: None, suite: Installation, tmp_path: Path
+    canaries: None, desk: Installation, tmp_path: Path
 ) -> None:
     configure_logging(load_settings(), "cli")
-    suite.open_trade()
+    desk.open_trade()
     aloud = f"not with {KEY} and {SECRET}"
-    said = [suite.tradewinds(*words) for words in (("doctor",), ("doctor", "--json"), ("positions",))]
+    said = [desk.tradewinds(*words) for words in (("doctor",), ("doctor", "--json"), ("positions",))]
 
-    suite.twin.admin.fault(kind="reject", endpoint=ORDERS, message=aloud)
-    suite.twin.admin.fault(kind="extra", endpoint="GET /v2/positions", set={"qty": aloud})
-    suite.move_to(NEXT_OPEN)
-    said.append(suite.tradewinds("close", PAIR, "--why", "enough"))
-    said.append(suite.tradewinds("reconcile", "--explain"))
-    suite.twin.admin.clear_faults()
-    suite.twin.admin.fault(kind="status", endpoint="*", status=401, message=aloud)
-    said += [suite.tradewinds(*words) for words in (("reconcile",), ("doctor",), ("positions",), ("status",))]
-    suite.twin.admin.clear_faults()
-    said += [suite.tradewinds(*words) for words in (("orders", "--all"), ("trades", PAIR, "--why"), ("verify",))]
+    desk.twin.admin.fault(kind="reject", endpoint=ORDERS, message=aloud)
+    desk.twin.admin.fault(kind="extra", endpoint="GET /v2/positions", set={"qty": aloud})
+    desk.move_to(NEXT_OPEN)
+    said.append(desk.tradewinds("close", PAIR, "--why", "enough"))
+    said.append(desk.tradewinds("reconcile", "--explain"))
+    desk.twin.admin.clear_faults()
+    desk.twin.admin.fault(kind="status", endpoint="*", status=401, message=aloud)
+    said += [desk.tradewinds(*words) for words in (("reconcile",), ("doctor",), ("positions",), ("status",))]
+    desk.twin.admin.clear_faults()
+    said += [desk.tradewinds(*words) for words in (("orders", "--all"), ("trades", PAIR, "--why"), ("verify",))]
 
     printed = "".join(each.out + each.err for each in said)
     logged = "".join(file.read_text() for file in (tmp_path / "logs").glob("*.jsonl"))
-    kept = _rows(suite.services.engine)
+    kept = _rows(desk.services.engine)
     assert [c for c in CANARIES for place in (printed, logged, kept) if c in place] == []
     # All three were there to be read: the refusal, the alert and the row that could not be read.
     assert "not with ***" in kept
@@ -311,21 +297,21 @@ def test_fault_46_no_flow_takes_a_secret_as_a_parameter() -> None:
     ],
 )
 def test_fault_48_keys_address_and_database_that_disagree_start_nothing(
-    suite: Installation, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], words: str
+    desk: Installation, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], words: str
 ) -> None:
-    suite.open_trade()
-    assert _requests(suite) == 0
-    suite.services.engine.dispose()
+    desk.open_trade()
+    assert _requests(desk) == 0
+    desk.services.engine.dispose()
     services.cache_clear()
     for name, value in {"SECRET_KEY": "s3cret-s3cret", **environment}.items():
         monkeypatch.setenv(f"TRADEWINDS_ALPACA_{name}", value)
 
     for command in (("reconcile",), ("close", PAIR, "--why", "x"), ("pairs", "add", PAIR)):
-        said = suite.tradewinds(*command)
+        said = desk.tradewinds(*command)
         assert (said.code, said.err.count("\n")) == (2, 1), said
         assert words in said.err
 
-    assert _requests(suite) == 0
+    assert _requests(desk) == 0
 
 
 def test_fault_48_keys_that_are_revoked_between_slots_are_told_and_the_exit_comes_when_they_are_back(
@@ -399,8 +385,8 @@ def _set_risk(scene: Scene, state: str) -> None:
         connection.execute(text("UPDATE risk.risk_state SET state = :state"), {"state": state})
 
 
-def _json(suite: Installation, *words: str) -> Any:
-    said = suite.tradewinds(*words, "--json")
+def _json(desk: Installation, *words: str) -> Any:
+    said = desk.tradewinds(*words, "--json")
     assert said.code == 0, said
     return json.loads(said.out)
 

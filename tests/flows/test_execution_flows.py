@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +18,7 @@ from src.shared.prefect.flows.execution.execute_trades_flow import execute_trade
 from src.shared.prefect.flows.execution.manage_orders_flow import manage_orders
 from src.shared.prefect.flows.execution.reconcile_trades_flow import reconcile_trades
 from src.shared.prefect.flows.execution.update_positions_flow import update_positions
-from tests.conftest import TradingDatabase
-from tests.fakes.desk import AFTER_HOURS, FIRST, NEXT_OPEN, SECOND, SLOT, Installation, installation
+from tests.fakes.desk import AFTER_HOURS, FIRST, NEXT_OPEN, SECOND, SLOT, Installation
 
 OPENED = [(SECOND, -4), (FIRST, 5)]
 
@@ -30,17 +27,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-@pytest.fixture
-def desk(
-    trading_database: TradingDatabase,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> Iterator[Installation]:
-    with installation(trading_database, monkeypatch, tmp_path, capsys) as made:
-        yield made
 
 
 async def ended(flow: Any, **parameters: Any) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,25 +15,13 @@ from src.shared.prefect.flows.risk_management.calculate_position_size_flow impor
 from src.shared.prefect.flows.risk_management.generate_risk_alerts_flow import generate_risk_alerts
 from src.shared.prefect.flows.risk_management.monitor_portfolio_risk_flow import monitor_portfolio_risk
 from src.shared.prefect.flows.risk_management.validate_risk_limits_flow import validate_risk_limits
-from tests.conftest import TradingDatabase
-from tests.fakes.desk import AFTER_HOURS, FIRST, PAIR, SECOND, SLOT, Installation, installation
+from tests.fakes.desk import AFTER_HOURS, FIRST, PAIR, SECOND, SLOT, Installation
 
 # Prefect 3.8.8 leaves connections to its server open where flows run in the test's own process.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-@pytest.fixture
-def desk(
-    trading_database: TradingDatabase,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> Iterator[Installation]:
-    with installation(trading_database, monkeypatch, tmp_path, capsys) as made:
-        yield made
 
 
 async def ended(flow: Any, **parameters: Any) -> tuple[str, dict[str, Any]]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from threading import Barrier
 from typing import Any
 from uuid import UUID
@@ -20,7 +18,6 @@ from src.shared.domain.signals import SignalAction
 from src.shared.infra.alpaca.client import AlpacaClient
 from src.shared.infra.database.tables import pair_registry
 from src.shared.prefect.tasks.wiring import services
-from tests.conftest import TradingDatabase
 from tests.fakes.desk import (
     AFTER_HOURS,
     FIRST,
@@ -30,24 +27,12 @@ from tests.fakes.desk import (
     SLOT,
     Installation,
     another_process,
-    installation,
 )
 
 OPENED = [(SECOND, -4), (FIRST, 5)]
 CLOSED = [(FIRST, -5), (SECOND, 4)]
 AWAY = "http://127.0.0.1:1"
 ALIEN = "tw-twin-ffffffffffffffffffff-1-open-1"
-
-
-@pytest.fixture
-def desk(
-    trading_database: TradingDatabase,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> Iterator[Installation]:
-    with installation(trading_database, monkeypatch, tmp_path, capsys) as made:
-        yield made
 
 
 # Looking

@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from src.config.settings import load_settings
 from src.services.cli.diagnosis import differing_limits
 from src.shared.domain.risk_limits import LIMIT_BOUNDS
 from src.shared.prefect.tasks.wiring import services
-from tests.conftest import TradingDatabase
-from tests.fakes.desk import Installation, installation
+from tests.fakes.desk import Installation
 
 LIMIT = "max_net_fraction"
-
-
-@pytest.fixture
-def desk(
-    trading_database: TradingDatabase,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> Iterator[Installation]:
-    with installation(trading_database, monkeypatch, tmp_path, capsys) as made:
-        yield made
 
 
 def test_a_changed_limit_is_shown_audited_and_remembered(desk: Installation) -> None:

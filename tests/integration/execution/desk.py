@@ -15,6 +15,7 @@ from src.services.execution.use_cases.cycle import Gate
 from src.shared.domain.signals import SignalAction, signal_id
 from src.shared.infra.database.tables import alert, pair_registry, pair_signal, pair_trade, risk_decision
 from tests.fakes.broker import FakeBroker
+from tests.fakes.pairs import registered_pair
 
 SLOT = datetime(2025, 3, 3, 15, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -96,24 +97,5 @@ class Desk:
 def register_pairs(engine: Engine) -> None:
     """Let three pairs trade; two of them share a symbol."""
     with engine.begin() as connection:
-        for first, second in (("AAA", "BBB"), ("BBB", "CCC"), ("DDD", "EEE")):
-            connection.execute(insert(pair_registry).values(**_pair(first, second)))
-
-
-def _pair(first: str, second: str) -> dict[str, object]:
-    return {
-        "pair_id": f"{first}/{second}",
-        "symbol_1": first,
-        "symbol_2": second,
-        "alpha": 0.0,
-        "beta": 0.8,
-        "half_life_bars": 8.0,
-        "z_window_bars": 16,
-        "time_stop_bars": 24,
-        "correlation": 0.9,
-        "fitted_from": SLOT - timedelta(days=90),
-        "fitted_to": SLOT,
-        "mode": "active",
-        "source": "test",
-        "updated_at": SLOT,
-    }
+        for pair in ("AAA/BBB", "BBB/CCC", "DDD/EEE"):
+            connection.execute(insert(pair_registry).values(**registered_pair(pair, SLOT)))

@@ -32,6 +32,7 @@ from src.shared.failpoints import arm
 from src.shared.infra.alpaca.factory import make_alpaca_client
 from src.shared.infra.database.engine import make_engine, translated_errors
 from src.shared.infra.database.tables import pair_registry, pair_signal, pair_trade, risk_decision
+from tests.fakes.pairs import registered_pair
 from tests.fakes.twin_server import TwinHandle
 from tests.forked import context
 
@@ -214,7 +215,7 @@ def open_floor(database_url: str, twin: TwinHandle, *, is_new: bool = True) -> I
         service, broker, engine = service_for(database_url, twin.url, Countdown(0))
         if is_new:
             with engine.begin() as connection:
-                connection.execute(insert(pair_registry).values(**registered_pair()))
+                connection.execute(insert(pair_registry).values(**registered_pair(PAIR, START)))
         try:
             yield Floor(database_url, twin, engine, service, broker, slots, context())
         finally:
@@ -248,24 +249,3 @@ def approve(
             )
             .on_conflict_do_nothing()
         )
-
-
-def registered_pair(pair: str = PAIR) -> dict[str, object]:
-    """Return the row of an active pair in the registry."""
-    first, second = pair.split("/")
-    return {
-        "pair_id": pair,
-        "symbol_1": first,
-        "symbol_2": second,
-        "alpha": 0.0,
-        "beta": 0.8,
-        "half_life_bars": 8.0,
-        "z_window_bars": 16,
-        "time_stop_bars": 24,
-        "correlation": 0.9,
-        "fitted_from": START - timedelta(days=90),
-        "fitted_to": START,
-        "mode": "active",
-        "source": "test",
-        "updated_at": START,
-    }

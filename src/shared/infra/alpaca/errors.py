@@ -28,7 +28,6 @@ from alpaca.common.exceptions import APIError
 
 from src.shared.domain.errors import DuplicateOrderId, OutcomeUnknown, Refused, TradewindsError, Transient
 
-NOT_FOUND = "40410000"
 NOT_UNIQUE = "40010001"
 _KEYS = "TRADEWINDS_ALPACA_API_KEY, TRADEWINDS_ALPACA_SECRET_KEY and TRADEWINDS_ALPACA_ENVIRONMENT (or _BASE_URL)"
 _EXCERPT = 200

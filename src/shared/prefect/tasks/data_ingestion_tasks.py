@@ -6,23 +6,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from loguru import logger
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
-from src.shared.prefect.states import is_transient
-from src.shared.prefect.tasks.wiring import RETRY_DELAYS, services
+from src.shared.prefect.tasks.repeatable import repeatable
+from src.shared.prefect.tasks.wiring import services
 
 if TYPE_CHECKING:
     from src.services.data_ingestion.domain.loads import LoadResult
 
 
-@task(
-    name="fetch-bars",
-    cache_policy=NO_CACHE,
-    retries=3,
-    retry_delay_seconds=RETRY_DELAYS,
-    retry_condition_fn=is_transient,
-)
+@repeatable("fetch-bars")
 async def fetch_bars(symbols: list[str], slot: datetime) -> LoadResult:
     """Store the hourly bars that are missing up to a slot."""
     wired = services()

@@ -14,8 +14,9 @@ from src.shared.domain.errors import InputInvalid
 from src.shared.domain.ids import slot_key
 from src.shared.domain.quantities import plain
 from src.shared.prefect.monitoring import leave_table
-from src.shared.prefect.states import is_transient, is_transient_or_busy
-from src.shared.prefect.tasks.wiring import RETRY_DELAYS, services
+from src.shared.prefect.states import is_transient_or_busy
+from src.shared.prefect.tasks.repeatable import repeatable
+from src.shared.prefect.tasks.wiring import services
 
 if TYPE_CHECKING:
     from src.services.execution.use_cases.cycle import ExecutionSummary, Gate
@@ -23,37 +24,19 @@ if TYPE_CHECKING:
     from src.shared.domain.orders import MarketClock
 
 
-@task(
-    name="read-market-clock",
-    cache_policy=NO_CACHE,
-    retries=3,
-    retry_delay_seconds=RETRY_DELAYS,
-    retry_condition_fn=is_transient,
-)
+@repeatable("read-market-clock")
 async def read_market_clock() -> MarketClock:
     """Read market time from the broker."""
     return services().execution.cycle.market_clock()
 
 
-@task(
-    name="open-gate",
-    cache_policy=NO_CACHE,
-    retries=3,
-    retry_delay_seconds=RETRY_DELAYS,
-    retry_condition_fn=is_transient,
-)
+@repeatable("open-gate")
 async def open_gate() -> Gate:
     """Carry on unfinished trades and compare our books with the broker's."""
     return services().execution.cycle.open_gate()
 
 
-@task(
-    name="execute-slot",
-    cache_policy=NO_CACHE,
-    retries=3,
-    retry_delay_seconds=RETRY_DELAYS,
-    retry_condition_fn=is_transient_or_busy,
-)
+@repeatable("execute-slot", when=is_transient_or_busy)
 async def execute_slot(gate: Gate) -> ExecutionSummary:
     """Act on what risk approved."""
     summary = services().execution.cycle.execute_slot(gate)
@@ -91,25 +74,13 @@ async def validate_slot(gate: Gate, slot: datetime | None) -> Gate:
     return replace(gate, slot=slot)
 
 
-@task(
-    name="pending-approvals",
-    cache_policy=NO_CACHE,
-    retries=3,
-    retry_delay_seconds=RETRY_DELAYS,
-    retry_condition_fn=is_transient,
-)
+@repeatable("pending-approvals")
 async def pending_approvals(gate: Gate) -> list[str]:
     """List the pairs whose approvals of the slot are not acted on, or not to their end."""
     return services().execution.desk.pending_approvals(gate.slot)
 
 
-@task(
-    name="is-halted",
-    cache_policy=NO_CACHE,
-    retries=3,
-    retry_delay_seconds=RETRY_DELAYS,
-    retry_condition_fn=is_transient,
-)
+@repeatable("is-halted")
 async def is_halted() -> bool:
     """Say whether a person has stopped everything."""
     return services().execution.desk.is_halted()
@@ -133,13 +104,7 @@ async def publish_trades(gate: Gate) -> None:
     await leave_table("slot-trades", rows, f"Pair trades of slot {gate.slot:%Y-%m-%d %H:%M} UTC.")
 
 
-@task(
-    name="record-positions",
-    cache_policy=NO_CACHE,
-    retries=3,
-    retry_delay_seconds=RETRY_DELAYS,
-    retry_condition_fn=is_transient,
-)
+@repeatable("record-positions")
 async def record_positions() -> Snapshot:
     """Store what is held, once for each quarter of an hour."""
     return services().execution.desk.record_positions()

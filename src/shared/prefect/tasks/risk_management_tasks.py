@@ -11,8 +11,8 @@ from prefect.cache_policies import NO_CACHE
 
 from src.shared.domain.quantities import plain
 from src.shared.prefect.monitoring import leave_table
-from src.shared.prefect.states import is_transient
-from src.shared.prefect.tasks.wiring import RETRY_DELAYS, services
+from src.shared.prefect.tasks.repeatable import repeatable
+from src.shared.prefect.tasks.wiring import services
 
 if TYPE_CHECKING:
     from src.services.execution.use_cases.cycle import Gate
@@ -25,13 +25,7 @@ if TYPE_CHECKING:
 _LEVELS = {"info": "INFO", "warning": "WARNING", "error": "ERROR", "critical": "CRITICAL"}
 
 
-@task(
-    name="review-slot",
-    cache_policy=NO_CACHE,
-    retries=3,
-    retry_delay_seconds=RETRY_DELAYS,
-    retry_condition_fn=is_transient,
-)
+@repeatable("review-slot")
 async def review_slot(gate: Gate) -> SlotReview:
     """Size the slot's signals and hold them against the limits."""
     market = gate.market
@@ -41,25 +35,13 @@ async def review_slot(gate: Gate) -> SlotReview:
     return review
 
 
-@task(
-    name="look-at-portfolio",
-    cache_policy=NO_CACHE,
-    retries=3,
-    retry_delay_seconds=RETRY_DELAYS,
-    retry_condition_fn=is_transient,
-)
+@repeatable("look-at-portfolio")
 async def look_at_portfolio(clock: MarketClock) -> Look:
     """Measure what is used of every limit; no state changes."""
     return services().watch.look(clock.now)
 
 
-@task(
-    name="monitor-portfolio",
-    cache_policy=NO_CACHE,
-    retries=3,
-    retry_delay_seconds=RETRY_DELAYS,
-    retry_condition_fn=is_transient,
-)
+@repeatable("monitor-portfolio")
 async def monitor_portfolio(clock: MarketClock) -> Look:
     """Measure, keep the reading, and reduce the account when a loss calls for it."""
     look = services().watch.monitor(clock.now)
@@ -76,13 +58,7 @@ async def monitor_portfolio(clock: MarketClock) -> Look:
     return look
 
 
-@task(
-    name="raise-alerts",
-    cache_policy=NO_CACHE,
-    retries=3,
-    retry_delay_seconds=RETRY_DELAYS,
-    retry_condition_fn=is_transient,
-)
+@repeatable("raise-alerts")
 async def raise_alerts(look: Look, least: Severity = "warning") -> list[Alert]:
     """Tell what a person should know and has not been told today."""
     alerts = services().watch.raise_alerts(look, least)
@@ -91,13 +67,7 @@ async def raise_alerts(look: Look, least: Severity = "warning") -> list[Alert]:
     return alerts
 
 
-@task(
-    name="size-pair",
-    cache_policy=NO_CACHE,
-    retries=3,
-    retry_delay_seconds=RETRY_DELAYS,
-    retry_condition_fn=is_transient,
-)
+@repeatable("size-pair")
 async def size_pair(pair: str, clock: MarketClock) -> PairSize:
     """Say what size a pair would get now; nothing is stored."""
     return services().watch.size(pair, clock.now)

@@ -10,8 +10,8 @@ from prefect.cache_policies import NO_CACHE
 
 from src.shared.domain.quantities import plain
 from src.shared.prefect.monitoring import leave_table
-from src.shared.prefect.states import is_transient
-from src.shared.prefect.tasks.wiring import RETRY_DELAYS, services
+from src.shared.prefect.tasks.repeatable import repeatable
+from src.shared.prefect.tasks.wiring import services
 
 if TYPE_CHECKING:
     from src.services.execution.use_cases.cycle import Gate
@@ -19,25 +19,13 @@ if TYPE_CHECKING:
     from src.services.strategy_engine.use_cases import SlotEvaluation
 
 
-@task(
-    name="symbols-to-watch",
-    cache_policy=NO_CACHE,
-    retries=3,
-    retry_delay_seconds=RETRY_DELAYS,
-    retry_condition_fn=is_transient,
-)
+@repeatable("symbols-to-watch")
 async def symbols_to_watch() -> list[str]:
     """List the symbols of every pair that is watched or traded."""
     return services().strategy.symbols_to_watch()
 
 
-@task(
-    name="evaluate-slot",
-    cache_policy=NO_CACHE,
-    retries=3,
-    retry_delay_seconds=RETRY_DELAYS,
-    retry_condition_fn=is_transient,
-)
+@repeatable("evaluate-slot")
 async def evaluate_slot(gate: Gate) -> SlotEvaluation:
     """Decide about every pair in the slot."""
     evaluation = services().strategy.evaluate_slot(gate.slot, gate.market.now, gate.market.next_close)

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from src.services.strategy_engine.use_cases import StrategyEngine
     from src.shared.infra.alpaca.client import AlpacaClient
 
-# Reads may be repeated at once: a slot is short.
-RETRY_DELAYS: list[float] = [1, 3, 10]
-
 
 @dataclass(frozen=True)
 class Services:
