@@ -14,13 +14,14 @@ from sqlalchemy import Engine, insert, text
 from src.shared.domain.bars import HOURLY, Floats
 from src.shared.domain.ids import pair_trade_id
 from src.shared.domain.pairs import Direction, Pair, PairTradeState
+from src.shared.infra.database.bar_months import add_months
 from src.shared.infra.database.tables import pair_registry, pair_trade
 
 _LOAD = UUID(int=1)
 _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 _BARS = text("""
-    INSERT INTO market.market_data
+    INSERT INTO data_ingestion.market_data
            (symbol, timeframe, bar_end, vendor, adjustment, bar_start, open, high, low, close, volume, load_run_id)
     SELECT :symbol, :timeframe, b.bar_end, 'alpaca', 'split', b.bar_end - interval '1 hour',
            b.close, b.close, b.close, b.close, 1000, :load_run_id
@@ -34,6 +35,7 @@ def store_closes(engine: Engine, symbols: Sequence[str], ends: Sequence[datetime
     """Store one bar for each close of shape (T, S); where it is NaN no bar is stored."""
     with engine.begin() as connection:
         connection.execute(text(_LOAD_RUN), {"id": _LOAD, "at": _LONG_AGO, "end": _LONG_AGO + timedelta(days=1)})
+        add_months(connection, min(ends), max(ends))
         for symbol, column in zip(symbols, closes.T, strict=True):
             there = np.flatnonzero(~np.isnan(column)).tolist()
             bars = {"ends": [ends[i] for i in there], "closes": column[there].tolist()}
@@ -78,7 +80,7 @@ def trade_row(
 
 
 _LOAD_RUN = """
-    INSERT INTO market.load_run
+    INSERT INTO data_ingestion.load_run
            (load_run_id, vendor, timeframe, symbols, window_start, window_end, state, started_at)
     VALUES (:id, 'alpaca', '1Hour', '{}', :at, :end, 'complete', :at)
         ON CONFLICT DO NOTHING

@@ -193,7 +193,9 @@ class Desk:
 
     def load(self) -> tuple[str, list[str]]:
         """Say how the last load went and what it complained of."""
-        (state, problems), *_ = self.rows("SELECT state, problems FROM market.load_run ORDER BY started_at DESC")
+        (state, problems), *_ = self.rows(
+            "SELECT state, problems FROM data_ingestion.load_run ORDER BY started_at DESC"
+        )
         return state, list(problems)
 
     def rows(self, query: str) -> list[Any]:
@@ -246,7 +248,7 @@ def test_fault_31_without_a_finished_bar_of_the_slot_there_is_no_decision(
     assert desk.decide() == (SignalAction.NO_DECISION, Reason.STALE_BAR)
     assert desk.load()[0] == "partial"
     assert desk.rows("SELECT 1 FROM strategy.pair_spread") == []
-    ((last,),) = desk.rows("SELECT max(bar_end) FROM market.market_data WHERE symbol = 'PEP'")
+    ((last,),) = desk.rows("SELECT max(bar_end) FROM data_ingestion.market_data WHERE symbol = 'PEP'")
     assert last < SLOT
 
 
@@ -257,7 +259,7 @@ def test_fault_31_a_slot_that_is_not_over_by_the_brokers_clock_is_neither_loaded
         desk.decide()
     with pytest.raises(InputInvalid, match="not finished"):
         desk.strategy.evaluate_slot(SLOT, SLOT - SOON, SLOT + 5 * HOUR)
-    assert desk.rows("SELECT 1 FROM market.market_data") == []
+    assert desk.rows("SELECT 1 FROM data_ingestion.market_data") == []
     assert desk.rows("SELECT 1 FROM strategy.pair_signal") == []
 
 
@@ -334,7 +336,7 @@ def test_fault_35_bars_of_the_wrong_shape_leave_a_gap_that_shows_and_give_no_dec
     assert action is SignalAction.NO_DECISION
     assert reason in {Reason.STALE_BAR, Reason.MISSING_BARS, Reason.TOO_FEW_BARS}
     assert desk.load()[0] == "partial"
-    ((gaps,),) = desk.rows("SELECT rows_rejected + rows_missing FROM market.load_run")
+    ((gaps,),) = desk.rows("SELECT rows_rejected + rows_missing FROM data_ingestion.load_run")
     assert gaps >= 1
     assert desk.rows("SELECT 1 FROM strategy.pair_spread") == []
 
@@ -373,5 +375,7 @@ def test_fault_35_a_page_without_any_bar_is_a_gap_and_no_empty_success(scene: Sc
 
 def _loads(engine: Engine) -> list[tuple[str, int]]:
     with engine.connect() as connection:
-        found = connection.execute(text("SELECT state, rows_written FROM market.load_run ORDER BY started_at"))
+        found = connection.execute(
+            text("SELECT state, rows_written FROM data_ingestion.load_run ORDER BY started_at")
+        )
         return [tuple(row) for row in found]

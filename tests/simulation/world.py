@@ -43,6 +43,7 @@ from src.shared.domain.signals import Signal, SignalAction, SpreadReading
 from src.shared.failpoints import Crashed
 from src.shared.infra.alpaca import client as alpaca_client
 from src.shared.infra.alpaca import wire as alpaca_wire
+from src.shared.infra.database.bar_months import add_months
 from src.shared.infra.database.closes import ADJUSTMENT, VENDOR
 from src.shared.infra.database.migrate import upgrade
 from src.shared.infra.database.tables import load_run, market_data, pair_registry
@@ -134,6 +135,7 @@ def _fill_template(connection: Connection, market: Market) -> None:
     first_bar, last_bar = STARTS[0] - BARS_BEFORE, STARTS[-1] + BARS_AFTER
     connection.execute(insert(load_run).values(**_loaded(run, first_bar, last_bar)))
     spans = sorted({span for start in STARTS for span in _spans(start)})
+    add_months(connection, spans[0][1], spans[-1][1])
     connection.execute(
         insert(market_data), [_bar(run, symbol, *span, market) for span in spans for symbol in SYMBOLS]
     )

@@ -50,7 +50,7 @@ class DataIngestion:
     def fetch_bars(self, symbols: Sequence[str], slot: datetime, history_bars: int = 500) -> LoadResult:
         """Bring the hourly bars of `symbols` up to `slot` into the table, asking only for what is missing.
 
-        Safe to repeat: a bar is stored once, each call is a load of its own in `market.load_run`.
+        Safe to repeat: a bar is stored once, each call is a load of its own in `data_ingestion.load_run`.
 
         Raises:
             InputInvalid: a symbol or the slot is wrong; nothing was written.

@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from src.shared.domain.bars import Floats
+
 
 @dataclass(frozen=True)
 class VendorBar:
@@ -21,6 +26,27 @@ class VendorBar:
     low: float
     close: float
     volume: float
+
+
+@dataclass(frozen=True)
+class VendorBars:
+    """Bars of one symbol as they came, in columns of N rows in the vendor's order; judged like a `VendorBar`.
+
+    `start` has shape (N,) and dtype datetime64[us], in UTC; the other columns have shape (N,) and dtype float64, with
+    NaN where the vendor sent no number.
+    """
+
+    symbol: str
+    start: NDArray[np.datetime64]
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.start)
 
 
 @dataclass(frozen=True)

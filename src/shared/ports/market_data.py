@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
-from src.shared.domain.vendor_data import Quote, VendorBar
+from src.shared.domain.vendor_data import Quote, VendorBar, VendorBars
 
 Adjustment = Literal["raw", "split", "dividend", "all"]
 
@@ -32,4 +32,31 @@ class MarketDataSource(Protocol):
 
     def latest_quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
         """Read the latest quotes; a symbol without one is absent. Raises as `bars`."""
+        ...
+
+
+class BarSource(Protocol):
+    """One vendor's past bars, for loads of any length: nothing is judged or filled in here."""
+
+    @property
+    def vendor(self) -> str:
+        """Name under which its bars are stored: alpaca, polygon or yahoo."""
+        ...
+
+    @property
+    def client(self) -> str:
+        """Library and version that brings them, such as "polygon-api-client 1.16.3"."""
+        ...
+
+    def history(
+        self, symbol: str, start: datetime, end: datetime, timeframe: str, adjustment: Adjustment
+    ) -> Iterator[VendorBars]:
+        """Read the bars of one symbol that start in [start, end), oldest first, page by page.
+
+        A symbol without bars then gives none; an answer that is not whole is an error, never an early end.
+
+        Raises:
+            Transient: no usable answer; reading again is harmless.
+            Refused: the keys, the plan or the request are not accepted, or the vendor does not know the symbol.
+        """
         ...

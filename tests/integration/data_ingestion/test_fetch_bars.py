@@ -46,7 +46,8 @@ def select(engine: Engine, sql: str, **values: Any) -> list[tuple[Any, ...]]:
 
 def runs(engine: Engine) -> list[tuple[Any, ...]]:
     return select(
-        engine, "SELECT state, rows_written, rows_rejected, rows_missing FROM market.load_run ORDER BY started_at"
+        engine,
+        "SELECT state, rows_written, rows_rejected, rows_missing FROM data_ingestion.load_run ORDER BY started_at",
     )
 
 
@@ -62,13 +63,14 @@ def test_a_first_load_stores_the_whole_window_aligned_with_the_session(
     assert (result.rows_written, result.rows_rejected, result.rows_missing) == (2 * BARS, 0, 0)
     assert result.complete
     assert runs(engine) == [("complete", 2 * BARS, 0, 0)]
-    stored = select(engine, "SELECT bar_end FROM market.market_data WHERE symbol = 'SPY' ORDER BY bar_end")
+    stored = select(engine, "SELECT bar_end FROM data_ingestion.market_data WHERE symbol = 'SPY' ORDER BY bar_end")
     assert [row[0] for row in stored] == ends()
-    assert select(engine, "SELECT DISTINCT timeframe, vendor, adjustment FROM market.market_data") == [
+    assert select(engine, "SELECT DISTINCT timeframe, vendor, adjustment FROM data_ingestion.market_data") == [
         ("1Hour", "alpaca", "split")
     ]
     last = select(
-        engine, "SELECT close, volume FROM market.market_data WHERE symbol='SPY' ORDER BY bar_end DESC LIMIT 1"
+        engine,
+        "SELECT close, volume FROM data_ingestion.market_data WHERE symbol='SPY' ORDER BY bar_end DESC LIMIT 1",
     )
     assert last == [(vendor.rows["SPY", SLOT - HALF].close, 2000.0)]
 
@@ -186,7 +188,7 @@ def test_a_failed_load_is_recorded_keeps_what_had_come_and_goes_on_from_there(
     states = [run[0] for run in runs(engine)]
     assert states == ["complete", "failed", "complete"]
     assert result.complete
-    (problems,) = select(engine, "SELECT problems FROM market.load_run WHERE state = 'failed'")
+    (problems,) = select(engine, "SELECT problems FROM data_ingestion.load_run WHERE state = 'failed'")
     assert problems[0][0] == "Transient: no answer"
 
 
@@ -220,7 +222,7 @@ def test_a_new_history_that_is_too_short_does_not_replace_the_old(
     result = ingestion.fetch_bars(["SPY"], NEXT_SLOT, BARS)
 
     assert not result.complete
-    assert select(engine, "SELECT count(*), min(close) > 90 FROM market.market_data") == [(BARS, True)]
+    assert select(engine, "SELECT count(*), min(close) > 90 FROM data_ingestion.market_data") == [(BARS, True)]
 
 
 @pytest.mark.parametrize("slot", [SLOT - timedelta(minutes=30), SLOT + timedelta(days=5, hours=-10)])
@@ -235,7 +237,7 @@ def test_a_slot_that_has_not_ended_by_the_brokers_clock_is_refused(ingestion: Da
     with pytest.raises(InputInvalid, match="has not ended"):
         ingestion.fetch_bars(["SPY"], NEXT_SLOT, BARS)
 
-    assert select(engine, "SELECT count(*) FROM market.market_data") == [(0,)]
+    assert select(engine, "SELECT count(*) FROM data_ingestion.market_data") == [(0,)]
 
 
 def test_symbols_are_refreshed_from_the_brokers_assets(
@@ -247,7 +249,9 @@ def test_symbols_are_refreshed_from_the_brokers_assets(
 
     assert ingestion.refresh_symbols(["SPY", "NOPE"]) == 1
 
-    rows = select(engine, "SELECT symbol, name, exchange, tradable, shortable, easy_to_borrow FROM market.symbol")
+    rows = select(
+        engine, "SELECT symbol, name, exchange, tradable, shortable, easy_to_borrow FROM data_ingestion.symbol"
+    )
     assert rows == [("SPY", "SPDR", "ARCA", True, False, False)]
 
 

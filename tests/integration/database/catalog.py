@@ -11,7 +11,7 @@ SELECT n.nspname || '.' || c.relname, a.attname || ' ' || format_type(a.atttypid
     || coalesce(' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid), '')
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-WHERE c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped AND n.nspname = ANY(:schemas)
+WHERE c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped AND n.nspname = ANY(:schemas)
 """
 
 _CONSTRAINTS = """
@@ -38,7 +38,7 @@ FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = A
 _GRANTS = """
 SELECT n.nspname || '.' || c.relname, 'GRANTED ' || coalesce(c.relacl::text, '')
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = ANY(:schemas) AND c.relkind IN ('r', 'S')
+WHERE n.nspname = ANY(:schemas) AND c.relkind IN ('r', 'p', 'S')
 """
 
 

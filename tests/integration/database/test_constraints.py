@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy.exc
 from sqlalchemy import Engine, Table, func, insert, select, text
 
+from src.shared.infra.database.bar_months import add_months
 from src.shared.infra.database.grants import APPEND_ONLY
 from src.shared.infra.database.tables import (
     audit_log,
@@ -116,6 +117,7 @@ def _refuses(engine: Engine, table: Table, row: dict[str, Any]) -> None:
             connection.execute(insert(pair_registry).values(PAIR))
         if table is market_data:
             row = {**row, "load_run_id": add_load(connection)}
+            add_months(connection, BAR["bar_end"], BAR["bar_end"])
         with pytest.raises((sqlalchemy.exc.IntegrityError, sqlalchemy.exc.DataError)):
             connection.execute(insert(table).values(row))
 
@@ -163,6 +165,7 @@ def test_what_is_no_symbol_is_refused(as_app: Engine, symbol: str) -> None:
 
 def test_rows_that_fit_are_taken(as_app: Engine) -> None:
     with as_app.begin() as connection:
+        add_months(connection, BAR["bar_end"], BAR["bar_end"])
         connection.execute(insert(market_data).values(BAR | {"symbol": "BRK.B", "load_run_id": add_load(connection)}))
         connection.execute(insert(pair_registry).values(PAIR))
         connection.execute(insert(pair_spread).values(READING))

@@ -350,8 +350,8 @@ _SECOND_TRADE = """
     ), held AS (
         INSERT INTO execution.position SELECT pair_trade_id, 'KELV', 11, now() FROM trade RETURNING 1
     ), action AS (
-        INSERT INTO market.corporate_action (corporate_action_id, symbol, kind, vendor_type, ex_date, old_rate,
-                                             new_rate, cash_per_share, raw)
+        INSERT INTO data_ingestion.corporate_action (corporate_action_id, symbol, kind, vendor_type, ex_date,
+                                                     old_rate, new_rate, cash_per_share, raw)
         VALUES ('moved', 'KELV', 'other', 'moved', '2024-01-02', 1, 1, 0, '{}') RETURNING corporate_action_id
     ), entry AS (
         INSERT INTO execution.ledger_entry (entry_id, kind, pair_trade_id, corporate_action_id, leg, occurred_at)

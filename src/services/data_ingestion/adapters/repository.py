@@ -22,6 +22,7 @@ from src.services.data_ingestion.domain.loads import (
 )
 from src.shared.domain.bars import HOURLY, Bar
 from src.shared.domain.orders import AssetReport
+from src.shared.infra.database.bar_months import add_months
 from src.shared.infra.database.moments import server_microseconds
 from src.shared.infra.database.tables import load_run, market_data, symbol
 
@@ -29,7 +30,7 @@ _SERIES = {"timeframe": HOURLY, "vendor": VENDOR, "adjustment": ADJUSTMENT}
 
 _STORED_ENDS = text("""
     SELECT symbol, string_agg(timestamptz_send(bar_end), '') AS ends
-    FROM market.market_data
+    FROM data_ingestion.market_data
     WHERE symbol = ANY (CAST(:symbols AS text[])) AND bar_end BETWEEN :first AND :last
         AND timeframe = :timeframe AND vendor = :vendor AND adjustment = :adjustment
     GROUP BY symbol
@@ -37,7 +38,7 @@ _STORED_ENDS = text("""
 
 _ASKED = text("""
     SELECT DISTINCT s.symbol, run.window_start, run.window_end
-    FROM market.load_run AS run
+    FROM data_ingestion.load_run AS run
     JOIN unnest(CAST(:symbols AS text[])) AS s (symbol) ON s.symbol = ANY (run.symbols)
     WHERE run.vendor = :vendor AND run.timeframe = :timeframe AND run.state IN ('complete', 'partial')
         AND run.window_end > :since
@@ -48,7 +49,7 @@ _CLOSES_BEFORE = text("""
     FROM unnest(CAST(:symbols AS text[]), CAST(:firsts AS timestamptz[])) AS wanted (symbol, first)
     CROSS JOIN LATERAL (
         SELECT bar_start, bar_end, close
-        FROM market.market_data AS bar
+        FROM data_ingestion.market_data AS bar
         WHERE bar.symbol = wanted.symbol AND bar.bar_end <= wanted.first AND bar.bar_start >= :since
             AND bar.timeframe = :timeframe AND bar.vendor = :vendor AND bar.adjustment = :adjustment
         ORDER BY bar_end DESC LIMIT 3
@@ -57,7 +58,7 @@ _CLOSES_BEFORE = text("""
 """)
 
 _STORE = text("""
-    INSERT INTO market.market_data AS stored
+    INSERT INTO data_ingestion.market_data AS stored
         (symbol, timeframe, bar_end, vendor, adjustment, bar_start, open, high, low, close, volume, load_run_id)
     SELECT symbol, :timeframe, bar_end, :vendor, :adjustment, bar_start, open, high, low, close, volume, :load_run_id
     FROM unnest(
@@ -155,6 +156,7 @@ class SqlMarketRepository:
             "closes": [bar.close for bar in bars],
             "volumes": [bar.volume for bar in bars],
         }
+        add_months(self._connection, min(bar.end for bar in bars), max(bar.end for bar in bars))
         self._connection.execute(_STORE, {**_SERIES, **columns, "load_run_id": load_run_id})
 
     def forget(self, symbols: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ _ROW = np.dtype([("end", ">i8"), ("close", ">f8")])
 # Per symbol one run of bytes: end, close, end, close, … in the server's binary form.
 _CLOSES = text("""
     SELECT symbol, string_agg(timestamptz_send(bar_end) || float8send(close), '')
-    FROM market.market_data
+    FROM data_ingestion.market_data
     WHERE symbol = ANY (CAST(:symbols AS text[])) AND bar_end BETWEEN :first AND :last
         AND timeframe = :timeframe AND vendor = :vendor AND adjustment = :adjustment
     GROUP BY symbol

@@ -2,6 +2,15 @@
 
 from src.shared.infra.database.tables.analytics import pair_performance
 from src.shared.infra.database.tables.base import METADATA, SCHEMAS
+from src.shared.infra.database.tables.data_ingestion import (
+    corporate_action,
+    data_quality,
+    data_quarantine,
+    load_run,
+    market_data,
+    market_data_history,
+    symbol,
+)
 from src.shared.infra.database.tables.execution import (
     corporate_action_look,
     fill,
@@ -15,7 +24,6 @@ from src.shared.infra.database.tables.execution import (
     quarantine,
     writer_epoch,
 )
-from src.shared.infra.database.tables.market import corporate_action, load_run, market_data, symbol
 from src.shared.infra.database.tables.ops import (
     alert,
     audit_log,
@@ -44,6 +52,8 @@ __all__ = [
     "consumer_position",
     "corporate_action",
     "corporate_action_look",
+    "data_quality",
+    "data_quarantine",
     "environment",
     "equity_point",
     "fill",
@@ -52,6 +62,7 @@ __all__ = [
     "limit_change",
     "load_run",
     "market_data",
+    "market_data_history",
     "order_intent",
     "outbox",
     "pair_freeze",

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import CheckConstraint, Column, DateTime, MetaData, Numeric, String, func
 
-SCHEMAS = ("market", "strategy", "risk", "execution", "analytics", "ops")
+SCHEMAS = ("data_ingestion", "strategy", "risk", "execution", "analytics", "ops")
 
 METADATA = MetaData(
     naming_convention={

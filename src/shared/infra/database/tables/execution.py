@@ -181,7 +181,7 @@ ledger_entry = Table(
     Column("kind", String(16), nullable=False),
     Column("pair_trade_id", Uuid, ForeignKey("execution.pair_trade.pair_trade_id"), nullable=False),
     Column("fill_id", String(80), ForeignKey("execution.fill.fill_id"), unique=True),
-    Column("corporate_action_id", String(64), ForeignKey("market.corporate_action.corporate_action_id")),
+    Column("corporate_action_id", String(64), ForeignKey("data_ingestion.corporate_action.corporate_action_id")),
     Column("leg", Integer),
     Column("occurred_at", Moment, nullable=False),
     recorded_at(),
@@ -264,7 +264,7 @@ pair_freeze = Table(
     Column(
         "corporate_action_id",
         String(64),
-        ForeignKey("market.corporate_action.corporate_action_id"),
+        ForeignKey("data_ingestion.corporate_action.corporate_action_id"),
         nullable=False,
     ),
     symbol_column(),

@@ -1,4 +1,7 @@
-"""Schema `market`: symbols, bars and the loads they came from, and what companies announced."""
+"""Schema `data_ingestion`: symbols, bars and their loads, what was wrong with them, and what companies announced.
+
+`market_data` has a partition for each month, made by `data_ingestion.add_months(first, last)`.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,13 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     PrimaryKeyConstraint,
     String,
     Table,
     Text,
     Uuid,
+    func,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
@@ -41,8 +46,12 @@ symbol = Table(
     Column("shortable", Boolean, nullable=False),
     Column("easy_to_borrow", Boolean, nullable=False),
     Column("updated_at", Moment, nullable=False),
+    Column("status", String(16), nullable=False, server_default="active"),
+    Column("status_since", Moment),
+    Column("status_reason", Text, nullable=False, server_default=""),
     symbol_check(),
-    schema="market",
+    one_of("status", ["active", "inactive", "delisted"]),
+    schema="data_ingestion",
 )
 
 load_run = Table(
@@ -61,9 +70,13 @@ load_run = Table(
     Column("problems", JSONB, nullable=False, server_default="[]"),
     Column("started_at", Moment, nullable=False),
     Column("finished_at", Moment),
+    Column("adjustment", String(8), nullable=False, server_default="split"),
+    # Which client library, in which version, brought the rows; and a digest of the rows as they were written.
+    Column("client", Text, nullable=False, server_default=""),
+    Column("digest", LargeBinary),
     one_of("state", ["running", "complete", "partial", "failed"]),
     CheckConstraint("window_start < window_end", name="window_ordered"),
-    schema="market",
+    schema="data_ingestion",
 )
 
 market_data = Table(
@@ -80,7 +93,7 @@ market_data = Table(
     Column("low", Double, nullable=False),
     Column("close", Double, nullable=False),
     Column("volume", Double, nullable=False),
-    Column("load_run_id", Uuid, ForeignKey("market.load_run.load_run_id"), nullable=False),
+    Column("load_run_id", Uuid, ForeignKey("data_ingestion.load_run.load_run_id"), nullable=False),
     recorded_at(),
     PrimaryKeyConstraint("symbol", "timeframe", "vendor", "adjustment", "bar_end"),
     symbol_check(),
@@ -90,10 +103,87 @@ market_data = Table(
         "low > 0 AND high < 1e9 AND low <= least(open, close) AND high >= greatest(open, close)", name="prices_sane"
     ),
     CheckConstraint("volume >= 0 AND volume < 1e15", name="volume_sane"),
-    schema="market",
+    schema="data_ingestion",
+    postgresql_partition_by="RANGE (bar_end)",
 )
 
 Index("ix_market_data_bar_end", market_data.c.bar_end)
+Index("ix_load_run_started_at", load_run.c.started_at)
+
+# What a bar was before its vendor restated it, or before its series was put on another price basis.
+market_data_history = Table(
+    "market_data_history",
+    METADATA,
+    symbol_column(),
+    Column("timeframe", String(8), nullable=False),
+    Column("bar_end", Moment, nullable=False),
+    Column("vendor", String(16), nullable=False),
+    Column("adjustment", String(8), nullable=False),
+    Column("bar_start", Moment, nullable=False),
+    *(Column(name, Double, nullable=False) for name in ("open", "high", "low", "close", "volume")),
+    Column("load_run_id", Uuid, nullable=False),
+    Column("recorded_at", Moment, nullable=False),
+    Column("superseded_by", Uuid, nullable=False),
+    Column("superseded_at", Moment, nullable=False, server_default=func.clock_timestamp()),
+    Column("reason", String(16), nullable=False),
+    symbol_check(),
+    one_of("reason", ["restated", "rebased", "repaired"]),
+    schema="data_ingestion",
+)
+
+Index(
+    "ix_market_data_history_series",
+    *(market_data_history.c[name] for name in ("symbol", "timeframe", "vendor", "adjustment", "bar_end")),
+)
+
+# Rows of vendors that were not let in, each with its reason.
+data_quarantine = Table(
+    "quarantine",
+    METADATA,
+    Column("quarantine_id", Uuid, primary_key=True),
+    Column("load_run_id", Uuid, nullable=False),
+    Column("vendor", String(16), nullable=False),
+    Column("dataset", String(32), nullable=False),
+    symbol_column(),
+    Column("timeframe", String(8)),
+    Column("bar_end", Moment),
+    Column("rule", String(32), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("raw", JSONB, nullable=False),
+    recorded_at(),
+    symbol_check(),
+    schema="data_ingestion",
+)
+
+Index("ix_quarantine_symbol", data_quarantine.c.symbol, data_quarantine.c.recorded_at)
+
+# What was found of a series of bars; the newest row of a series and rule is in force.
+data_quality = Table(
+    "data_quality",
+    METADATA,
+    Column("verdict_id", Uuid, primary_key=True),
+    symbol_column(),
+    Column("timeframe", String(8), nullable=False),
+    Column("vendor", String(16), nullable=False),
+    Column("adjustment", String(8), nullable=False),
+    Column("rule", String(32), nullable=False),
+    Column("severity", String(8), nullable=False),
+    Column("passed", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("numbers", JSONB, nullable=False, server_default="{}"),
+    Column("window_start", Moment, nullable=False),
+    Column("window_end", Moment, nullable=False),
+    Column("judged_at", Moment, nullable=False),
+    recorded_at(),
+    symbol_check(),
+    one_of("severity", ["info", "warning", "block"]),
+    schema="data_ingestion",
+)
+
+Index(
+    "ix_data_quality_series",
+    *(data_quality.c[name] for name in ("symbol", "timeframe", "vendor", "adjustment", "rule", "judged_at")),
+)
 
 corporate_action = Table(
     "corporate_action",
@@ -115,7 +205,7 @@ corporate_action = Table(
     CheckConstraint("(kind = 'symbol_change') = (new_symbol IS NOT NULL)", name="new_symbol_if_changed"),
     CheckConstraint("old_rate > 0 AND new_rate > 0 AND cash_per_share >= 0", name="rates_sane"),
     finite("old_rate", "new_rate", "cash_per_share"),
-    schema="market",
+    schema="data_ingestion",
 )
 
 Index("ix_corporate_action_ex_date", corporate_action.c.ex_date)
