@@ -32,6 +32,8 @@ FAILPOINTS = {
     "data_ingestion.history_begun": "a long load is written down, nothing was asked for",
     "data_ingestion.before_history": "bars of a long load are written, not committed",
     "data_ingestion.history_stored": "… and committed",
+    "data_ingestion.before_rebase": "a whole series is replaced by one on another price basis, not committed",
+    "data_ingestion.rebased": "… and committed",
     "strategy_engine.before_signals": "signals and their events are written, not committed",
     "strategy_engine.signals_stored": "… and committed",
     "risk_management.before_exits": "decisions on exits are written, not committed",

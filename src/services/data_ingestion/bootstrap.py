@@ -57,4 +57,5 @@ def build(settings: Settings, engine: Engine | None = None, client: AlpacaClient
         clock=client,
         account=client,
         calendar=TradingCalendar(),
+        client=AlpacaHistory(client).client,
     )

@@ -205,8 +205,42 @@ def test_a_split_replaces_the_history_instead_of_mixing_two_price_bases(
         closes = read_closes(connection, ["SPY"], ends(slot=NEXT_SLOT)).column("SPY")
     assert np.nanmax(closes) < 30
     assert not np.isnan(closes).any()
-    assert any("price basis changed" in line for line in result.problems)
-    assert result.rows_written == BARS + 1
+    assert any("price basis changed by a factor of 0.25" in line for line in result.problems)
+    # All that is stored of SPY, the bar before the window included, and a new bar of each.
+    assert result.rows_written == BARS + 2
+    assert select(
+        engine, "SELECT count(*), min(close) > 90, min(reason) FROM data_ingestion.market_data_history"
+    ) == [(BARS, True, "rebased")]
+    noted = select(engine, "SELECT symbol, factor, effective_at FROM data_ingestion.series_rebase")
+    assert noted == [("SPY", 0.25, SLOT)]
+    told = select(engine, "SELECT payload FROM ops.outbox WHERE channel LIKE '%SeriesRebased'")
+    assert [(row[0]["symbol"], row[0]["factor"]) for row in told] == [("SPY", 0.25)]
+
+
+def test_a_close_that_was_restated_alone_is_no_other_basis(
+    ingestion: DataIngestion, engine: Engine, vendor: FakeVendor
+) -> None:
+    ingestion.fetch_bars(["SPY"], SLOT, BARS)
+    vendor.spoil("SPY", SLOT - HALF, close=vendor.rows["SPY", SLOT - HALF].close * 1.01, high=200.0)
+    vendor.now = NEXT_SLOT
+
+    ingestion.fetch_bars(["SPY"], NEXT_SLOT, BARS)
+
+    kept = select(engine, "SELECT bar_end, reason FROM data_ingestion.market_data_history")
+    assert kept == [(SLOT, "restated")]
+    assert select(engine, "SELECT * FROM data_ingestion.series_rebase") == []
+
+
+def test_a_bad_row_of_the_hourly_cycle_is_kept_with_its_reason(
+    ingestion: DataIngestion, engine: Engine, vendor: FakeVendor
+) -> None:
+    vendor.spoil("SPY", SLOT - HALF, close=float("nan"))
+
+    for _ in range(2):
+        ingestion.fetch_bars(["SPY"], SLOT, BARS)
+
+    rejected = select(engine, "SELECT symbol, bar_end, rule, vendor, timeframe FROM data_ingestion.quarantine")
+    assert rejected == [("SPY", SLOT, "not_finite", "alpaca", "1Hour")]
 
 
 def test_a_new_history_that_is_too_short_does_not_replace_the_old(

@@ -11,7 +11,11 @@ import numpy as np
 from sqlalchemy import Connection, func, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from src.services.data_ingestion.adapters.bar_table import BarTable
+from src.services.data_ingestion.adapters.bar_table import FIRST_MOMENT, BarTable
+from src.services.data_ingestion.adapters.quarantine import keep_rejected
+from src.services.data_ingestion.domain.basis import Replaced
+from src.services.data_ingestion.domain.differences import Written
+from src.services.data_ingestion.domain.gate import Rejection
 from src.services.data_ingestion.domain.grid import Span
 from src.services.data_ingestion.domain.loads import (
     ADJUSTMENT,
@@ -77,6 +81,7 @@ class SqlMarketRepository:
                 "window_start": request.spans[0][0],
                 "window_end": request.slot,
                 "state": "running",
+                "client": request.client,
                 "started_at": func.clock_timestamp(),
             }
             statement = insert(load_run).values(row).on_conflict_do_nothing().returning(load_run.c.load_run_id)
@@ -95,6 +100,7 @@ class SqlMarketRepository:
                 rows_rejected=result.rows_rejected,
                 rows_missing=result.rows_missing,
                 problems=list(result.problems),
+                digest=result.digest,
                 finished_at=func.clock_timestamp(),
             )
         )
@@ -128,20 +134,27 @@ class SqlMarketRepository:
             found.setdefault(name, []).append(StoredClose(start, end, close))
         return found
 
-    def store(self, bars: Mapping[str, BarColumns], load_run_id: UUID) -> None:
-        """Write bars under the locks of their series."""
-        wanted = {_series(symbol): columns for symbol, columns in bars.items() if len(columns)}
-        if wanted:
-            self._bars.lock(wanted)
-            self._bars.put(wanted, load_run_id)
+    def lock(self, symbols: Iterable[str]) -> None:
+        """Take the locks of the series of symbols."""
+        self._bars.lock(_series(symbol) for symbol in symbols)
 
-    def forget(self, symbols: Sequence[str], by: UUID) -> None:
-        """Move all bars of symbols whose price basis has changed to the history."""
-        series = [_series(symbol) for symbol in symbols]
-        if series:
-            self._bars.lock(series)
-        for each in series:
-            self._bars.supersede_all(each, by, "rebased")
+    def store(self, bars: Mapping[str, BarColumns], load_run_id: UUID) -> dict[str, Written]:
+        """Write bars by symbol."""
+        written = self._bars.put({_series(symbol): columns for symbol, columns in bars.items()}, load_run_id)
+        return {series.symbol: each for series, each in written.items()}
+
+    def first_start(self, symbol: str) -> datetime | None:
+        """Read the start of the oldest stored bar."""
+        first = self._bars.spans_after(_series(symbol), FIRST_MOMENT, 1)
+        return first[0][0] if first else None
+
+    def replace(self, symbol: str, bars: BarColumns, load_run_id: UUID, why: str) -> Replaced | None:
+        """Put the whole series of a symbol in the place of the stored one."""
+        return self._bars.replace(_series(symbol), bars, load_run_id, why)
+
+    def quarantine(self, rejected: Sequence[Rejection], load_run_id: UUID) -> None:
+        """Keep rejected rows, each once."""
+        keep_rejected(self._connection, [(_series(each.symbol), each) for each in rejected], load_run_id)
 
     def store_symbols(self, assets: Iterable[AssetReport], as_of: datetime) -> int:
         """Write what the broker says of symbols; return how many."""
