@@ -35,7 +35,7 @@ from src.services.data_ingestion.domain.plan import REASKED_BARS
 from src.services.data_ingestion.ports import HistoryRepository
 from src.services.data_ingestion.use_cases.telling import series_rebased
 from src.shared.domain.bars import DAILY, HOURLY, Series, as_datetime
-from src.shared.domain.errors import InputInvalid, Refused, Transient
+from src.shared.domain.errors import InputInvalid, Refused, Transient, UnknownSymbol
 from src.shared.domain.ids import parse_symbol, slot_key
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.domain.vendor_data import VendorBars
@@ -86,17 +86,37 @@ class HistoryLoad:
         is done. A symbol that breaks off does not keep the others from coming.
 
         Raises:
-            InputInvalid: the symbols, the window, the timeframe or the adjustment are wrong; nothing was written.
+            InputInvalid: the symbols, the window, the timeframe or the adjustment are wrong, or the vendor knows none
+                of the symbols; no bar was written.
             Transient: no symbol could be loaded, and for one of them a retry may help.
             Refused: no symbol could be loaded: the vendor said no.
         """
-        now = self.clock.clock().now
-        job = self._job(source, symbols, (start, end), timeframe, adjustment, now)
+        job = self._job(source, symbols, (start, end), timeframe, adjustment)
         outcomes = _in_parallel(lambda symbol: self._load(job, symbol, only_missing), job.symbols, workers, progress)
         errors = [each.error for each in outcomes if each.error is not None]
         if len(errors) == len(outcomes):
-            raise next((error for error in errors if isinstance(error, Transient)), errors[0])
+            raise _nothing_came(outcomes, errors, source)
         return HistoryResult(tuple(sorted(outcomes, key=lambda each: each.symbol)))
+
+    def plan(
+        self,
+        source: BarSource,
+        symbols: Sequence[str],
+        start: datetime,
+        end: datetime,
+        timeframe: str = HOURLY,
+        adjustment: Adjustment = "split",
+        *,
+        only_missing: bool = True,
+    ) -> dict[str, list[Span]]:
+        """Say what `run` would ask for: the windows of each symbol, some stored bars among them. Nothing is asked.
+
+        Raises:
+            InputInvalid: as `run`.
+        """
+        job = self._job(source, symbols, (start, end), timeframe, adjustment)
+        windows = {symbol: _SymbolLoad(self, job, symbol).windows(only_missing) for symbol in job.symbols}
+        return {symbol: [(each.start, each.end) for each in found] for symbol, found in windows.items()}
 
     def _job(
         self,
@@ -105,7 +125,6 @@ class HistoryLoad:
         window: tuple[datetime, datetime],
         timeframe: str,
         adjustment: Adjustment,
-        now: datetime,
     ) -> _Job:
         names = tuple(sorted({parse_symbol(symbol) for symbol in symbols}))
         if not names:
@@ -115,7 +134,10 @@ class HistoryLoad:
             raise InputInvalid(f"{source.vendor} has no bars of {timeframe!r}: there are {there}.")
         if adjustment not in get_args(Adjustment):
             raise InputInvalid(f"{adjustment!r} is no adjustment: there are {', '.join(get_args(Adjustment))}.")
+        now = self.clock.clock().now
         start, end = window
+        if start < self.calendar.first:
+            raise InputInvalid(f"bars before {self.calendar.first:%Y-%m-%d} are not kept: begin then or later.")
         if start >= end:
             raise InputInvalid(
                 f"the window from {start:%Y-%m-%d} to {end:%Y-%m-%d} has no length: its end comes first."
@@ -126,7 +148,7 @@ class HistoryLoad:
         return _Job(source, names, timeframe, adjustment, grid, now)
 
     def _load(self, job: _Job, symbol: str, only_missing: bool) -> SymbolOutcome:
-        load = _SymbolLoad(self, job, Series(symbol, job.timeframe, job.source.vendor, job.adjustment))
+        load = _SymbolLoad(self, job, symbol)
         try:
             load.run(only_missing)
         except (Transient, Refused) as error:
@@ -154,17 +176,17 @@ class _Job:
 class _SymbolLoad:
     """The load of one symbol; what it has brought so far is kept whatever happens."""
 
-    def __init__(self, load: HistoryLoad, job: _Job, series: Series) -> None:
+    def __init__(self, load: HistoryLoad, job: _Job, symbol: str) -> None:
         self._work, self._calendar, self._spike_ratio = load.work, load.calendar, load.spike_ratio
-        self._job, self._series = job, series
+        self._job, self._series = job, Series(symbol, job.timeframe, job.source.vendor, job.adjustment)
         self._rebases = 0
-        self.outcome = SymbolOutcome(series.symbol)
+        self.outcome = SymbolOutcome(symbol)
 
     def run(self, only_missing: bool) -> None:
         """Bring in what is wanted; a series that proves to be on another basis is read anew first."""
         for _ in range(_ATTEMPTS):
             try:
-                for window in self._windows(only_missing):
+                for window in self.windows(only_missing):
                     self._bring(window)
             except Overtaken:
                 continue
@@ -175,7 +197,8 @@ class _SymbolLoad:
             return
         raise Transient(f"{self._series.symbol}: its price basis keeps changing while it is loaded")
 
-    def _windows(self, only_missing: bool) -> list[Window]:
+    def windows(self, only_missing: bool) -> list[Window]:
+        """Choose what to ask for, and how often the series was put on another basis up to now."""
         job, grid, series = self._job, self._job.grid, self._series
         if not len(grid):
             return []
@@ -300,6 +323,14 @@ class _SymbolLoad:
         with self._work() as work:
             work.repo.fail_run(run_id, f"{type(error).__name__}: {error}")
             work.commit()
+
+
+def _nothing_came(
+    outcomes: Sequence[SymbolOutcome], errors: Sequence[Transient | Refused], source: BarSource
+) -> Exception:
+    if all(isinstance(error, UnknownSymbol) for error in errors):
+        return InputInvalid(f"{source.vendor} does not know {', '.join(sorted(each.symbol for each in outcomes))}.")
+    return next((error for error in errors if isinstance(error, Transient)), errors[0])
 
 
 def _in_parallel(
