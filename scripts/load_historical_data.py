@@ -1,5 +1,6 @@
 """Load past bars of a vendor, without a Prefect server: the same use case as the flows."""
 
+import logging
 import sys
 from contextlib import contextmanager
 from datetime import timedelta
@@ -49,6 +50,8 @@ def load_historical_data(
     wanted = _symbols(symbols, symbols_file)
     start, end = parse_day("--from", first), parse_day("--to", last) + _ONE_DAY if last else None
     configure_logging(load_settings(), "load-historical-data")
+    # Who loads bars need not know how the schema's version is looked up.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     wired = services()
     # Which adjustments there are is said by the use case.
     how = cast("Adjustment", adjustment)
@@ -88,7 +91,8 @@ def _progress(total: int) -> "Iterator[Callable[[SymbolOutcome], None]]":
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bars:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
         bar = bars.add_task("Loading", total=total)
         yield lambda _: bars.advance(bar)
 

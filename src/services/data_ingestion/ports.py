@@ -66,8 +66,11 @@ class MarketRepository(Protocol):
         """Keep rejected rows with their reasons; the same row again adds nothing."""
         ...
 
-    def store_symbols(self, assets: Iterable[AssetReport], as_of: datetime) -> int:
-        """Write what the broker says of symbols; return how many."""
+    def store_symbols(self, assets: Sequence[AssetReport], unknown: Sequence[str], as_of: datetime) -> int:
+        """Write what the broker says of symbols; return how many it knows.
+
+        What is not active, or `unknown` to it and was known before, is inactive since `as_of`.
+        """
         ...
 
 

@@ -289,6 +289,35 @@ def test_symbols_are_refreshed_from_the_brokers_assets(
     assert rows == [("SPY", "SPDR", "ARCA", True, False, False)]
 
 
+def test_a_symbol_that_the_broker_lists_no_longer_as_active_is_inactive_until_it_is_again(
+    ingestion: DataIngestion, engine: Engine, vendor: FakeVendor
+) -> None:
+    def refreshed() -> list[tuple[Any, ...]]:
+        ingestion.refresh_symbols(["QQQ", "SPY", "XLK"])
+        return select(engine, "SELECT symbol, status, status_reason FROM data_ingestion.symbol ORDER BY symbol")
+
+    for name in ("QQQ", "SPY", "XLK"):
+        vendor.known[name] = AssetReport(name, name, "ARCA", True, True, True)
+    assert {status for _, status, _ in refreshed()} == {"active"}
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE data_ingestion.symbol SET status = 'delisted', status_reason = 'polygon: delisted'"
+                " WHERE symbol = 'XLK'"
+            )
+        )
+
+    vendor.known["SPY"] = AssetReport("SPY", "SPY", "ARCA", False, False, False, active=False)
+    del vendor.known["QQQ"]
+    gone = refreshed()
+    vendor.known["SPY"] = AssetReport("SPY", "SPY", "ARCA", True, True, True)
+    back = refreshed()
+
+    said = ("XLK", "delisted", "polygon: delisted")
+    assert gone == [("QQQ", "inactive", "broker: not listed"), ("SPY", "inactive", "broker: not active"), said]
+    assert back == [("QQQ", "inactive", "broker: not listed"), ("SPY", "active", ""), said]
+
+
 def test_closes_come_back_on_the_grid_with_nan_where_there_is_no_bar(
     ingestion: DataIngestion, engine: Engine, vendor: FakeVendor
 ) -> None:

@@ -62,6 +62,23 @@ _CLOSES_BEFORE = text("""
 """)
 
 
+# What the broker called inactive it may call active again; what a vendor said of a symbol is for that vendor to take
+# back.
+_STATUS = text("""
+    UPDATE data_ingestion.symbol AS known
+    SET status = said.status, status_since = :as_of, status_reason = said.reason,
+        tradable = known.tradable AND said.status = 'active', shortable = known.shortable AND said.status = 'active',
+        easy_to_borrow = known.easy_to_borrow AND said.status = 'active'
+    FROM (
+        SELECT unnest(CAST(:active AS text[])) AS symbol, 'active' AS status, '' AS reason
+        UNION ALL SELECT unnest(CAST(:inactive AS text[])), 'inactive', 'broker: not active'
+        UNION ALL SELECT unnest(CAST(:unknown AS text[])), 'inactive', 'broker: not listed'
+    ) AS said
+    WHERE known.symbol = said.symbol AND known.status <> said.status
+        AND (known.status = 'active' OR known.status_reason LIKE 'broker: %')
+""")
+
+
 class SqlMarketRepository:
     """`MarketRepository` on an open transaction."""
 
@@ -156,27 +173,33 @@ class SqlMarketRepository:
         """Keep rejected rows, each once."""
         keep_rejected(self._connection, [(_series(each.symbol), each) for each in rejected], load_run_id)
 
-    def store_symbols(self, assets: Iterable[AssetReport], as_of: datetime) -> int:
-        """Write what the broker says of symbols; return how many."""
-        rows = [
-            {
-                "symbol": asset.symbol,
-                "name": asset.name,
-                "exchange": asset.exchange[:16],
-                "tradable": asset.tradable,
-                "shortable": asset.shortable,
-                "easy_to_borrow": asset.easy_to_borrow,
-                "updated_at": as_of,
-            }
-            for asset in assets
-        ]
-        if not rows:
-            return 0
-        new = insert(symbol)
-        changed = {column.name: new.excluded[column.name] for column in symbol.c if not column.primary_key}
-        self._connection.execute(new.values(rows).on_conflict_do_update(index_elements=["symbol"], set_=changed))
+    def store_symbols(self, assets: Sequence[AssetReport], unknown: Sequence[str], as_of: datetime) -> int:
+        """Write what the broker says of symbols; return how many it knows."""
+        rows = [_symbol_row(asset, as_of) for asset in assets]
+        if rows:
+            new = insert(symbol)
+            changed = {name: new.excluded[name] for name in rows[0] if name != "symbol"}
+            self._connection.execute(new.values(rows).on_conflict_do_update(index_elements=["symbol"], set_=changed))
+        asked = {
+            "active": [asset.symbol for asset in assets if asset.active],
+            "inactive": [asset.symbol for asset in assets if not asset.active],
+            "unknown": list(unknown),
+        }
+        self._connection.execute(_STATUS, {**asked, "as_of": as_of})
         return len(rows)
 
 
 def _series(symbol: str) -> Series:
     return Series(symbol, HOURLY, VENDOR, ADJUSTMENT)
+
+
+def _symbol_row(asset: AssetReport, as_of: datetime) -> dict[str, object]:
+    return {
+        "symbol": asset.symbol,
+        "name": asset.name,
+        "exchange": asset.exchange[:16],
+        "tradable": asset.tradable,
+        "shortable": asset.shortable,
+        "easy_to_borrow": asset.easy_to_borrow,
+        "updated_at": as_of,
+    }

@@ -73,11 +73,15 @@ class DataIngestion:
         return self._finish(load)
 
     def refresh_symbols(self, symbols: Sequence[str]) -> int:
-        """Write what the broker says of `symbols` (tradable, shortable, easy to borrow); return how many it knows."""
+        """Write what the broker says of `symbols`; return how many it knows.
+
+        That is whether they are active, tradable, shortable and easy to borrow.
+        """
         assets = self.account.assets(symbols)
         now = self.clock.clock().now
         with self.work() as work:
-            count = work.repo.store_symbols(assets.values(), now)
+            unknown = sorted(set(symbols) - set(assets))
+            count = work.repo.store_symbols(list(assets.values()), unknown, now)
             work.commit()
         return count
 
