@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from src.shared.domain.bars import HOURLY, Floats
 from src.shared.domain.ids import pair_trade_id
 from src.shared.domain.pairs import Direction, Pair, PairTradeState
 from src.shared.infra.database.bar_months import add_months
-from src.shared.infra.database.tables import pair_registry, pair_trade
+from src.shared.infra.database.tables import corporate_action, pair_registry, pair_trade
 
 _LOAD = UUID(int=1)
 _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -58,6 +58,14 @@ def store_trade(
     with engine.begin() as connection:
         connection.execute(insert(pair_trade).values(**row))
     return pair_trade_id("twin", pair.id, slot)
+
+
+def store_split(engine: Engine, symbol: str, day: date) -> None:
+    """Store the announcement of a split of four shares for one."""
+    row = {"corporate_action_id": f"split-{symbol}", "symbol": symbol, "kind": "split", "ex_date": day, "raw": {}}
+    rates = {"vendor_type": "forward_split", "old_rate": 1, "new_rate": 4, "cash_per_share": 0}
+    with engine.begin() as connection:
+        connection.execute(insert(corporate_action).values(**row, **rates))
 
 
 def trade_row(

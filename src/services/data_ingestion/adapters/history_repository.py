@@ -118,8 +118,8 @@ class SqlHistoryRepository:
 
     def edges(self, series: Series) -> Span | None:
         """Read where a series begins and ends."""
-        first, last = self._bars.spans_after(series, FIRST_MOMENT, 1), self._bars.spans_before(series, LAST_MOMENT, 1)
-        return (first[0][0], last[0][1]) if first and last else None
+        last = self._bars.spans_before(series, LAST_MOMENT, 1)
+        return (self._bars.spans_after(series, FIRST_MOMENT, 1)[0][0], last[0][1]) if last else None
 
     def replace(self, series: Series, bars: BarColumns, run_id: UUID, why: str) -> Replaced | None:
         """Replace a whole series."""

@@ -206,13 +206,15 @@ class _SymbolLoad:
         done = np.zeros(len(grid), dtype=bool)
         with self._work() as work:
             self._rebases = work.repo.rebases(series)
+            is_new = work.repo.edges(series) is None
             if only_missing:
-                stored, asked = work.repo.stored_ends(series, first, last), work.repo.asked(series, first)
-                done = done_spans(grid, stored, asked, as_datetime(grid.start[-_REASKED[job.timeframe] :][0]))
+                stored = grid.end[:0] if is_new else work.repo.stored_ends(series, first, last)
+                recent_from = as_datetime(grid.start[-_REASKED[job.timeframe] :][0])
+                done = done_spans(grid, stored, work.repo.asked(series, first), recent_from)
             wanted = grid.take(~done)
             if not len(wanted):
                 return []
-            overlap = self._overlap(work.repo, as_datetime(wanted.start[0]))
+            overlap = [] if is_new else self._overlap(work.repo, as_datetime(wanted.start[0]))
         return windows_with_overlap(series, self._calendar, wanted, overlap)
 
     def _overlap(self, repo: HistoryRepository, start: datetime) -> list[list[Span]]:
