@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -224,11 +223,8 @@ def test_a_split_that_the_vendor_adjusts_for_only_later_shows_in_the_next_hour(
 ) -> None:
     # The price falls on the morning of the split; what was before it is adjusted an hour later.
     morning = CALENDAR.sessions(SLOT.date(), SLOT.date())[0].open
-    for key, row in list(vendor.rows.items()):
-        if key[1] >= morning:
-            vendor.rows[key] = replace(
-                row, open=row.open / 4, high=row.high / 4, low=row.low / 4, close=row.close / 4
-            )
+    vendor.split("SPY", 4.0)
+    vendor.split("SPY", 0.25, before=morning)
     store_split(engine, "SPY", SLOT.date())
     ingestion.fetch_bars(["SPY"], SLOT, BARS)
     vendor.split("SPY", 4.0, before=morning)

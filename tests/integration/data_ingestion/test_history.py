@@ -37,7 +37,7 @@ def source() -> FakeBarSource:
 
 @pytest.fixture
 def history(engine: Engine) -> HistoryLoad:
-    return HistoryLoad(SqlUnitOfWork(engine, SqlHistoryRepository), FakeVendor(NOW), CALENDAR)
+    return HistoryLoad(SqlUnitOfWork(engine, SqlHistoryRepository), FakeVendor(NOW), CALENDAR, rows_at_once=1)
 
 
 def select(engine: Engine, sql: str, **values: Any) -> list[tuple[Any, ...]]:

@@ -24,15 +24,22 @@ SOURCE = FakeBarSource()
 SOURCE.fill("SPY", START, END)
 
 
-def pages(size: int) -> list[BarColumns]:
+def pages(size: int, rows_at_once: int = 1) -> list[BarColumns]:
     SOURCE.page = size
     window = Window(SERIES, GRID)
     rows = SOURCE.history("SPY", window.start, window.end, HALF_HOURS, "split")
-    return [judge_piece(piece, window, HALF_HOURS, END, 10.0).accepted for piece in pieces(rows, window)]
+    return [
+        judge_piece(piece, window, HALF_HOURS, END, 10.0).accepted for piece in pieces(rows, window, rows_at_once)
+    ]
 
 
 def test_what_comes_in_one_page_is_stored_at_once() -> None:
     assert [len(piece) for piece in pages(100_000)] == [len(GRID)]
+
+
+def test_pages_are_put_together_until_enough_rows_are_held() -> None:
+    assert [len(piece) for piece in pages(60, rows_at_once=100_000)] == [len(GRID)]
+    assert len(pages(60, rows_at_once=600)) < len(pages(60))
 
 
 def test_pieces_end_with_months_and_hold_every_bar_once() -> None:
@@ -52,7 +59,7 @@ def test_bars_are_the_same_whatever_the_pages(size: int) -> None:
 
 def test_no_rows_are_one_piece_in_which_everything_is_missing() -> None:
     window = Window(SERIES, GRID)
-    (piece,) = pieces(iter(()), window)
+    (piece,) = pieces(iter(()), window, 1)
 
     brought = judge_piece(piece, window, HALF_HOURS, END, 10.0)
 

@@ -47,6 +47,7 @@ from src.shared.ports.unit_of_work import UnitOfWork, Work
 
 SPIKE_RATIO = 10.0
 WORKERS = 4
+ROWS_AT_ONCE = 20_000
 
 Progress = Callable[[SymbolOutcome], None]
 
@@ -58,12 +59,13 @@ _REASKED = {HOURLY: REASKED_BARS, DAILY: 2}
 
 @dataclass(frozen=True)
 class HistoryLoad:
-    """Long loads with their ports plugged in."""
+    """Long loads with their ports plugged in. What is held of a symbol is stored once it has `rows_at_once`."""
 
     work: UnitOfWork[HistoryRepository]
     clock: MarketClockSource
     calendar: TradingCalendar
     spike_ratio: float = SPIKE_RATIO
+    rows_at_once: int = ROWS_AT_ONCE
 
     def run(
         self,
@@ -178,6 +180,7 @@ class _SymbolLoad:
 
     def __init__(self, load: HistoryLoad, job: _Job, symbol: str) -> None:
         self._work, self._calendar, self._spike_ratio = load.work, load.calendar, load.spike_ratio
+        self._rows_at_once = load.rows_at_once
         self._job, self._series = job, Series(symbol, job.timeframe, job.source.vendor, job.adjustment)
         self._rebases = 0
         self.outcome = SymbolOutcome(symbol)
@@ -234,7 +237,7 @@ class _SymbolLoad:
         run_id = self._begin(window)
         failpoint("data_ingestion.history_begun")
         try:
-            for piece in pieces(self._pages(window), window):
+            for piece in pieces(self._pages(window), window, self._rows_at_once):
                 brought = judge_piece(piece, window, self._job.rows_are, self._job.now, self._spike_ratio)
                 run_id = self._store(piece, brought, window, run_id)
         except (Transient, Refused) as error:
