@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from src.shared.domain.errors import Transient
-from src.shared.infra.alpaca.rate_limit import MinuteLimiter
-from src.shared.infra.alpaca.shared_limit import SharedLimiter
 from src.shared.infra.embedded.redis import EmbeddedRedis
+from src.shared.infra.rate_limit import MinuteLimiter, Patience
+from src.shared.infra.shared_limit import SharedLimiter
 from src.shared.ports.rate_limit import RateLimiter
 from tests.fakes.hand_clock import HandClock
 
@@ -27,7 +27,9 @@ Make = Callable[..., RateLimiter]
 def make(request: pytest.FixtureRequest) -> Make:
     """Make a limiter with a window of its own."""
     if request.param == "of a process":
-        return lambda clock, per_minute, max_wait=60.0: MinuteLimiter(per_minute, max_wait, clock.read, clock.sleep)
+        return lambda clock, per_minute, max_wait=60.0: MinuteLimiter(
+            per_minute, Patience(max_wait), clock.read, clock.sleep
+        )
     server: EmbeddedRedis = request.getfixturevalue("embedded_redis")
 
     def shared(clock: HandClock, per_minute: int, max_wait: float = 60.0) -> SharedLimiter:
@@ -35,7 +37,7 @@ def make(request: pytest.FixtureRequest) -> Make:
             server.url(),
             uuid.uuid4().hex,
             per_minute,
-            max_wait_seconds=max_wait,
+            patience=Patience(max_wait),
             redis_seconds=PATIENT_SECONDS,
             now=clock.read,
             sleep=clock.sleep,
