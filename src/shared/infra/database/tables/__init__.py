@@ -2,6 +2,7 @@
 
 from src.shared.infra.database.tables.analytics import pair_performance
 from src.shared.infra.database.tables.base import METADATA, SCHEMAS
+from src.shared.infra.database.tables.company import dividends, stock_splits
 from src.shared.infra.database.tables.data_ingestion import (
     corporate_action,
     data_quality,
@@ -56,6 +57,7 @@ __all__ = [
     "corporate_action_look",
     "data_quality",
     "data_quarantine",
+    "dividends",
     "environment",
     "equity_point",
     "fill",
@@ -79,6 +81,7 @@ __all__ = [
     "quarantine",
     "risk_decision",
     "risk_state",
+    "stock_splits",
     "symbol",
     "writer_epoch",
 ]
