@@ -32,6 +32,8 @@ FAILPOINTS = {
     "data_ingestion.history_begun": "a long load is written down, nothing was asked for",
     "data_ingestion.before_history": "bars of a long load are written, not committed",
     "data_ingestion.history_stored": "… and committed",
+    "data_ingestion.before_reference": "listings, splits or dividends are written, not committed",
+    "data_ingestion.reference_stored": "… and committed",
     "strategy_engine.before_signals": "signals and their events are written, not committed",
     "strategy_engine.signals_stored": "… and committed",
     "risk_management.before_exits": "decisions on exits are written, not committed",
