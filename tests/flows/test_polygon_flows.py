@@ -34,7 +34,9 @@ EVENING = "2025-03-04T02:00:00Z"  # Monday, 20:00 in Chicago
 LOAD = """
 import sys
 from datetime import datetime
+from src.shared.failpoints import arm_from_environment
 from src.shared.prefect.tasks.wiring import services
+arm_from_environment()
 wired = services()
 start, end = (datetime.fromisoformat(word) for word in sys.argv[1:3])
 wired.history.run(wired.bar_source("polygon"), sys.argv[3:], start, end, "1Hour", "split", workers=1)

@@ -37,4 +37,5 @@ async def polygon_historical_backfill(
         return ended("SKIPPED", "No symbol is active: name some, as -p 'symbols=[\"SPY\"]'.")
     window = await window_of_the_plan(first, last)
     load = await load_history("polygon", wanted, window, timeframe, adjustment, resume)
-    return await publish_load("polygon", {timeframe: [load]})
+    summary, failures = await publish_load("polygon", {timeframe: [load]})
+    return ended("PARTIAL", " ".join(failures), summary) if failures else summary
