@@ -251,7 +251,7 @@ async def test_a_load_that_was_killed_goes_on_by_symbol_and_month(
 ) -> None:
     start, end = "2024-09-03T00:00:00-04:00", "2025-03-01T00:00:00-05:00"
     words = [sys.executable, "-c", LOAD, start, end, FIRST, SECOND]
-    kill = {"FAILPOINT": "data_ingestion.history_stored:kill:9"}
+    kill = {"FAILPOINT": "data_ingestion.history_stored:kill:3"}
 
     died = subprocess.run(words, env={**os.environ, **kill}, cwd=SOURCE_ROOT, check=False, timeout=120)
     months = counted(
@@ -261,7 +261,7 @@ async def test_a_load_that_was_killed_goes_on_by_symbol_and_month(
     # The first symbol is whole, and of the other whole months are there: neither is asked for again.
     whole = requests_for(evening, FIRST)
     evening.twin.admin.fault(
-        kind="plan_refusal", endpoint=BARS, symbol=SECOND, history_days=days_since_december(evening)
+        kind="plan_refusal", endpoint=BARS, symbol=SECOND, history_days=days_since_february(evening)
     )
     number = requests_for(evening, SECOND)
     _, rest = await ended(
@@ -269,7 +269,7 @@ async def test_a_load_that_was_killed_goes_on_by_symbol_and_month(
     )
 
     assert died.returncode == -9
-    assert months == [(FIRST, 6), (SECOND, 3)]
+    assert months == [(FIRST, 6), (SECOND, 5)]
     assert fired(evening, whole) == 0
     assert rest["failed"] == []
     assert fired(evening, number) == 1
@@ -280,9 +280,9 @@ def requests_for(desk: Installation, symbol: str) -> int:
     return desk.twin.admin.fault(kind="latency", endpoint=BARS, symbol=symbol, seconds=0)
 
 
-def days_since_december(desk: Installation) -> int:
-    """Days of a plan that begins a little before the first of December."""
-    return (date(2025, 3, 3) - date(2024, 12, 1)).days + 1
+def days_since_february(desk: Installation) -> int:
+    """Days of a plan that begins a little before the first of February."""
+    return (date(2025, 3, 3) - date(2025, 2, 1)).days + 1
 
 
 def hours(desk: Installation) -> int:
