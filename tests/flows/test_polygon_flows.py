@@ -235,8 +235,8 @@ async def test_an_update_goes_on_where_each_symbols_last_load_ended(
     client: PrefectClient, evening: Installation
 ) -> None:
     await ended(polygon_historical_backfill, symbols=[FIRST], first=date(2025, 1, 2), last=date(2025, 1, 31))
-    # Before the last finished load nothing is asked for again: that would be refused here.
-    evening.twin.admin.fault(kind="plan_refusal", endpoint=BARS, symbol=FIRST, history_days=32)
+    # Long before the end of the last finished load nothing is asked for again: that would be refused here.
+    evening.twin.admin.fault(kind="plan_refusal", endpoint=BARS, symbol=FIRST, history_days=38)
 
     name, load = await ended(polygon_incremental_update, symbols=[FIRST, SECOND], first_days=7)
 
@@ -281,8 +281,8 @@ def requests_for(desk: Installation, symbol: str) -> int:
 
 
 def days_since_february(desk: Installation) -> int:
-    """Days of a plan that begins a little before the first of February."""
-    return (date(2025, 3, 3) - date(2025, 2, 1)).days + 1
+    """Days of a plan that begins some days before February: what was stored last is looked at again."""
+    return (date(2025, 3, 3) - date(2025, 2, 1)).days + 6
 
 
 def hours(desk: Installation) -> int:
