@@ -2,6 +2,7 @@
 
 from src.shared.infra.database.tables.analytics import pair_performance
 from src.shared.infra.database.tables.base import METADATA, SCHEMAS
+from src.shared.infra.database.tables.company import dividends, stock_splits
 from src.shared.infra.database.tables.data_ingestion import (
     corporate_action,
     data_quality,
@@ -57,6 +58,7 @@ __all__ = [
     "corporate_action_look",
     "data_quality",
     "data_quarantine",
+    "dividends",
     "environment",
     "equity_point",
     "fill",
@@ -81,6 +83,7 @@ __all__ = [
     "risk_decision",
     "risk_state",
     "series_rebase",
+    "stock_splits",
     "symbol",
     "writer_epoch",
 ]
