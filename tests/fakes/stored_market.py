@@ -15,7 +15,7 @@ from src.shared.domain.bars import HOURLY, Floats
 from src.shared.domain.ids import pair_trade_id
 from src.shared.domain.pairs import Direction, Pair, PairTradeState
 from src.shared.infra.database.bar_months import add_months
-from src.shared.infra.database.tables import corporate_action, pair_registry, pair_trade
+from src.shared.infra.database.tables import corporate_action, pair_registry, pair_trade, stock_splits
 
 _LOAD = UUID(int=1)
 _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -60,8 +60,14 @@ def store_trade(
     return pair_trade_id("twin", pair.id, slot)
 
 
-def store_split(engine: Engine, symbol: str, day: date) -> None:
-    """Store the announcement of a split of four shares for one."""
+def store_split(engine: Engine, symbol: str, day: date, teller: str = "broker") -> None:
+    """Store the announcement of a split of four shares for one, as the broker or a vendor tells it."""
+    if teller != "broker":
+        shares = {"old_shares": 1, "new_shares": 4, "load_run_id": _LOAD}
+        with engine.begin() as connection:
+            connection.execute(text(_LOAD_RUN), {"id": _LOAD, "at": _LONG_AGO, "end": _LONG_AGO + timedelta(days=1)})
+            connection.execute(insert(stock_splits).values(symbol=symbol, vendor=teller, ex_date=day, **shares))
+        return
     row = {"corporate_action_id": f"split-{symbol}", "symbol": symbol, "kind": "split", "ex_date": day, "raw": {}}
     rates = {"vendor_type": "forward_split", "old_rate": 1, "new_rate": 4, "cash_per_share": 0}
     with engine.begin() as connection:

@@ -266,8 +266,9 @@ def test_a_split_shows_when_bars_before_the_stored_ones_are_loaded(
     assert len(select(engine, "SELECT 1 FROM data_ingestion.series_rebase")) == 1
 
 
+@pytest.mark.parametrize("teller", ["broker", "polygon"])
 def test_a_split_that_the_vendor_adjusts_for_only_later_shows_once_it_does(
-    history: HistoryLoad, source: FakeBarSource, engine: Engine
+    history: HistoryLoad, source: FakeBarSource, engine: Engine, teller: str
 ) -> None:
     ex_day = CALENDAR.sessions((NOW - timedelta(days=4)).date(), NOW.date())[0]
     history.run(source, ["SPY"], FIRST, NOW - timedelta(hours=1))
@@ -275,7 +276,7 @@ def test_a_split_that_the_vendor_adjusts_for_only_later_shows_once_it_does(
     assert len(stored(engine)) > len(before) + 5
     # Up to the day the history is adjusted; from it on the prices were those of the new shares already.
     source.split("SPY", 4.0, before=ex_day.open)
-    store_split(engine, "SPY", ex_day.day)
+    store_split(engine, "SPY", ex_day.day, teller)
 
     result = history.run(source, ["SPY"], FIRST, NOW)
 

@@ -82,8 +82,11 @@ _STATUS = text("""
 _CLOSES_BEFORE_SPLITS = text("""
     SELECT split.symbol, last.bar_start, last.bar_end, last.close
     FROM (
-        SELECT symbol, min(ex_date) AS day FROM data_ingestion.corporate_action
-        WHERE symbol = ANY (CAST(:symbols AS text[])) AND kind = 'split' AND ex_date BETWEEN :first AND :last
+        SELECT symbol, min(ex_date) AS day FROM (
+            SELECT symbol, ex_date FROM data_ingestion.corporate_action WHERE kind = 'split'
+            UNION ALL SELECT symbol, ex_date FROM data_ingestion.stock_splits
+        ) AS told
+        WHERE symbol = ANY (CAST(:symbols AS text[])) AND ex_date BETWEEN :first AND :last
         GROUP BY symbol
     ) AS split
     CROSS JOIN LATERAL (

@@ -35,7 +35,7 @@ from src.services.data_ingestion.domain.plan import REASKED_BARS
 from src.services.data_ingestion.ports import HistoryRepository
 from src.services.data_ingestion.use_cases.telling import series_rebased
 from src.shared.domain.bars import DAILY, HOURLY, Series, as_datetime
-from src.shared.domain.errors import InputInvalid, Refused, Transient, UnknownSymbol
+from src.shared.domain.errors import InputInvalid, Refused, TradewindsError, Transient, UnknownSymbol
 from src.shared.domain.ids import parse_symbol, slot_key
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.domain.vendor_data import VendorBars
@@ -240,7 +240,7 @@ class _SymbolLoad:
             for piece in pieces(self._pages(window), window, self._rows_at_once):
                 brought = judge_piece(piece, window, self._job.rows_are, self._job.now, self._spike_ratio)
                 run_id = self._store(piece, brought, window, run_id)
-        except (Transient, Refused) as error:
+        except TradewindsError as error:
             self._fail(run_id, error)
             raise
 
@@ -281,7 +281,7 @@ class _SymbolLoad:
             piece = Piece(rows, window.grid.start[0], window.grid.end[-1])
             brought = judge_piece(piece, window, self._job.rows_are, self._job.now, self._spike_ratio)
             self._replace(window, brought, run_id)
-        except (Transient, Refused) as error:
+        except TradewindsError as error:
             self._fail(run_id, error)
             raise
 
