@@ -158,14 +158,14 @@ def _hours(rows: VendorBars, grid: Grid) -> BarColumns:
 
 
 def _memory() -> Row:
-    one, ten = _peak_mebibytes(1), _peak_mebibytes(TEN_TIMES)
+    one, ten = _peak_mebibytes(SYMBOLS), _peak_mebibytes(TEN_TIMES * SYMBOLS)
     name = f"peak memory of a load of {TEN_TIMES} times {SYMBOLS} symbols"
     return Row(name, ten, "MiB", f"of {SYMBOLS} symbols", one, one * GROWTH)
 
 
-def _peak_mebibytes(times: int) -> float:
+def _peak_mebibytes(symbols: int) -> float:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.history_memory", str(times)],
+        [sys.executable, "-m", "benchmarks.history_memory", str(symbols)],
         capture_output=True, text=True, check=True, timeout=900,
     )  # fmt: skip
     return float(done.stdout)

@@ -50,7 +50,7 @@ class SqlHistoryRepository:
         """List the windows of finished loads."""
         run = load_run.c
         query = select(run.window_start, run.window_end).where(
-            run.symbols.any(series.symbol),
+            run.symbols.contains([series.symbol]),
             run.vendor == series.vendor,
             run.timeframe == series.timeframe,
             run.adjustment == series.adjustment,

@@ -230,7 +230,8 @@ class _SymbolLoad:
             overlaps = [after] if after and after[0][0] != start else []
         # Bars that were stored before the vendor got round to a split may all lie after it: look before it as well.
         days = repo.ex_days(series, (now - timedelta(days=LATE_DAYS)).date(), now.date())
-        overlaps += [repo.stored_before(series, self._calendar.sessions(day, day)[0].open, 1) for day in days[:1]]
+        for session in self._calendar.sessions(days[0], now.date())[:1] if days else ():
+            overlaps.append(repo.stored_before(series, session.open, 1))
         return [overlap for overlap in overlaps if overlap]
 
     def _bring(self, window: Window) -> None:
