@@ -1,4 +1,4 @@
-"""Print the peak memory, in MiB, of a process that loads the window of the benchmark `history` for so many symbols."""
+"""Print the peak memory, in MiB, of a process that loads so many symbols over the window of the benchmark."""
 
 from __future__ import annotations
 
