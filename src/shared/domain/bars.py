@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Moments = NDArray[np.datetime64]
 
 HOURLY = "1Hour"
+DAILY = "1Day"
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,39 @@ class Bar:
     low: float
     close: float
     volume: float
+
+
+@dataclass(frozen=True, order=True)
+class BarKind:
+    """What bars of different symbols have in common: how long they are, who gave them, how prices are adjusted."""
+
+    timeframe: str
+    vendor: str
+    adjustment: str
+
+    def __str__(self) -> str:
+        return f"{self.timeframe} of {self.vendor}, {self.adjustment}"
+
+
+@dataclass(frozen=True)
+class StoredBars:
+    """The stored bars of one symbol and kind in N rows, oldest first.
+
+    `end` and `recorded_at` have shape (N,) and dtype datetime64[us], in UTC: a bar that was restated has another
+    `recorded_at`. Prices in dollars and volume in shares have shape (N,) and dtype float64.
+    """
+
+    end: Moments
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    recorded_at: Moments
+
+    def __len__(self) -> int:
+        """Count the bars."""
+        return len(self.end)
 
 
 @dataclass(frozen=True)

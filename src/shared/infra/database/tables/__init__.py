@@ -1,6 +1,6 @@
 """Every table of Tradewinds, one module per PostgreSQL schema, on one metadata."""
 
-from src.shared.infra.database.tables.analytics import pair_performance
+from src.shared.infra.database.tables.analytics import indicator_set, pair_performance, technical_indicators
 from src.shared.infra.database.tables.base import METADATA, SCHEMAS
 from src.shared.infra.database.tables.data_ingestion import (
     corporate_action,
@@ -57,6 +57,7 @@ __all__ = [
     "environment",
     "equity_point",
     "fill",
+    "indicator_set",
     "ledger_entry",
     "ledger_posting",
     "limit_change",
@@ -78,5 +79,6 @@ __all__ = [
     "risk_decision",
     "risk_state",
     "symbol",
+    "technical_indicators",
     "writer_epoch",
 ]
