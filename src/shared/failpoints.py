@@ -71,6 +71,8 @@ FAILPOINTS = {
     "execution.alerted": "… and committed",
     "analytics.before_results": "results are written, not committed",
     "analytics.results_recorded": "… and committed",
+    "analytics.before_indicators": "indicators of a batch of series are written, not committed",
+    "analytics.indicators_stored": "… and committed",
     "risk_management.before_reading": "a reading of the portfolio is written, not committed",
     "risk_management.reading_kept": "… and committed",
     "risk_management.before_alerts": "alerts of the portfolio and their events are written, not committed",

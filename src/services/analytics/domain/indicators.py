@@ -3,9 +3,9 @@
 Every value depends on its own bar and earlier ones only. How far back, decides what may be worked out from where:
 
 - A *window* (SMA, Bollinger bands, returns, volatility) reads a fixed number of bars.
-- A *recursive* average (EMA, RSI, MACD, ATR) reads every bar since the start of the series, each bar back weighing less
-  by a constant factor. TA-Lib begins it with a plain mean, so its value depends on where the series begins. After
-  `settling_bars` the beginning weighs less than 1e-10 of itself.
+- A *recursive* average (EMA, RSI, MACD, ATR) reads every bar since the start of the series, each bar back weighing
+  less by a constant factor. TA-Lib begins it with a plain mean, so its value depends on where the series begins.
+  After `settling_bars` the beginning weighs less than 1e-10 of itself.
 - A *cumulative* sum (OBV) never forgets.
 
 So values are worked out over the whole series, from its first bar: then they are equal to TA-Lib's because they are
@@ -13,10 +13,10 @@ TA-Lib's, however many bars were new. TA-Lib does millions of bars a second; car
 that matters and add a second set of formulas. Where the head of a series is no longer stored (its bars went to the
 archive), recursive averages are given once they have settled, and the cumulative sum goes on from its value there.
 
-Sources of the formulas: J. Welles Wilder, *New Concepts in Technical Trading Systems* (1978), for RSI and ATR; Gerald
-Appel, *The Moving Average Convergence-Divergence Trading Method* (1979), for MACD; John Bollinger, *Bollinger on
-Bollinger Bands* (2001); Joseph Granville, *New Key to Stock Market Profits* (1963), for OBV. Where they leave a choice,
-TA-Lib's is taken: https://ta-lib.org/functions.
+Sources of the formulas: J. Welles Wilder, *New Concepts in Technical Trading Systems* (1978), for RSI and ATR;
+Gerald Appel, *The Moving Average Convergence-Divergence Trading Method* (1979), for MACD; John Bollinger, *Bollinger
+on Bollinger Bands* (2001); Joseph Granville, *New Key to Stock Market Profits* (1963), for OBV. Where they leave a
+choice, TA-Lib's is taken: https://ta-lib.org/functions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
@@ -32,7 +33,7 @@ from typing import Any
 import numpy as np
 import talib
 
-from src.shared.domain.bars import DAILY, HOURLY, Floats, StoredBars
+from src.shared.domain.bars import DAILY, HOURLY, BarKind, Floats, Moments, StoredBars
 from src.shared.domain.errors import InputInvalid
 
 REVISION = 1
@@ -71,9 +72,9 @@ class IndicatorParameters:
 class Indicator:
     """One call of TA-Lib.
 
-    `inputs` are columns of bars or the output of an earlier indicator; `outputs` are named in TA-Lib's order. The first
-    `warm_up_bars` values of each output do not exist. `decays` are the factors by which a bar further back weighs less,
-    one for each recursion that follows another; a window has none.
+    `inputs` are columns of bars or the output of an earlier indicator; `outputs` are named in TA-Lib's order. The
+    first `warm_up_bars` values of each output do not exist. `decays` are the factors by which a bar further back
+    weighs less, one for each recursion that follows another; a window has none.
     """
 
     function: str
@@ -91,7 +92,7 @@ class Indicator:
 
 @dataclass(frozen=True)
 class IndicatorSet:
-    """The indicators that are worked out for bars of one timeframe. `set_id` changes when anything about them does."""
+    """The indicators of bars of one timeframe. `set_id` changes when anything about them does."""
 
     timeframe: str
     indicators: tuple[Indicator, ...]
@@ -108,6 +109,29 @@ class IndicatorSet:
             "timeframe": self.timeframe,
             "indicators": [asdict(indicator) for indicator in self.indicators],
         }
+
+
+@dataclass(frozen=True)
+class IndicatorRows:
+    """Values of one symbol's indicators at N bars: every stored column by name, of shape (N,), NaN where it has none.
+
+    `end` and `made_from`, the `recorded_at` of the bars, have shape (N,) and dtype datetime64[us].
+    """
+
+    symbol: str
+    end: Moments
+    made_from: Moments
+    values: Mapping[str, Floats]
+
+
+@dataclass(frozen=True)
+class LatestIndicators:
+    """The newest values of one series; None where the series is too short for one."""
+
+    symbol: str
+    kind: BarKind
+    bar_end: datetime
+    values: Mapping[str, float | None]
 
 
 # The stored columns, in their order. What an indicator gives besides is an input of another one.
@@ -165,15 +189,17 @@ def values(indicators: IndicatorSet, bars: StoredBars, obv_at_first: float | Non
 
 def _call(indicator: Indicator, known: Mapping[str, Floats]) -> tuple[Floats, ...]:
     inputs = [known[name] for name in indicator.inputs]
-    given = getattr(talib, indicator.function)(*inputs, **indicator.parameters)
+    given: Floats | tuple[Floats, ...] = getattr(talib, indicator.function)(*inputs, **indicator.parameters)
     return given if isinstance(given, tuple) else (given,)
 
 
 def _continued(indicator: Indicator, name: str, column: Floats, obv_at_first: float) -> Floats:
     if name == OBV:
-        return column + (obv_at_first - column[0])
+        shifted: Floats = column + (obv_at_first - column[0])
+        return shifted
     if indicator.decays:
-        return np.where(np.arange(len(column)) < indicator.settling_bars, np.nan, column)
+        settled: Floats = np.where(np.arange(len(column)) < indicator.settling_bars, np.nan, column)
+        return settled
     return column
 
 
@@ -204,14 +230,14 @@ def _macd(fast: int, slow: int, signal: int) -> Indicator:
 
 
 def _bollinger(bars: int, width: float) -> Indicator:
-    """The mean of the last closes, and their standard deviation (of n, not n − 1) so many times above and below it."""
+    """The mean of the last closes, and so many of their standard deviations (of n, not n − 1) above and below it."""
     parameters = {"timeperiod": bars, "nbdevup": width, "nbdevdn": width}
     names = ("bollinger_upper", "bollinger_middle", "bollinger_lower")
     return Indicator("BBANDS", ("close",), names, parameters, bars - 1)
 
 
 def _atr(bars: int) -> Indicator:
-    """Wilder's average of the true range: the widest of high − low and of both from the close before (Wilder 1978)."""
+    """Wilder's average of the true range: the most that high, low and the close before lie apart (Wilder 1978)."""
     return Indicator("ATR", ("high", "low", "close"), ("atr",), {"timeperiod": bars}, bars, (_wilder_decay(bars),))
 
 
@@ -227,8 +253,3 @@ def _ema_decay(bars: int) -> float:
 
 def _wilder_decay(bars: int) -> float:
     return (bars - 1) / bars
-
-
-def parameter_names() -> tuple[str, ...]:
-    """Name the parameters, as the settings do."""
-    return tuple(field.name for field in fields(IndicatorParameters))

@@ -10,13 +10,13 @@ from sqlalchemy import Connection
 
 from src.shared.domain.bars import HOURLY, BarKind, CloseSeries, Floats
 from src.shared.infra.database.moments import server_microseconds
-from src.shared.infra.database.packed_rows import read_packed
+from src.shared.infra.database.packed_rows import BAR_END, Packed, read_packed
 
 VENDOR = "alpaca"
 ADJUSTMENT = "split"
 
 _KIND = BarKind(HOURLY, VENDOR, ADJUSTMENT)
-_COLUMNS = {"bar_end": ">i8", "close": ">f8"}
+_COLUMNS = (BAR_END, Packed("close", "close"))
 
 
 def read_closes(connection: Connection, symbols: Sequence[str], ends: Sequence[datetime]) -> CloseSeries:
@@ -31,9 +31,7 @@ def _fill(connection: Connection, symbols: Sequence[str], ends: Sequence[datetim
     grid = server_microseconds(ends)
     columns = {symbol: column for column, symbol in enumerate(symbols)}
     window = (ends[0], ends[-1])
-    for symbol, rows in read_packed(
-        connection, "data_ingestion.market_data", _KIND, list(columns), _COLUMNS, window
-    ):
+    for symbol, rows in read_packed(connection, "data_ingestion.market_data", _KIND, list(columns), _COLUMNS, window):
         slots = np.searchsorted(grid, rows["bar_end"])
         on_grid = grid[slots] == rows["bar_end"]
         closes[slots[on_grid], columns[symbol]] = rows["close"][on_grid]

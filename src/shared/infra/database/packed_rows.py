@@ -6,9 +6,10 @@ binary COPY of them gives), and numpy takes the bytes as they are. Reading every
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +18,36 @@ from sqlalchemy import Connection, text
 from src.shared.domain.bars import BarKind, StoredBars
 from src.shared.infra.database.moments import from_server
 
-_SEND = {">i8": "timestamptz_send({})", ">f8": "float8send({})", ">i4": "int4send({})"}
+_TYPES = {"timestamptz_send": ">i8", "float8send": ">f8", "int4send": ">i4"}
+_PRICES = ("open", "high", "low", "close", "volume")
 
-_BAR_COLUMNS = {
-    "bar_end": ">i8",
-    **dict.fromkeys(("open", "high", "low", "close", "volume"), ">f8"),
-    "recorded_at": ">i8",
-}
+
+@dataclass(frozen=True)
+class Packed:
+    """One value of a row: its name in the array, and an expression of SQL that is never NULL, sent by `send`."""
+
+    name: str
+    expression: str
+    send: Literal["timestamptz_send", "float8send", "int4send"] = "float8send"
+
+    @classmethod
+    def moment(cls, name: str) -> Packed:
+        """Name a column of times, which come as the server's microseconds."""
+        return cls(name, name, "timestamptz_send")
+
+    @property
+    def sql(self) -> str:
+        """The bytes of it."""
+        return f"{self.send}({self.expression})"
+
+    @property
+    def field(self) -> tuple[str, str]:
+        """The field of the array."""
+        return self.name, _TYPES[self.send]
+
+
+BAR_END = Packed.moment("bar_end")
+_BAR = (BAR_END, *(Packed(name, name) for name in _PRICES), Packed.moment("recorded_at"))
 
 
 def read_packed(
@@ -31,17 +55,16 @@ def read_packed(
     table: str,
     kind: BarKind,
     symbols: Sequence[str],
-    columns: Mapping[str, str],
+    columns: Sequence[Packed],
     window: tuple[datetime, datetime] | None = None,
     **parameters: Any,
 ) -> Iterator[tuple[str, NDArray[Any]]]:
     """Read per symbol a structured array of the rows there are, in no order; a symbol without rows is absent.
 
-    `columns` are expressions of SQL, none of them NULL, with the type of what they give as numpy writes it: >i8 for a
-    time (in the server's microseconds), >f8 or >i4. Each is a field of that name. `window` bounds `bar_end`, both ends
-    included. `table` and `columns` are written by code, never by a person.
+    `window` bounds `bar_end`, both ends included; `parameters` are those of the columns' expressions. `table` and
+    `columns` are written by code, never by a person.
     """
-    row = " || ".join(_SEND[kind_of].format(expression) for expression, kind_of in columns.items())
+    row = " || ".join(column.sql for column in columns)
     within = "AND bar_end BETWEEN :first AND :last" if window else ""
     query = text(f"""
         SELECT symbol, string_agg({row}, '') FROM {table}
@@ -49,21 +72,21 @@ def read_packed(
             AND timeframe = :timeframe AND vendor = :vendor AND adjustment = :adjustment
         GROUP BY symbol
     """)  # noqa: S608
-    asked = {"symbols": list(symbols), "timeframe": kind.timeframe, "vendor": kind.vendor}
+    asked: dict[str, Any] = {"symbols": list(symbols), "timeframe": kind.timeframe, "vendor": kind.vendor}
     asked |= {"adjustment": kind.adjustment} | parameters
     if window:
         asked |= {"first": window[0], "last": window[1]}
-    layout = np.dtype(list(columns.items()))
+    layout = np.dtype([column.field for column in columns])
     for symbol, packed in connection.execute(query, asked):
         yield symbol, np.frombuffer(packed, dtype=layout)
 
 
 def read_bars(connection: Connection, kind: BarKind, symbols: Sequence[str]) -> dict[str, StoredBars]:
     """Read all stored bars of that kind; a symbol without any is absent."""
-    rows = read_packed(connection, "data_ingestion.market_data", kind, symbols, _BAR_COLUMNS)
+    rows = read_packed(connection, "data_ingestion.market_data", kind, symbols, _BAR)
     return {symbol: _bars(np.sort(packed, order="bar_end")) for symbol, packed in rows}
 
 
 def _bars(rows: NDArray[Any]) -> StoredBars:
-    prices = {name: rows[name].astype(np.float64) for name in ("open", "high", "low", "close", "volume")}
+    prices = {name: rows[name].astype(np.float64) for name in _PRICES}
     return StoredBars(end=from_server(rows["bar_end"]), recorded_at=from_server(rows["recorded_at"]), **prices)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from src.services.analytics.adapters.sql_activity import SqlActivity
-    from src.services.analytics.use_cases import Analytics
+    from src.services.analytics.use_cases.indicators import Indicators
+    from src.services.analytics.use_cases.results import Analytics
     from src.services.data_ingestion.use_cases import DataIngestion
     from src.services.execution.bootstrap import ExecutionService
     from src.services.execution.use_cases.look import Look
@@ -116,6 +117,13 @@ class Services:
         from src.services.analytics.bootstrap import build
 
         return build(self.settings, self.engine)
+
+    @cached_property
+    def indicators(self) -> Indicators:
+        """Technical indicators."""
+        from src.services.analytics.bootstrap import build_indicators
+
+        return build_indicators(self.settings, self.engine)
 
     @cached_property
     def activity(self) -> SqlActivity:

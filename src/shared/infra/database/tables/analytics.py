@@ -66,8 +66,8 @@ INDICATOR_COLUMNS = (
     "realised_volatility",
 )  # fmt: skip
 
-# One row for each bar, with a column for each indicator; NULL where the series is too short for one. `set_id` names a
-# row of indicator_set that is written in the same transaction: a key checked row by row would cost as much as the rows.
+# One row for each bar, with a column for each indicator; NULL where the series is too short for one. `set_id` names
+# a row of indicator_set that is written in the same transaction; a foreign key would be checked row by row.
 technical_indicators = Table(
     "technical_indicators",
     METADATA,

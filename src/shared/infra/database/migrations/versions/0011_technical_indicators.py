@@ -19,7 +19,7 @@ _COLUMNS = (
     "realised_volatility",
 )  # fmt: skip
 
-# From one series to the next along the primary key: reading every row to find the newest takes a thousand times longer.
+# From one series to the next along the primary key, instead of through every row to find the newest.
 _LATEST = f"""
 CREATE VIEW analytics.latest_indicators AS
 WITH RECURSIVE series AS (
@@ -64,9 +64,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint(
             "symbol", "timeframe", "vendor", "adjustment", "bar_end", name=op.f("pk_technical_indicators")
         ),
-        sa.CheckConstraint(
-            "symbol ~ '^[A-Z][A-Z0-9.]{0,9}$'", name=op.f("ck_technical_indicators_symbol_is_symbol")
-        ),
+        sa.CheckConstraint("symbol ~ '^[A-Z][A-Z0-9.]{0,9}$'", name=op.f("ck_technical_indicators_symbol_is_symbol")),
         sa.CheckConstraint(
             f"greatest({listed}) < 1e18 AND least({listed}) > -1e18",
             name=op.f("ck_technical_indicators_numbers_finite"),
