@@ -15,7 +15,7 @@ BARS = made_up(10)
 def rows_of(bars: StoredBars, *, current: bool = True) -> StandingRows:
     """Lay out the rows that were made from bars."""
     count = len(bars)
-    return StandingRows(bars.end, bars.recorded_at, np.full(count, current), 1000.0 + np.arange(count))
+    return StandingRows(bars.end, bars.recorded_at, np.full(count, current), np.arange(1000.0, 1000.0 + count))
 
 
 def without(bars: StoredBars, place: int) -> StoredBars:

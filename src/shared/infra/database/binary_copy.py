@@ -20,12 +20,13 @@ _HEAD = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 _TAIL = b"\xff\xff"
 _NULL = -1
 
-Field = str | NDArray[Any]
-"""One column of a block: a text that all of its rows share, times as datetime64[us], or numbers with NaN for NULL."""
+Field = str | bytes | NDArray[Any]
+"""One column of a block: a text, or the bytes of a UUID, that all rows share; times as datetime64[us]; or float64
+numbers, with NaN for NULL."""
 
 
 def copy_into(connection: Connection, table: str, columns: Sequence[str], blocks: Iterable[Sequence[Field]]) -> None:
-    """Add the rows of each block to `table`, whose `columns` are text, timestamptz and float8, in one statement.
+    """Add the rows of each block to `table`, whose `columns` are text, uuid, timestamptz and float8, at once.
 
     A block has a field for each column; its arrays have one length, the number of its rows. Blocks are taken one by
     one while the server reads. `table` and `columns` are written by code, never by a person.
@@ -45,7 +46,7 @@ def copy_into(connection: Connection, table: str, columns: Sequence[str], blocks
 
 def packed_rows(fields: Sequence[Field]) -> Iterator[bytes]:
     """Yield the rows of a block as COPY wants them, as many in a run as have NULL in the same columns."""
-    count = next((len(field) for field in fields if not isinstance(field, str)), 0)
+    count = next((len(field) for field in fields if isinstance(field, np.ndarray)), 0)
     absent = _absent(fields, count)
     turns = np.flatnonzero((absent[1:] != absent[:-1]).any(axis=1)) + 1
     edges = [0, *turns.tolist(), count] if count else []
@@ -59,7 +60,7 @@ def _absent(fields: Sequence[Field], count: int) -> NDArray[np.bool_]:
 
 
 def _is_number(field: Field) -> bool:
-    return not isinstance(field, str) and field.dtype == np.float64
+    return isinstance(field, np.ndarray) and field.dtype == np.float64
 
 
 def _run(fields: Sequence[Field], begin: int, end: int, absent: NDArray[np.bool_]) -> bytes:
@@ -80,15 +81,19 @@ def _run(fields: Sequence[Field], begin: int, end: int, absent: NDArray[np.bool_
 
 
 def _type_of(field: Field) -> str:
-    if isinstance(field, str):
-        return f"S{len(field.encode())}"
+    if not isinstance(field, np.ndarray):
+        return f"S{len(_shared(field))}"
     return ">f8" if _is_number(field) else ">i8"
 
 
 def _values(field: Field, begin: int, end: int) -> bytes | Floats | NDArray[np.int64]:
-    if isinstance(field, str):
-        return field.encode()
+    if not isinstance(field, np.ndarray):
+        return _shared(field)
     return field[begin:end] if _is_number(field) else to_server(field[begin:end])
+
+
+def _shared(field: str | bytes) -> bytes:
+    return field.encode() if isinstance(field, str) else field
 
 
 @contextmanager
