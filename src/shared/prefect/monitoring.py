@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -77,3 +78,24 @@ async def leave_table(key: str, rows: Sequence[dict[str, Any]], description: str
     from prefect.artifacts import acreate_table_artifact
 
     return await acreate_table_artifact(key=key, table=list(rows), description=description or None)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A bar on the page of the current run that says how far it is."""
+
+    artifact: UUID
+    total: int
+
+    @classmethod
+    async def begin(cls, key: str, total: int, description: str = "") -> Progress:
+        """Leave an empty bar; `key` is lower case with dashes."""
+        from prefect.artifacts import acreate_progress_artifact
+
+        return cls(await acreate_progress_artifact(0.0, key=key, description=description or None), total)
+
+    async def show(self, done: int) -> None:
+        """Say that so many of the total are done."""
+        from prefect.artifacts import aupdate_progress_artifact
+
+        await aupdate_progress_artifact(self.artifact, 100.0 * done / self.total)

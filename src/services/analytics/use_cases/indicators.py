@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import date, timedelta
 
 import numpy as np
 
@@ -84,19 +84,19 @@ class Indicators:
         self,
         batch: Batch,
         mode: Mode = "missing",
-        first: datetime | None = None,
-        last: datetime | None = None,
+        first: date | None = None,
+        last: date | None = None,
         *,
         dry_run: bool = False,
     ) -> Computed:
         """Bring a batch's rows up to its bars, all in one transaction.
 
         Values are those of the whole series, whatever part of them is written. `missing` writes from the first bar
-        on whose row is missing or stale, `all` from the first bar; `first` and `last` (UTC, both included) bound the
-        bars whose rows are looked at. A dry run says what would be written. Safe to repeat, and at the same time.
+        on whose row is missing or stale, `all` from the first bar; `first` and `last` (days in UTC, both included)
+        bound the bars whose rows are looked at. A dry run says what would be written. Safe to repeat, also at once.
 
         Raises:
-            InputInvalid: `first` is later than `last`, or a time has no zone.
+            InputInvalid: `first` is later than `last`.
             Transient: the database rolled it back; nothing was written.
         """
         begin, end = _bounds(first, last)
@@ -171,15 +171,9 @@ def _computed(batch: Batch, bars: dict[str, StoredBars], plans: dict[str, Plan])
     )
 
 
-def _bounds(first: datetime | None, last: datetime | None) -> tuple[np.datetime64 | None, np.datetime64 | None]:
+def _bounds(first: date | None, last: date | None) -> tuple[np.datetime64 | None, np.datetime64 | None]:
     if first is not None and last is not None and first > last:
-        raise InputInvalid(f"{first:%Y-%m-%d} is later than {last:%Y-%m-%d}: name the earlier day first.")
-    return _microseconds(first), _microseconds(last)
-
-
-def _microseconds(moment: datetime | None) -> np.datetime64 | None:
-    if moment is None:
-        return None
-    if moment.tzinfo is None:
-        raise InputInvalid(f"{moment.isoformat()} has no zone: write it in UTC, with a Z at its end.")
-    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")
+        raise InputInvalid(f"{first} is later than {last}: name the earlier day first.")
+    begin = None if first is None else np.datetime64(first, "us")
+    end = None if last is None else np.datetime64(last + timedelta(days=1), "us") - np.timedelta64(1, "us")
+    return begin, end
