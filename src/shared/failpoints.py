@@ -96,6 +96,9 @@ FAILPOINTS = {
 }
 """Every failpoint there is, in the order of a slot, and what is so when a process gets there."""
 
+OUTSIDE_A_SLOT = ("analytics.before_indicators", "analytics.indicators_stored")
+"""How the names of those begin that no slot of trading comes by."""
+
 Action = Literal["kill", "exc", "sleep", "hang", "stop"]
 
 

@@ -28,6 +28,11 @@ HOURS = BarKind(HOURLY, "alpaca", "split")
 SERIES = {name: made_up(60, seed) for seed, name in enumerate(("KO", "PEP", "V"))}
 
 
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADEWINDS_INDICATORS_BATCH_SYMBOLS", "2")
+
+
 async def ended(flow: Any, **parameters: Any) -> tuple[str, dict[str, Any]]:
     state = await flow(return_state=True, **parameters)
     assert state.is_completed(), state
@@ -45,9 +50,8 @@ async def artifact(client: PrefectClient, key: str) -> Any:
 
 
 async def test_the_evening_writes_what_is_new_and_says_so_when_nothing_is(
-    client: PrefectClient, desk: Installation, monkeypatch: pytest.MonkeyPatch
+    client: PrefectClient, desk: Installation
 ) -> None:
-    monkeypatch.setenv("TRADEWINDS_INDICATORS_BATCH_SYMBOLS", "2")
     store_bars(desk.services.engine, DAYS, {name: part(bars, slice(50)) for name, bars in SERIES.items()})
     store_bars(desk.services.engine, HOURS, {"KO": SERIES["KO"]})
 
@@ -91,15 +95,14 @@ async def test_without_bars_a_run_is_skipped(client: PrefectClient, desk: Instal
 
 
 async def test_a_batch_that_fails_degrades_the_run_and_the_others_are_written(
-    client: PrefectClient, desk: Installation, monkeypatch: pytest.MonkeyPatch
+    client: PrefectClient, desk: Installation
 ) -> None:
-    monkeypatch.setenv("TRADEWINDS_INDICATORS_BATCH_SYMBOLS", "2")
     store_bars(desk.services.engine, DAYS, SERIES)
     forbid(desk, "V")
 
     name, counts = await ended(indicators_missing)
     forbid(desk, "V", "KO")
-    failed = await indicators_backfill(return_state=True, symbols=["KO", "V"])
+    failed = await indicators_backfill.with_options(retries=0)(return_state=True, symbols=["KO", "V"])
 
     assert (name, counts) == ("DEGRADED", {"series": 2, "written": 120, "failed": 1})
     table = await artifact(client, "indicators")
@@ -121,7 +124,7 @@ def forbid(desk: Installation, *symbols: str) -> None:
 
 
 async def test_a_symbol_without_bars_fails_in_one_line(client: PrefectClient, desk: Installation) -> None:
-    state = await indicators_missing(return_state=True, symbols=["NOPE"])
+    state = await indicators_missing.with_options(retries=0)(return_state=True, symbols=["NOPE"])
 
     assert state.is_failed()
     assert "no bars (1Day, 1Hour) are stored of NOPE: load them first." in str(state.message)

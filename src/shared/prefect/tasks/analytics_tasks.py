@@ -81,7 +81,7 @@ async def compute_batches(
     batches: list[Batch], mode: Mode, first: date | None = None, last: date | None = None
 ) -> IndicatorsRun:
     """Compute batches as tasks, a bounded number at once; one that fails does not keep the others from being done."""
-    run, at_once = IndicatorsRun(), asyncio.Semaphore(_BATCHES_AT_ONCE)
+    run, at_once, in_turn = IndicatorsRun(), asyncio.Semaphore(_BATCHES_AT_ONCE), asyncio.Lock()
     progress = await Progress.begin("indicators-progress", len(batches), "Batches of series that are done.")
 
     async def one(batch: Batch) -> None:
@@ -89,7 +89,10 @@ async def compute_batches(
             try:
                 run.computed.append(await compute_indicators(batch, mode, first, last))
             except Exception as error:
-                run.failed.append((batch, f"{type(error).__name__}: {error}"))
+                first_line, *_ = f"{type(error).__name__}: {error}".splitlines()
+                run.failed.append((batch, first_line))
+        # One at a time: of two that are under way the earlier count might arrive last.
+        async with in_turn:
             await progress.show(len(run.computed) + len(run.failed))
 
     await asyncio.gather(*(one(batch) for batch in batches))
