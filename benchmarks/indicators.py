@@ -34,6 +34,7 @@ SYMBOLS = 500
 YEARS = 2
 REPEATS = 3
 LIMIT = "TA-Lib alone on the arrays, and a binary COPY of what it gave"
+_STORED_AT_ONCE = 50
 _STEPS = {DAILY: np.timedelta64(24, "h"), HOURLY: np.timedelta64(5, "h")}
 
 Market = Mapping[str, StoredBars]
@@ -57,9 +58,9 @@ def measure(engine: Engine, timeframe: str, symbols: int = SYMBOLS, years: float
     before = _size(engine)
     limit = _seconds(lambda: _bare(engine, replace(kind, vendor="nobody"), market, indicators.batch_symbols))
     bytes_per_row = (_size(engine) - before) / (symbols * count)
-    store_bars(engine, kind, {name: part(bars, slice(-1)) for name, bars in market.items()})
+    _store(engine, kind, market, slice(-1))
     first = _seconds(lambda: _run(indicators, timeframe, symbols * (count - 1)))
-    store_bars(engine, kind, {name: part(bars, slice(-1, None)) for name, bars in market.items()})
+    _store(engine, kind, market, slice(-1, None))
     one_more = _seconds(lambda: _run(indicators, timeframe, symbols))
     nothing = _seconds(lambda: _run(indicators, timeframe, 0), REPEATS)
     name = f"indicators, {symbols} symbols × {count:,} bars of {timeframe}"
@@ -79,6 +80,13 @@ def measure(engine: Engine, timeframe: str, symbols: int = SYMBOLS, years: float
 def _run(indicators: Indicators, timeframe: str, expected: int) -> None:
     done = [indicators.compute(batch) for batch in indicators.batches([timeframe])]
     assert sum(each.written for each in done) == expected
+
+
+def _store(engine: Engine, kind: BarKind, market: Market, which: slice) -> None:
+    # A few at a time: a statement is bounded in time.
+    for begin in range(0, len(market), _STORED_AT_ONCE):
+        some = list(market)[begin : begin + _STORED_AT_ONCE]
+        store_bars(engine, kind, {name: part(market[name], which) for name in some})
 
 
 def _bare(engine: Engine, kind: BarKind, market: Market, size: int) -> None:
