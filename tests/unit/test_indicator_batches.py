@@ -70,5 +70,5 @@ async def test_progress_never_goes_back(watched: Watched) -> None:
 
 
 def test_a_run_in_which_everything_failed_has_failed() -> None:
-    with pytest.raises(Terminal, match="No indicators could be computed. Terminal: no room"):
+    with pytest.raises(Terminal, match=r"No indicators could be computed\. Terminal: no room"):
         indicators_end(IndicatorsRun(failed=[(BAD, "Terminal: no room")]))
