@@ -25,7 +25,7 @@ from src.shared.domain.errors import InputInvalid
 VARIABLE = "FAILPOINT"
 SLEEP_SECONDS = 2.0
 
-FAILPOINTS = {
+OF_A_SLOT = {
     "data_ingestion.load_begun": "the load is written down, nothing was asked for",
     "data_ingestion.before_bars": "bars and their event are written, not committed",
     "data_ingestion.bars_stored": "… and committed",
@@ -71,8 +71,6 @@ FAILPOINTS = {
     "execution.alerted": "… and committed",
     "analytics.before_results": "results are written, not committed",
     "analytics.results_recorded": "… and committed",
-    "analytics.before_indicators": "indicators of a batch of series are written, not committed",
-    "analytics.indicators_stored": "… and committed",
     "risk_management.before_reading": "a reading of the portfolio is written, not committed",
     "risk_management.reading_kept": "… and committed",
     "risk_management.before_alerts": "alerts of the portfolio and their events are written, not committed",
@@ -94,10 +92,25 @@ FAILPOINTS = {
     "consumer.before_commit": "its effects are written, not committed",
     "consumer.after_commit": "… and committed",
 }
-"""Every failpoint there is, in the order of a slot, and what is so when a process gets there."""
+"""The failpoints that a slot comes by, in its order, and what is so when a process gets there."""
 
-OUTSIDE_A_SLOT = ("analytics.before_indicators", "analytics.indicators_stored")
-"""How the names of those begin that no slot of trading comes by."""
+OF_LOADS = {
+    "data_ingestion.history_begun": "a long load is written down, nothing was asked for",
+    "data_ingestion.before_history": "bars of a long load are written, not committed",
+    "data_ingestion.history_stored": "… and committed",
+    "data_ingestion.before_rebase": "a whole series is replaced by one on another price basis, not committed",
+    "data_ingestion.rebased": "… and committed",
+}
+"""Those of long loads of past bars."""
+
+OF_INDICATORS = {
+    "analytics.before_indicators": "indicators of a batch of series are written, not committed",
+    "analytics.indicators_stored": "… and committed",
+}
+"""Those of technical indicators."""
+
+FAILPOINTS = OF_A_SLOT | OF_LOADS | OF_INDICATORS
+"""Every failpoint there is."""
 
 Action = Literal["kill", "exc", "sleep", "hang", "stop"]
 

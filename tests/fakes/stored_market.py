@@ -11,7 +11,7 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy import Connection, Engine, insert, text
 
-from src.shared.domain.bars import DAILY, HOURLY, BarKind, Floats, Moments, StoredBars
+from src.shared.domain.bars import DAILY, HOURLY, BarKind, Floats, Moments, StoredBars, as_datetime
 from src.shared.domain.ids import pair_trade_id
 from src.shared.domain.pairs import Direction, Pair, PairTradeState
 from src.shared.infra.database.bar_months import add_months
@@ -57,7 +57,7 @@ def store_closes(engine: Engine, symbols: Sequence[str], ends: Sequence[datetime
 def store_bars(engine: Engine, kind: BarKind, series: Mapping[str, StoredBars]) -> None:
     """Store bars as they are, each in the place of the one that ended at its time."""
     filled = {symbol: bars for symbol, bars in series.items() if len(bars)}
-    first, last = (_moment(edge(bars.end[i] for bars in filled.values())) for edge, i in ((min, 0), (max, -1)))
+    first, last = (as_datetime(edge(bars.end[i] for bars in filled.values())) for edge, i in ((min, 0), (max, -1)))
     length = np.timedelta64(1, "D" if kind.timeframe == DAILY else "h")
     with engine.begin() as connection:
         connection.execute(text(_LOAD_RUN), {"id": _LOAD, "at": _LONG_AGO, "end": _LONG_AGO + timedelta(days=1)})
@@ -77,13 +77,8 @@ def remove_bars(connection: Connection, kind: BarKind, ends: Mapping[str, Moment
     """Remove the bars that end then."""
     series = {"timeframe": kind.timeframe, "vendor": kind.vendor, "adjustment": kind.adjustment}
     for symbol, times in ends.items():
-        gone = {"symbol": symbol, "ends": [_moment(time) for time in times]}
+        gone = {"symbol": symbol, "ends": [as_datetime(time) for time in times]}
         connection.execute(_REMOVE_BARS, {**series, **gone})
-
-
-def _moment(time: np.datetime64) -> datetime:
-    moment: datetime = time.astype("M8[us]").item()
-    return moment.replace(tzinfo=UTC)
 
 
 def store_pairs(engine: Engine, pairs: Sequence[Pair]) -> None:

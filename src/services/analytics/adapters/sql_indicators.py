@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from src.services.analytics.domain.indicators import COLUMNS, IndicatorRows, IndicatorSet, LatestIndicators
 from src.services.analytics.domain.staleness import StandingRows
-from src.shared.domain.bars import BarKind, StoredBars
+from src.shared.domain.bars import BarKind, StoredBars, as_datetime
 from src.shared.infra.database.binary_copy import Field, copy_into
 from src.shared.infra.database.locks import lock_key
 from src.shared.infra.database.moments import from_server
@@ -88,7 +87,7 @@ class SqlIndicatorRepository:
     def remove(self, kind: BarKind, begins: Mapping[str, np.datetime64]) -> None:
         """Remove the rows of each symbol from a time on."""
         if begins:
-            moments = [_moment(begin) for begin in begins.values()]
+            moments = [as_datetime(begin) for begin in begins.values()]
             self._connection.execute(_REMOVE, {**_series(kind), "symbols": list(begins), "begins": moments})
 
     def add(self, kind: BarKind, indicators: IndicatorSet, rows: Sequence[IndicatorRows]) -> None:
@@ -123,11 +122,6 @@ def _blocks(kind: BarKind, set_id: str, rows: Sequence[IndicatorRows]) -> Iterat
     for each in rows:
         shared = [each.symbol, kind.timeframe, kind.vendor, kind.adjustment, set_id]
         yield [*shared, each.end, each.made_from, *(each.values[name] for name in COLUMNS)]
-
-
-def _moment(time: np.datetime64) -> datetime:
-    moment: datetime = time.astype("M8[us]").item()
-    return moment.replace(tzinfo=UTC)
 
 
 def _latest(row: Mapping[Any, Any]) -> LatestIndicators:

@@ -14,8 +14,10 @@ from src.shared.infra.database.packed_rows import BAR_END, Packed, read_packed
 
 VENDOR = "alpaca"
 ADJUSTMENT = "split"
+TRADED_SERIES = {"timeframe": HOURLY, "vendor": VENDOR, "adjustment": ADJUSTMENT}
+"""What names, beside the symbol, the series that decisions are made from."""
 
-_KIND = BarKind(HOURLY, VENDOR, ADJUSTMENT)
+_KIND = BarKind(**TRADED_SERIES)
 _COLUMNS = (BAR_END, Packed("close", "close"))
 
 
