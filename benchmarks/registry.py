@@ -11,6 +11,7 @@ MODULES: Mapping[str, str] = {
     "signal-step": "benchmarks.signal_step",
     "market-data": "benchmarks.market_data",
     "indicators": "benchmarks.indicators",
+    "history": "benchmarks.history",
     "slot-cost": "benchmarks.slot_cost",
     "crash-recovery": "benchmarks.crash_recovery",
     "both-legs": "benchmarks.both_legs",

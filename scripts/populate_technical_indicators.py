@@ -9,7 +9,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.shared.prefect.scripts import run_script
+from src.shared.prefect.scripts import parse_day, run_script
 
 _FAILED = 1
 
@@ -29,7 +29,7 @@ def populate(
     from src.services.cli.desk import wired
     from src.shared.domain.errors import TradewindsError, UserError
 
-    days = parse_day("--from", first), parse_day("--to", last)
+    days = _day("--from", first), _day("--to", last)
     indicators = wired().indicators
     batches = indicators.batches([timeframe] if timeframe else (), [name for name in symbols.split(",") if name])
     rows, whole, failures = 0, 0, 0
@@ -54,18 +54,8 @@ def populate(
         raise SystemExit(_FAILED)
 
 
-def parse_day(option: str, text: str) -> date | None:
-    """Read a day; None where none is named.
-
-    Raises:
-        InputInvalid: it is none.
-    """
-    from src.shared.domain.errors import InputInvalid
-
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError:
-        raise InputInvalid(f"{option} {text}: write a day such as 2025-03-03.") from None
+def _day(option: str, text: str) -> date | None:
+    return parse_day(option, text).date() if text else None
 
 
 if __name__ == "__main__":

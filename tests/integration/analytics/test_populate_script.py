@@ -109,7 +109,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was_and_ends_with_the_same_row
             ["--from", "2025-03-04", "--to", "2025-03-03"],
             "2025-03-04 is later than 2025-03-03: name the earlier day first.",
         ),
-        (["--from", "yesterday"], "--from yesterday: write a day such as 2025-03-03."),
+        (["--from", "yesterday"], "--from 'yesterday' is no day: write it like 2025-01-31."),
         (["--nonsense"], "No such option"),
     ],
 )
