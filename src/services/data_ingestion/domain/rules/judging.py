@@ -39,7 +39,7 @@ class QualityLimits:
     max_volume_ratio: float = 100.0
     jumps: JumpLimits = field(default_factory=lambda: JumpLimits(min_fraction=0.2, hole_deviations=5.0))
     agreement: AgreementLimits = field(
-        default_factory=lambda: AgreementLimits(min_bars=20, max_median_bp=25.0, max_worst_bp=500.0)
+        default_factory=lambda: AgreementLimits(min_bars=20, max_median_bp=25.0, max_worst_bp=300.0)
     )
 
 

@@ -9,6 +9,7 @@ from src.shared.infra.database.tables.data_ingestion import (
     load_run,
     market_data,
     market_data_history,
+    quality_look,
     symbol,
 )
 from src.shared.infra.database.tables.execution import (
@@ -74,6 +75,7 @@ __all__ = [
     "portfolio_reading",
     "position",
     "position_snapshot",
+    "quality_look",
     "quarantine",
     "risk_decision",
     "risk_state",
