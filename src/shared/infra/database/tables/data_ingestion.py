@@ -157,8 +157,8 @@ data_quarantine = Table(
 
 Index("ix_quarantine_symbol", data_quarantine.c.symbol, data_quarantine.c.recorded_at)
 
-# What was found of a series of bars; the newest row of a series and rule is in force. Append-only: a verdict that says
-# the same as the one in force is not written again.
+# What was found of a series of bars; the newest row of a series and rule is in force. Append-only: a verdict that
+# says the same as the one in force is not written again.
 data_quality = Table(
     "data_quality",
     METADATA,
