@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from src.services.data_ingestion.domain.quality import LARGEST_PRICE, LARGEST_VOLUME
+from src.services.data_ingestion.domain.gate import LARGEST_PRICE, LARGEST_VOLUME
 from src.services.data_ingestion.domain.rules.series import Flags, StoredSeries
 from src.services.data_ingestion.domain.rules.timetable import shown
 from src.services.data_ingestion.domain.rules.verdict import Severity, Verdict, failed, passed
