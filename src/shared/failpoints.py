@@ -75,6 +75,8 @@ FAILPOINTS = {
     "risk_management.reading_kept": "… and committed",
     "risk_management.before_alerts": "alerts of the portfolio and their events are written, not committed",
     "risk_management.alerts_raised": "… and committed",
+    "data_ingestion.before_verdicts": "verdicts on series of bars and their alerts are written, not committed",
+    "data_ingestion.verdicts_stored": "… and committed",
     "execution.before_snapshot": "a snapshot of positions is written, not committed",
     "execution.snapshot_kept": "… and committed",
     "risk_management.before_limit": "a limit's new value, its audit line and its event are written, not committed",

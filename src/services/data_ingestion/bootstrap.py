@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from sqlalchemy import Engine
 
-from src.config.settings import Settings
+from src.config.settings import QualitySettings, Settings
 from src.services.data_ingestion.adapters.repository import SqlMarketRepository
+from src.services.data_ingestion.adapters.sql_quality import SqlQualityRepository
+from src.services.data_ingestion.domain.rules.judging import QualityLimits
+from src.services.data_ingestion.domain.rules.jumps import JumpLimits
+from src.services.data_ingestion.domain.rules.vendors import AgreementLimits
 from src.services.data_ingestion.use_cases.ingestion import DataIngestion
+from src.services.data_ingestion.use_cases.quality import DataQuality
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.infra.alpaca.client import AlpacaClient
 from src.shared.infra.alpaca.factory import make_alpaca_client
@@ -30,4 +37,35 @@ def build(settings: Settings, engine: Engine | None = None, client: AlpacaClient
         clock=client,
         account=client,
         calendar=TradingCalendar(),
+    )
+
+
+def build_quality(settings: Settings, engine: Engine | None = None) -> DataQuality:
+    """Build what judges stored series; it needs no vendor.
+
+    Raises:
+        Unreachable: the embedded PostgreSQL is to be used and does not run.
+    """
+    engine = engine or make_engine(trading_database_url(settings), settings.database)
+    return DataQuality(
+        work=SqlUnitOfWork(engine, SqlQualityRepository),
+        calendar=TradingCalendar(),
+        limits=quality_limits(settings.quality),
+        window=timedelta(days=settings.quality.window_days),
+    )
+
+
+def quality_limits(quality: QualitySettings) -> QualityLimits:
+    """Read what the rules let pass from the settings."""
+    return QualityLimits(
+        max_missing_fraction=quality.max_missing_fraction,
+        max_hole_sessions=quality.max_hole_sessions,
+        max_stale_sessions=quality.max_stale_sessions,
+        max_frozen_bars=quality.max_frozen_bars,
+        max_untraded_fraction=quality.max_untraded_fraction,
+        max_volume_ratio=quality.max_volume_ratio,
+        jumps=JumpLimits(quality.min_jump_fraction, quality.hole_deviations),
+        agreement=AgreementLimits(
+            quality.min_common_bars, quality.max_median_basis_points, quality.max_worst_basis_points
+        ),
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, text
 
@@ -17,6 +18,7 @@ from src.shared.infra.database.closes import ADJUSTMENT, VENDOR
 class StoredVerdict:
     """A row of `data_quality`."""
 
+    id: UUID
     series: Series
     rule: str
     severity: str
@@ -29,7 +31,7 @@ class StoredVerdict:
 # The newest word of each rule, whatever the market's clock said when it was given.
 _IN_FORCE = """
     SELECT DISTINCT ON (symbol, timeframe, vendor, adjustment, rule)
-           symbol, timeframe, vendor, adjustment, rule, severity, passed, reason, numbers, judged_at
+           verdict_id, symbol, timeframe, vendor, adjustment, rule, severity, passed, reason, numbers, judged_at
       FROM data_ingestion.data_quality
      WHERE symbol = ANY (CAST(:symbols AS text[])) {which}
      ORDER BY symbol, timeframe, vendor, adjustment, rule, recorded_at DESC
@@ -57,4 +59,6 @@ def blocking_verdicts(connection: Connection, symbols: Sequence[str]) -> list[St
 
 def _verdict(row: Any) -> StoredVerdict:
     series = Series(row.symbol, row.timeframe, row.vendor, row.adjustment)
-    return StoredVerdict(series, row.rule, row.severity, row.passed, row.reason, row.numbers, row.judged_at)
+    return StoredVerdict(
+        row.verdict_id, series, row.rule, row.severity, row.passed, row.reason, row.numbers, row.judged_at
+    )

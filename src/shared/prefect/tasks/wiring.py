@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from src.services.analytics.adapters.sql_activity import SqlActivity
     from src.services.analytics.use_cases import Analytics
     from src.services.data_ingestion.use_cases.ingestion import DataIngestion
+    from src.services.data_ingestion.use_cases.quality import DataQuality
     from src.services.execution.bootstrap import ExecutionService
     from src.services.execution.use_cases.look import Look
     from src.services.risk_management.use_cases.limits import LimitBook
@@ -60,6 +61,13 @@ class Services:
         from src.services.data_ingestion.bootstrap import build
 
         return build(self.settings, self.engine, self.broker)
+
+    @cached_property
+    def quality(self) -> DataQuality:
+        """Verdicts on stored bars; needs no broker."""
+        from src.services.data_ingestion.bootstrap import build_quality
+
+        return build_quality(self.settings, self.engine)
 
     @cached_property
     def strategy(self) -> StrategyEngine:
