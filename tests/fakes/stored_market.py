@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import numpy as np
 from sqlalchemy import Engine, insert, text
 
-from src.shared.domain.bars import HOURLY, Floats
+from src.services.data_ingestion.adapters.bar_table import BarTable
+from src.shared.domain.bars import HOURLY, BarColumns, Floats, Series
 from src.shared.domain.ids import pair_trade_id
 from src.shared.domain.pairs import Direction, Pair, PairTradeState
 from src.shared.infra.database.bar_months import add_months
@@ -85,3 +86,17 @@ _LOAD_RUN = """
     VALUES (:id, 'alpaca', '1Hour', '{}', :at, :end, 'complete', :at)
         ON CONFLICT DO NOTHING
 """
+
+
+def store_series(engine: Engine, series: Series, bars: BarColumns) -> None:
+    """Store the bars of any series, however little sense they make; what there is of it goes."""
+    run = uuid5(_LOAD, str(series))
+    load = {"id": run, "vendor": series.vendor, "at": _LONG_AGO, "end": _LONG_AGO + timedelta(days=1)}
+    with engine.begin() as connection:
+        connection.execute(text(_LOAD_RUN_OF), load)
+        table = BarTable(connection)
+        table.supersede_all(series, run, "rebased")
+        table.put({series: bars}, run)
+
+
+_LOAD_RUN_OF = _LOAD_RUN.replace("'alpaca'", ":vendor")

@@ -168,7 +168,7 @@ class SqlQualityRepository:
             "symbols": [run.series.symbol],
             "window_start": run.start,
             "window_end": run.end,
-            "state": "partial" if run.missing else "complete",
+            "state": "repaired",
             "rows_written": len(bars),
             "rows_missing": run.missing,
             "problems": [run.told],

@@ -74,7 +74,9 @@ load_run = Table(
     # Which client library, in which version, brought the rows; and a digest of the rows as they were written.
     Column("client", Text, nullable=False, server_default=""),
     Column("digest", LargeBinary),
-    one_of("state", ["running", "complete", "partial", "failed"]),
+    # A repair asked its vendor for nothing: its bars fill gaps of another vendor's series, and it says nothing about
+    # what its own vendor has.
+    one_of("state", ["running", "complete", "partial", "failed", "repaired"]),
     CheckConstraint("window_start < window_end", name="window_ordered"),
     schema="data_ingestion",
 )

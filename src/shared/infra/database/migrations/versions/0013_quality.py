@@ -1,4 +1,4 @@
-"""Verdicts can only be added; what is in force is found by when it was written; when a series was last looked at."""
+"""Verdicts can only be added and are found by when they were written; looks at series; loads that are repairs."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ def upgrade() -> None:
         schema=_SCHEMA,
     )
     _index_verdicts_by("recorded_at")
+    _let_load_runs_be("running", "complete", "partial", "failed", "repaired")
     op.execute(
         "CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON data_ingestion.data_quality"
         " FOR EACH STATEMENT EXECUTE FUNCTION ops.refuse_change()"
@@ -35,7 +36,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Verdicts stay, and may be changed again."""
+    """Verdicts stay, and may be changed again; a repair is a load like others."""
+    op.execute("UPDATE data_ingestion.load_run SET state = 'partial' WHERE state = 'repaired'")
+    _let_load_runs_be("running", "complete", "partial", "failed")
     op.execute("DROP TRIGGER append_only ON data_ingestion.data_quality")
     _index_verdicts_by("judged_at")
     op.drop_table("quality_look", schema=_SCHEMA)
@@ -44,3 +47,9 @@ def downgrade() -> None:
 def _index_verdicts_by(moment: str) -> None:
     op.drop_index("ix_data_quality_series", "data_quality", schema=_SCHEMA)
     op.create_index("ix_data_quality_series", "data_quality", [*_SERIES, "rule", moment], schema=_SCHEMA)
+
+
+def _let_load_runs_be(*states: str) -> None:
+    listed = ", ".join(f"'{state}'" for state in states)
+    op.drop_constraint(op.f("ck_load_run_state_known"), "load_run", schema=_SCHEMA)
+    op.create_check_constraint(op.f("ck_load_run_state_known"), "load_run", f"state IN ({listed})", schema=_SCHEMA)
