@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
     from src.services.data_ingestion.domain.rules.verdict import Verdict
     from src.services.data_ingestion.ports import RejectedRow
-    from src.services.data_ingestion.use_cases.quality import Judged, Repair, SeriesStatus
+    from src.services.data_ingestion.use_cases.quality import Repair, SeriesStatus
+    from src.shared.domain.bars import Series
     from src.shared.prefect.tasks.wiring import Services
 
 _BLOCKED = 1
 _NOT_REPAIRED = 1
+_STYLES = {"block": "red", "warning": "yellow", "info": ""}
 
 Symbols = Annotated[str, typer.Option(metavar="A,B", help="Of these symbols alone.")]
 Vendor = Annotated[str | None, typer.Option(help="Of this vendor alone, such as alpaca.")]
@@ -44,7 +46,11 @@ def status(symbols: Symbols = "", vendor: Vendor = None, as_json: Json = False) 
     if as_json:
         print_json([_status_dict(each) for each in listed])
     else:
-        print_table(console(), status_table(listed), "No such bars are stored.")
+        out = console()
+        print_table(out, status_table(listed), "No such bars are stored.")
+        faults = faults_table((each.series, each.faults) for each in listed)
+        if faults.row_count:
+            out.print(faults)
     if any(each.blocks for each in listed):
         raise typer.Exit(_BLOCKED)
 
@@ -58,7 +64,8 @@ def validate(symbols: Symbols = "", as_json: Json = False) -> None:
     if as_json:
         print_json(judged)
     else:
-        print_table(console(), faults_table(judged), f"All {len(judged)} series keep every rule.")
+        faults = faults_table((each.series, each.faults) for each in judged)
+        print_table(console(), faults, f"All {len(judged)} series keep every rule.")
     if any(each.blocking for each in judged):
         raise typer.Exit(_BLOCKED)
 
@@ -103,38 +110,34 @@ def quarantine(
 
 
 def status_table(listed: Sequence[SeriesStatus]) -> Table:
-    """Lay series out: one row each, what is wrong below one another."""
-    from rich.text import Text
-
+    """Lay series out, a row each."""
     from src.services.cli.desk import table, when
 
     since = f" since {listed[0].since:%Y-%m-%d}" if listed else ""
     made = table(
         f"Stored bars{since}", "series", "first", "last", "bars", "missing", "longest hole", "late",
-        "rejected", "repaired", "judged", "found", whole=("series",),
+        "rejected", "repaired", "judged", "verdict", whole=("series",),
     )  # fmt: skip
     for each in listed:
         hole = f"{each.longest_hole_bars} from {when(each.longest_hole_from)}" if each.longest_hole_bars else ""
-        found = Text("\n").join(_fault(fault) for fault in each.faults)
-        if not each.faults:
-            found = Text("sound", "green") if each.looked_at else Text("not judged yet")
         made.add_row(
             str(each.series), when(each.first), when(each.last), f"{each.bars} of {each.expected}",
             str(each.missing), hole, str(each.stale_bars), str(each.quarantined), str(each.repaired),
-            when(each.looked_at), found,
+            when(each.looked_at), _verdict(each),
         )  # fmt: skip
     return made
 
 
-def faults_table(judged: Iterable[Judged]) -> Table:
-    """Lay out what was found, a row for each rule that a series breaks."""
+def faults_table(found: Iterable[tuple[Series, Sequence[Verdict]]]) -> Table:
+    """Lay out what is wrong, a row for each rule that a series breaks."""
+    from rich.text import Text
+
     from src.services.cli.desk import table
 
-    made = table("Verdicts", "series", "found", whole=("series",))
-    for each in judged:
-        for verdict in each.verdicts:
-            if not verdict.passed:
-                made.add_row(str(each.series), _fault(verdict))
+    made = table("What is wrong", "series", "verdict", "rule", "reason", whole=("series", "verdict", "rule"))
+    for series, faults in found:
+        for fault in faults:
+            made.add_row(str(series), Text(fault.severity, _STYLES[fault.severity]), fault.rule, fault.reason)
     return made
 
 
@@ -162,11 +165,14 @@ def quarantine_table(rows: Iterable[RejectedRow]) -> Table:
     return made
 
 
-def _fault(verdict: Verdict) -> Text:
+def _verdict(each: SeriesStatus) -> Text:
     from rich.text import Text
 
-    style = {"block": "red", "warning": "yellow"}.get(verdict.severity, "")
-    return Text(f"{verdict.severity} {verdict.rule}: {verdict.reason}", style)
+    if each.blocks:
+        return Text("blocked", "red")
+    if each.faults:
+        return Text("faults", "yellow")
+    return Text("sound", "green") if each.looked_at else Text("not judged yet")
 
 
 def _status_dict(each: SeriesStatus) -> dict[str, object]:

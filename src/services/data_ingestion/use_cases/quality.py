@@ -36,6 +36,11 @@ class Judged:
     written: int
 
     @property
+    def faults(self) -> tuple[Verdict, ...]:
+        """The verdicts that are not passed."""
+        return tuple(verdict for verdict in self.verdicts if not verdict.passed)
+
+    @property
     def blocking(self) -> tuple[Verdict, ...]:
         """The verdicts that keep it from being traded on."""
         return tuple(verdict for verdict in self.verdicts if verdict.blocks)

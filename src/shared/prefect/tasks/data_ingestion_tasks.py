@@ -46,10 +46,9 @@ async def judge_series(symbols: list[str], clock: MarketClock) -> list[Judged]:
     """Judge the stored series of the symbols, or all of them, and keep what is new about them."""
     judged = services().quality.validate(symbols, clock.now)
     for each in judged:
-        for verdict in each.verdicts:
-            if not verdict.passed:
-                level = "ERROR" if verdict.blocks and each.is_traded else "WARNING"
-                logger.log(level, "{}: {} ({}, {})", each.series, verdict.reason, verdict.rule, verdict.severity)
+        for fault in each.faults:
+            level = "ERROR" if fault.blocks and each.is_traded else "WARNING"
+            logger.log(level, "{}: {} ({}, {})", each.series, fault.reason, fault.rule, fault.severity)
     return judged
 
 
@@ -59,13 +58,12 @@ async def publish_verdicts(judged: list[Judged]) -> None:
     rows = [
         {
             "series": str(each.series),
-            "severity": verdict.severity,
-            "rule": verdict.rule,
-            "reason": verdict.reason,
-            "numbers": ", ".join(f"{name} {value}" for name, value in verdict.numbers.items()),
+            "severity": fault.severity,
+            "rule": fault.rule,
+            "reason": fault.reason,
+            "numbers": ", ".join(f"{name} {value}" for name, value in fault.numbers.items()),
         }
         for each in judged
-        for verdict in each.verdicts
-        if not verdict.passed
+        for fault in each.faults
     ]
     await leave_table("data-quality", rows, f"{len(judged)} series judged; what is not listed is sound.")
