@@ -13,6 +13,7 @@ from src.shared.infra.database.tables.data_ingestion import (
     symbol,
 )
 from src.shared.infra.database.tables.execution import (
+    WRITE_OFF,
     corporate_action_look,
     fill,
     ledger_entry,
@@ -46,6 +47,7 @@ from src.shared.infra.database.tables.strategy import pair_registry, pair_signal
 __all__ = [
     "METADATA",
     "SCHEMAS",
+    "WRITE_OFF",
     "alert",
     "audit_log",
     "cash_flow",
