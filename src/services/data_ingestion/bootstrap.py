@@ -27,10 +27,14 @@ from src.shared.infra.database.unit_of_work import SqlUnitOfWork
 from src.shared.infra.embedded.stack import trading_database_url
 from src.shared.ports.market_data import BarSource
 
+OLDEST = "1990-01-01"
+
 
 def build_history(engine: Engine, client: AlpacaClient) -> HistoryLoad:
     """Build long loads; `client` is asked for the time."""
-    return HistoryLoad(work=SqlUnitOfWork(engine, SqlHistoryRepository), clock=client, calendar=TradingCalendar())
+    return HistoryLoad(
+        work=SqlUnitOfWork(engine, SqlHistoryRepository), clock=client, calendar=TradingCalendar(first=OLDEST)
+    )
 
 
 def source(vendor: str, _settings: Settings, client: Callable[[], AlpacaClient]) -> BarSource:
@@ -63,6 +67,7 @@ def build(settings: Settings, engine: Engine | None = None, client: AlpacaClient
         clock=client,
         account=client,
         calendar=TradingCalendar(),
+        client=AlpacaHistory(client).client,
     )
 
 

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from src.shared.domain.bars import HOURLY, Series
-from src.shared.infra.database.closes import ADJUSTMENT, VENDOR
+from src.shared.domain.bars import Series
+from src.shared.infra.database.closes import TRADED_SERIES
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ def verdicts_in_force(connection: Connection, symbols: Sequence[str]) -> list[St
 
 def blocking_verdicts(connection: Connection, symbols: Sequence[str]) -> list[StoredVerdict]:
     """Read what blocks on the series that decisions are made from, by symbol and rule, in one statement."""
-    trading = {"timeframe": HOURLY, "vendor": VENDOR, "adjustment": ADJUSTMENT}
-    return [_verdict(row) for row in connection.execute(_BLOCKING, {"symbols": list(symbols), **trading})]
+    asked = {"symbols": list(symbols), **TRADED_SERIES}
+    return [_verdict(row) for row in connection.execute(_BLOCKING, asked)]
 
 
 def _verdict(row: Any) -> StoredVerdict:

@@ -10,6 +10,7 @@ from src.shared.infra.database.tables.data_ingestion import (
     market_data,
     market_data_history,
     quality_look,
+    series_rebase,
     symbol,
 )
 from src.shared.infra.database.tables.execution import (
@@ -81,6 +82,7 @@ __all__ = [
     "quarantine",
     "risk_decision",
     "risk_state",
+    "series_rebase",
     "symbol",
     "writer_epoch",
 ]
