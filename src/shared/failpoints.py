@@ -102,8 +102,12 @@ OF_LOADS = {
     "data_ingestion.history_stored": "… and committed",
     "data_ingestion.before_rebase": "a whole series is replaced by one on another price basis, not committed",
     "data_ingestion.rebased": "… and committed",
+    "data_ingestion.before_reference": "listings, splits or dividends are written, not committed",
+    "data_ingestion.reference_stored": "… and committed",
+    "data_ingestion.before_repair": "gaps are filled from another vendor's bars, not committed",
+    "data_ingestion.repaired": "… and committed; nothing was judged since",
 }
-"""Those of long loads of past bars."""
+"""Those of long loads of past bars, of what is known of companies, and of repairs."""
 
 FAILPOINTS = OF_A_SLOT | OF_LOADS
 """Every failpoint there is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, cast
 
 from sqlalchemy import Connection, func, select, text
@@ -25,6 +25,7 @@ from src.shared.infra.database.tables import (
     data_quarantine,
     load_run,
     quality_look,
+    stock_splits,
     symbol,
 )
 from src.shared.infra.database.verdicts import verdicts_in_force
@@ -93,14 +94,16 @@ class SqlQualityRepository:
         return found
 
     def splits(self, symbols: Sequence[str]) -> dict[str, list[Split]]:
-        """Read announced splits."""
-        a = corporate_action.c
-        query = select(a.symbol, a.ex_date, a.old_rate, a.new_rate)
-        query = query.where(a.symbol.in_(symbols), a.kind == CorporateActionKind.SPLIT.value)
-        found: dict[str, list[Split]] = {}
-        for row in self._connection.execute(query.order_by(a.ex_date)):
-            found.setdefault(row.symbol, []).append(Split(row.ex_date, float(row.new_rate / row.old_rate)))
-        return found
+        """Read what the broker announced and what other vendors list; of a day with both, the vendors' word."""
+        a, s = corporate_action.c, stock_splits.c
+        announced = select(a.symbol, a.ex_date, a.old_rate.label("old"), a.new_rate.label("new"))
+        announced = announced.where(a.symbol.in_(symbols), a.kind == CorporateActionKind.SPLIT.value)
+        listed = select(s.symbol, s.ex_date, s.old_shares, s.new_shares).where(s.symbol.in_(symbols))
+        found: dict[str, dict[date, Split]] = {}
+        for rows in (announced, listed):
+            for row in self._connection.execute(rows):
+                found.setdefault(row.symbol, {})[row.ex_date] = Split(row.ex_date, float(row[3] / row[2]))
+        return {name: [by_day[day] for day in sorted(by_day)] for name, by_day in found.items()}
 
     def listings(self, symbols: Sequence[str]) -> dict[str, tuple[str, str]]:
         """Read what is known of the symbols."""

@@ -224,7 +224,9 @@ class DataQuality:
             plan = max(good, key=lambda each: len(each.fill))
             if len(plan.fill) and not dry_run:
                 self._fill(work, plan, who, now)
+                failpoint("data_ingestion.before_repair")
                 work.commit()
+                failpoint("data_ingestion.repaired")
         return Repair(series, plan.vendor, len(plan.missing), len(plan.fill), None)
 
     def _plan(self, stored: StoredSeries, source: str, bars: BarColumns, days: tuple[date, date]) -> RepairPlan:

@@ -2,6 +2,7 @@
 
 from src.shared.infra.database.tables.analytics import pair_performance
 from src.shared.infra.database.tables.base import METADATA, SCHEMAS
+from src.shared.infra.database.tables.company import dividends, stock_splits
 from src.shared.infra.database.tables.data_ingestion import (
     corporate_action,
     data_quality,
@@ -58,6 +59,7 @@ __all__ = [
     "corporate_action_look",
     "data_quality",
     "data_quarantine",
+    "dividends",
     "environment",
     "equity_point",
     "fill",
@@ -83,6 +85,7 @@ __all__ = [
     "risk_decision",
     "risk_state",
     "series_rebase",
+    "stock_splits",
     "symbol",
     "writer_epoch",
 ]
