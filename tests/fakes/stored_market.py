@@ -9,14 +9,14 @@ from decimal import Decimal
 from uuid import UUID, uuid5
 
 import numpy as np
-from sqlalchemy import Engine, insert, text
+from sqlalchemy import Engine, delete, insert, text
 
 from src.services.data_ingestion.adapters.bar_table import BarTable
 from src.shared.domain.bars import HOURLY, BarColumns, Floats, Series
 from src.shared.domain.ids import pair_trade_id
 from src.shared.domain.pairs import Direction, Pair, PairTradeState
 from src.shared.infra.database.bar_months import add_months
-from src.shared.infra.database.tables import pair_registry, pair_trade
+from src.shared.infra.database.tables import market_data, pair_registry, pair_trade
 
 _LOAD = UUID(int=1)
 _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -94,9 +94,8 @@ def store_series(engine: Engine, series: Series, bars: BarColumns) -> None:
     load = {"id": run, "vendor": series.vendor, "at": _LONG_AGO, "end": _LONG_AGO + timedelta(days=1)}
     with engine.begin() as connection:
         connection.execute(text(_LOAD_RUN_OF), load)
-        table = BarTable(connection)
-        table.supersede_all(series, run, "rebased")
-        table.put({series: bars}, run)
+        connection.execute(delete(market_data).where(*(market_data.c[k] == v for k, v in asdict(series).items())))
+        BarTable(connection).put({series: bars}, run)
 
 
 _LOAD_RUN_OF = _LOAD_RUN.replace("'alpaca'", ":vendor")

@@ -26,12 +26,11 @@ from src.services.strategy_engine.bootstrap import build as build_strategy
 from src.services.strategy_engine.domain.reasons import Reason
 from src.services.strategy_engine.use_cases import StrategyEngine
 from src.shared.domain.bars import HOURLY, BarColumns, Series
-from src.shared.domain.corporate_actions import CorporateActionKind
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.pairs import Direction, PairMode
 from src.shared.domain.signals import Signal, SignalAction
 from src.shared.infra.database.engine import make_engine
-from src.shared.infra.database.tables import corporate_action, symbol
+from src.shared.infra.database.tables import corporate_action, stock_splits, symbol
 from tests.conftest import TradingDatabase
 from tests.fakes.stored_market import store_pairs, store_series, store_trade
 from tests.unit.data_ingestion.series import CALENDAR, place_of, scaled, spoilt, walk, without
@@ -151,24 +150,24 @@ def test_fault_35_a_session_that_is_stored_twice_is_not_traded_on(market: Market
 
 
 @pytest.mark.parametrize("ratio", [4.0, 0.1], ids=["split", "reverse split"])
-@pytest.mark.parametrize("announced", [True, False], ids=["announced", "not announced"])
+@pytest.mark.parametrize("told_by", ["the broker", "another vendor", "nobody"])
 def test_fault_32_a_split_that_is_still_in_the_prices_is_not_traded_on(
-    market: Market, ratio: float, announced: bool
+    market: Market, ratio: float, told_by: str
 ) -> None:
     whole = leg(DIRTY)
     market.put(scaled(whole, slice(0, place_of(whole, SPLIT_DAY)), ratio))
-    if announced:
-        announce(market, ratio)
+    announce(market, ratio, told_by)
 
     numbers = refused(market, "unadjusted_split")
 
+    assert ("2026-01-15" in numbers["block_reason"].split(" at ")[0]) == (told_by != "nobody")
     assert numbers["block_ratio"] == pytest.approx(1 / ratio, rel=0.05)
     assert numbers["block_at"] == "2026-01-15 15:30Z"
 
 
 def test_fault_32_a_split_that_is_taken_out_is_no_fault(market: Market) -> None:
     market.put(leg(DIRTY))
-    announce(market, 4.0)
+    announce(market, 4.0, "the broker")
 
     assert market.judge()["KO"] == set()
 
@@ -286,11 +285,13 @@ def shifted(bars: BarColumns, places: slice) -> BarColumns:
     return moved
 
 
-def announce(market: Market, ratio: float) -> None:
-    """Have the split told by the broker."""
+def announce(market: Market, ratio: float, by: str) -> None:
+    """Have the split told."""
     old, new = (1, ratio) if ratio > 1 else (1 / ratio, 1)
-    row = {
-        "corporate_action_id": "1", "symbol": "KO", "kind": CorporateActionKind.SPLIT.value, "vendor_type": "split",
-        "ex_date": SPLIT_DAY, "old_rate": old, "new_rate": new, "cash_per_share": 0, "raw": {},
-    }  # fmt: skip
-    market.write(insert(corporate_action).values(**row))
+    key = {"symbol": "KO", "ex_date": SPLIT_DAY}
+    if by == "the broker":
+        action = {"corporate_action_id": "1", "kind": "split", "vendor_type": "split", "cash_per_share": 0, "raw": {}}
+        market.write(insert(corporate_action).values(**key, **action, old_rate=old, new_rate=new))
+    if by == "another vendor":
+        (run,) = market.rows("SELECT load_run_id FROM data_ingestion.market_data WHERE symbol = 'KO' LIMIT 1")
+        market.write(insert(stock_splits).values(**key, **run, vendor="polygon", old_shares=old, new_shares=new))

@@ -23,6 +23,7 @@ from src.services.data_ingestion.use_cases.quality import DataQuality, SeriesSta
 from src.shared.domain.bars import DAILY, HOURLY, BarColumns, Series
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.sessions import TradingCalendar
+from src.shared.failpoints import Crashed, armed
 from src.shared.infra.database.tables import data_quality, data_quarantine
 from tests.fakes.stored_market import store_series
 from tests.shared_data import shared_file
@@ -270,6 +271,27 @@ def test_of_several_vendors_the_one_that_may_and_has_most_fills(quality: DataQua
     assert (done.vendor, done.missing, done.filled) == ("yahoo", 30, 25)
     (named,) = quality.repair(["KO"], *days_of_hole(whole), NOW, who="ada", vendor="raw")
     assert str(named.objection).startswith("no 1Hour bars by raw with split prices are stored")
+
+
+@pytest.mark.parametrize("place", ["before_repair", "repaired", "before_verdicts", "verdicts_stored"])
+def test_a_repair_that_ends_between_its_steps_is_done_once_by_the_next_one(
+    quality: DataQuality, engine: Engine, place: str
+) -> None:
+    whole = sound_series()
+    store_series(engine, TRADED, without(whole, HOLE).bars)
+    store_series(engine, OTHER, whole.bars)
+    quality.validate([], NOW)
+    days = days_of_hole(whole)
+
+    with armed(f"data_ingestion.{place}:exc"), pytest.raises(Crashed):
+        quality.repair(["KO"], *days, NOW, who="ada")
+    quality.repair(["KO"], *days, NOW, who="ada")
+    quality.validate([], NOW)
+
+    found = only(quality.status(["KO"], NOW, "alpaca"))
+    assert (found.missing, found.repaired, found.blocks) == (0, 30, False)
+    assert len(rows(engine, "SELECT 1 FROM data_ingestion.load_run WHERE state = 'repaired'")) == 1
+    assert alerts(engine) == [("error", f"{TRADED} is blocked"), ("info", f"{TRADED} is sound again")]
 
 
 @pytest.mark.parametrize(

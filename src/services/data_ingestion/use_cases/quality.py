@@ -162,7 +162,7 @@ class DataQuality:
         if vendor == VENDOR:
             raise InputInvalid(f"{vendor} is whose series are repaired: name another vendor.")
         done = [self._repair(name, (first, last), now, who, vendor, dry_run) for name in names]
-        if any(each.filled for each in done) and not dry_run:
+        if not dry_run:
             self.validate(names, now)
         return done
 
