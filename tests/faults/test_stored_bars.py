@@ -106,10 +106,8 @@ def leg(series: Series, last: float = ENTER) -> StoredSeries:
         close = prices[3] * np.exp(spread)
         opened = np.concatenate([close[:1], close[:-1]])
         prices = np.array([opened, np.maximum(opened, close) * 1.0005, np.minimum(opened, close) * 0.9995, close])
-    volume = np.random.default_rng(11).integers(10_000, 50_000, count).astype(np.float64)
-    return StoredSeries(
-        series, BarColumns(series.symbol, grid.starts[:count], grid.ends[:count], *prices, volume), grid
-    )
+    columns = [*prices, np.random.default_rng(11).integers(10_000, 50_000, count).astype(np.float64)]
+    return StoredSeries(series, BarColumns(series.symbol, grid.starts[:count], grid.ends[:count], *columns), grid)
 
 
 def refused(market: Market, rule: str) -> dict[str, Any]:

@@ -19,8 +19,8 @@ pytestmark = [
 ]
 
 
-async def ended(**parameters: Any) -> tuple[str, str, dict[str, Any]]:
-    state = await validate_data_quality(return_state=True, **parameters)
+async def ended(flow: Any, **parameters: Any) -> tuple[str, str, dict[str, Any]]:
+    state = await flow(return_state=True, **parameters)
     assert state.is_completed(), state
     return str(state.name), str(state.message), await state.aresult()
 
@@ -29,12 +29,12 @@ async def test_series_are_judged_and_the_end_says_which_are_not_to_be_traded_on(
     client: PrefectClient, desk: Installation
 ) -> None:
     desk.services.ingestion.fetch_bars([FIRST, SECOND], SLOT, 200)
-    sound = await ended()
+    sound = await ended(validate_data_quality)
     bars = market_data.c
     with desk.services.engine.begin() as connection:
         ends = select(bars.bar_end).where(bars.symbol == SECOND).order_by(bars.bar_end).offset(50).limit(40)
         connection.execute(delete(market_data).where(bars.symbol == SECOND, bars.bar_end.in_(ends)))
-    blocked, again = await ended(), await ended(symbols=[SECOND])
+    blocked, again = await ended(validate_data_quality), await ended(validate_data_quality, symbols=[SECOND])
 
     assert (sound[0], sound[2]["series"], sound[2]["blocked"]) == ("SOUND", 2, [])
     series = f"{SECOND} 1Hour alpaca/split"

@@ -328,7 +328,7 @@ def test_vendors_that_differ_by_a_little_agree(seed: int, apart_bp: float) -> No
     [
         (slice(0, None), 1.02, "another price basis: the middle close is -198 basis points away"),
         (slice(0, None), 4.0, "another price basis"),
-        (slice(40, 41), 1.1, "closes are 953 basis points apart at 2025-09-09"),
+        (slice(-200, -199), 1.1, "closes are 953 basis points apart at 2026-02-0"),
     ],
 )
 def test_vendors_that_disagree_block_with_how_far(places: slice, factor: float, words: str) -> None:
@@ -339,6 +339,13 @@ def test_vendors_that_disagree_block_with_how_far(places: slice, factor: float, 
 
     assert found.blocks
     assert found.reason.startswith(f"against polygon: {words}")
+
+
+def test_a_slip_among_old_bars_is_not_held_against_a_vendor() -> None:
+    series = sound_series()
+    other = scaled(series, slice(40, 41), 1.1).bars
+
+    assert verdicts(replace(series, others=[("polygon", other)]))["vendors_agree"].passed
 
 
 def test_vendors_with_few_common_bars_are_not_compared() -> None:

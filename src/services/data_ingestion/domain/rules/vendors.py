@@ -13,6 +13,9 @@ from src.services.data_ingestion.domain.rules.timetable import shown
 from src.services.data_ingestion.domain.rules.verdict import Number, Severity, Verdict, failed, passed
 from src.shared.domain.bars import BarColumns
 
+RECENT_BARS = 500
+"""How many of the newest bars are compared: as many as decisions are made from. An old slip harms none of them."""
+
 _BASIS_POINTS = 1e4
 
 
@@ -53,7 +56,7 @@ class AgreementLimits:
 
 @dataclass(frozen=True)
 class VendorsAgree:
-    """Other vendors' closes of the same bars, on the same price basis, are nearly the same."""
+    """Other vendors' closes of the newest bars, on the same price basis, are nearly the same."""
 
     limits: AgreementLimits
     name: ClassVar[str] = "vendors_agree"
@@ -61,7 +64,8 @@ class VendorsAgree:
 
     def judge(self, series: StoredSeries) -> Verdict:
         """Compare with every other vendor, and speak of the one that is furthest away."""
-        compared = [(vendor, compare(series.bars, columns)) for vendor, columns in series.others]
+        newest = series.bars.take(slice(-RECENT_BARS, None))
+        compared = [(vendor, compare(newest, columns)) for vendor, columns in series.others]
         known = [(vendor, found) for vendor, found in compared if found.bars >= self.limits.min_bars]
         if not known:
             return passed(self, "no other vendor to compare with", vendors=0)
