@@ -33,15 +33,16 @@ from src.shared.infra.alpaca.factory import make_alpaca_client
 from src.shared.infra.database.engine import make_engine
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
 from src.shared.infra.embedded.stack import trading_database_url
+from src.shared.ports.broker import MarketClockSource
 from src.shared.ports.market_data import BarSource
 
 OLDEST = "1990-01-01"
 
 
-def build_history(engine: Engine, client: AlpacaClient) -> HistoryLoad:
-    """Build long loads; `client` is asked for the time."""
+def build_history(engine: Engine, clock: MarketClockSource) -> HistoryLoad:
+    """Build long loads."""
     return HistoryLoad(
-        work=SqlUnitOfWork(engine, SqlHistoryRepository), clock=client, calendar=TradingCalendar(first=OLDEST)
+        work=SqlUnitOfWork(engine, SqlHistoryRepository), clock=clock, calendar=TradingCalendar(first=OLDEST)
     )
 
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -391,3 +393,9 @@ def test_rules_see_what_a_plain_loop_sees_of_runs_and_holes() -> None:
 def plain_holes(kept: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> list[tuple[int, int]]:
     there = [i for i, is_there in enumerate(kept) if is_there]
     return [(a + 1, b - a - 1) for a, b in pairwise(there) if b - a > 1]
+
+
+def test_the_page_of_rules_names_each_with_its_severity() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "data-quality.md").read_text()
+
+    assert re.findall(r"^\| `(\w+)` \| (\w+) \|", page, re.MULTILINE) == [(r.name, r.severity) for r in RULES]

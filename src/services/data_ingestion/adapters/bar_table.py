@@ -202,20 +202,23 @@ class BarTable:
             raise ValueError(f"bars of a load that is not written down: {load_run_id}")
         # Written by us and not by the column's default: a volatile default makes COPY insert row by row.
         now = self._connection.execute(text("SELECT clock_timestamp()")).scalar_one()
-        raw = self._connection.connection.driver_connection
-        if not isinstance(raw, psycopg.Connection):
-            raise TypeError("bars are written by psycopg's COPY; the engine has another driver")
-        statement = f"COPY data_ingestion.market_data ({COLUMNS}) FROM STDIN (FORMAT BINARY)"
-        try:
-            with raw.cursor() as cursor, cursor.copy(statement.encode()) as copy:
-                copy.write(COPY_BEGIN)
-                for series, columns in rows:
-                    copy.write(copy_rows(series, columns, load_run_id, now))
-                copy.write(COPY_END)
-        except psycopg.Error as error:
-            raise DBAPIError.instance(
-                "COPY", None, error, psycopg.Error, connection_invalidated=raw.closed
-            ) from error
+        send_copy(self._connection, (copy_rows(series, columns, load_run_id, now) for series, columns in rows))
+
+
+def send_copy(connection: Connection, rows: Iterable[bytes]) -> None:
+    """Send rows, as `copy_rows` writes them, to the table."""
+    raw = connection.connection.driver_connection
+    if not isinstance(raw, psycopg.Connection):
+        raise TypeError("bars are written by psycopg's COPY; the engine has another driver")
+    statement = f"COPY data_ingestion.market_data ({COLUMNS}) FROM STDIN (FORMAT BINARY)"
+    try:
+        with raw.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+            copy.write(COPY_BEGIN)
+            for each in rows:
+                copy.write(each)
+            copy.write(COPY_END)
+    except psycopg.Error as error:
+        raise DBAPIError.instance("COPY", None, error, psycopg.Error, connection_invalidated=raw.closed) from error
 
 
 def _key(series: Series) -> dict[str, str]:

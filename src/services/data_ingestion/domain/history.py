@@ -183,17 +183,17 @@ def done_spans(grid: Grid, stored: Moments, asked: Sequence[Span], recent_from: 
 def pieces(pages: Iterable[VendorBars], window: Window) -> Iterator[Piece]:
     """Cut a vendor's pages at the ends of months, the last piece at the end of the window.
 
-    A piece comes out once some rows after it are there, so that its last bars are judged with neighbours on both
-    sides; no more than a page and a month is held.
+    A piece comes out once the page after it is there, so that its last bars are judged with neighbours on both sides
+    and what comes in one page is stored at once; no more than two pages and a month are held.
     """
     grid, start = window.grid, window.grid.start[0]
     rows = VendorBars.of(window.series.symbol, ())
     for page in pages:
-        rows = VendorBars.joined(rows.symbol, (rows, page))
         until = _month_that_is_whole(grid, rows)
         if until is not None and until > start:
             yield Piece(rows, start, until)
             rows, start = rows.take(rows.start >= _context_from(grid, until)), until
+        rows = VendorBars.joined(rows.symbol, (rows, page))
     yield Piece(rows, start, grid.end[-1])
 
 
