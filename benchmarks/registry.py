@@ -10,6 +10,7 @@ from benchmarks.rows import Row
 MODULES: Mapping[str, str] = {
     "signal-step": "benchmarks.signal_step",
     "market-data": "benchmarks.market_data",
+    "indicators": "benchmarks.indicators",
     "history": "benchmarks.history",
     "quality-rules": "benchmarks.quality_rules",
     "slot-cost": "benchmarks.slot_cost",

@@ -100,16 +100,22 @@ OF_LOADS = {
     "data_ingestion.history_begun": "a long load is written down, nothing was asked for",
     "data_ingestion.before_history": "bars of a long load are written, not committed",
     "data_ingestion.history_stored": "… and committed",
-    "data_ingestion.before_rebase": "a whole series is replaced by one on another price basis, not committed",
-    "data_ingestion.rebased": "… and committed",
     "data_ingestion.before_reference": "listings, splits or dividends are written, not committed",
     "data_ingestion.reference_stored": "… and committed",
+    "data_ingestion.before_rebase": "a whole series is replaced by one on another price basis, not committed",
+    "data_ingestion.rebased": "… and committed",
     "data_ingestion.before_repair": "gaps are filled from another vendor's bars, not committed",
     "data_ingestion.repaired": "… and committed; nothing was judged since",
 }
 """Those of long loads of past bars, of what is known of companies, and of repairs."""
 
-FAILPOINTS = OF_A_SLOT | OF_LOADS
+OF_INDICATORS = {
+    "analytics.before_indicators": "indicators of a batch of series are written, not committed",
+    "analytics.indicators_stored": "… and committed",
+}
+"""Those of technical indicators."""
+
+FAILPOINTS = OF_A_SLOT | OF_LOADS | OF_INDICATORS
 """Every failpoint there is."""
 
 Action = Literal["kill", "exc", "sleep", "hang", "stop"]

@@ -153,6 +153,8 @@ def installation(
             "ALPACA_BASE_URL": twin.url,
             "ALPACA_DATA_URL": twin.url,
             "ALPACA_REQUESTS_PER_MINUTE": "10000",
+            "POLYGON_BASE_URL": twin.url,
+            "POLYGON_REQUESTS_PER_MINUTE": "10000",
             "EXECUTION_POLL_SECONDS": "0.02",
             "EXECUTION_LEG_DEADLINE_SECONDS": "2",
             "EXECUTION_WRITER_WAIT_SECONDS": "20",

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID, uuid5
 
 import numpy as np
-from sqlalchemy import Engine, delete, insert, text
+from sqlalchemy import Connection, Engine, delete, insert, text
 
 from src.services.data_ingestion.adapters.bar_table import BarTable
-from src.shared.domain.bars import HOURLY, BarColumns, Floats, Series
+from src.shared.domain.bars import (
+    DAILY,
+    HOURLY,
+    BarColumns,
+    BarKind,
+    Floats,
+    Moments,
+    Series,
+    StoredBars,
+    as_datetime,
+)
 from src.shared.domain.ids import pair_trade_id
 from src.shared.domain.pairs import Direction, Pair, PairTradeState
 from src.shared.infra.database.bar_months import add_months
+from src.shared.infra.database.binary_copy import Field, copy_into
 from src.shared.infra.database.tables import market_data, pair_registry, pair_trade
 
 _LOAD = UUID(int=1)
@@ -31,6 +42,17 @@ _BARS = text("""
            open = excluded.open, high = excluded.high, low = excluded.low
 """)
 
+_BAR_COLUMNS = (
+    "symbol", "timeframe", "vendor", "adjustment", "load_run_id", "bar_start", "bar_end", "open", "high", "low",
+    "close", "volume", "recorded_at",
+)  # fmt: skip
+
+_REMOVE_BARS = text("""
+    DELETE FROM data_ingestion.market_data
+     WHERE symbol = :symbol AND timeframe = :timeframe AND vendor = :vendor AND adjustment = :adjustment
+       AND bar_end = ANY (CAST(:ends AS timestamptz[]))
+""")
+
 
 def store_closes(engine: Engine, symbols: Sequence[str], ends: Sequence[datetime], closes: Floats) -> None:
     """Store one bar for each close of shape (T, S); where it is NaN no bar is stored."""
@@ -41,6 +63,33 @@ def store_closes(engine: Engine, symbols: Sequence[str], ends: Sequence[datetime
             there = np.flatnonzero(~np.isnan(column)).tolist()
             bars = {"ends": [ends[i] for i in there], "closes": column[there].tolist()}
             connection.execute(_BARS, {"symbol": symbol, "timeframe": HOURLY, "load_run_id": _LOAD, **bars})
+
+
+def store_bars(engine: Engine, kind: BarKind, series: Mapping[str, StoredBars]) -> None:
+    """Store bars as they are, each in the place of the one that ended at its time."""
+    filled = {symbol: bars for symbol, bars in series.items() if len(bars)}
+    first, last = (as_datetime(edge(bars.end[i] for bars in filled.values())) for edge, i in ((min, 0), (max, -1)))
+    length = np.timedelta64(1, "D" if kind.timeframe == DAILY else "h")
+    with engine.begin() as connection:
+        connection.execute(text(_LOAD_RUN), {"id": _LOAD, "at": _LONG_AGO, "end": _LONG_AGO + timedelta(days=1)})
+        add_months(connection, first, last)
+        remove_bars(connection, kind, {symbol: bars.end for symbol, bars in filled.items()})
+        blocks: list[list[Field]] = [
+            [
+                symbol, kind.timeframe, kind.vendor, kind.adjustment, _LOAD.bytes, bars.end - length, bars.end,
+                bars.open, bars.high, bars.low, bars.close, bars.volume, bars.recorded_at,
+            ]
+            for symbol, bars in filled.items()
+        ]  # fmt: skip
+        copy_into(connection, "data_ingestion.market_data", _BAR_COLUMNS, blocks)
+
+
+def remove_bars(connection: Connection, kind: BarKind, ends: Mapping[str, Moments]) -> None:
+    """Remove the bars that end then."""
+    series = {"timeframe": kind.timeframe, "vendor": kind.vendor, "adjustment": kind.adjustment}
+    for symbol, times in ends.items():
+        gone = {"symbol": symbol, "ends": [as_datetime(time) for time in times]}
+        connection.execute(_REMOVE_BARS, {**series, **gone})
 
 
 def store_pairs(engine: Engine, pairs: Sequence[Pair]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.services.data_ingestion.domain.grid import HALF_HOURS, make_grid, parts_of
+from src.services.data_ingestion.domain.grid import HALF_HOURS, Grid, make_grid, parts_of
 from src.services.data_ingestion.domain.history import Window, done_spans, judge_piece, pieces, wanted_windows
 from src.shared.domain.bars import DAILY, HOURLY, BarColumns, Series, as_datetime
 from src.shared.domain.sessions import TradingCalendar
@@ -93,6 +93,22 @@ def test_a_days_row_starts_anywhere_in_its_new_york_day_in_summer_and_in_winter(
     assert {
         as_datetime(until) - as_datetime(begin) for begin, until in zip(parts.begin, parts.until, strict=True)
     } == {timedelta(days=1)}
+
+
+@given(st.datetimes(datetime(2025, 10, 20), datetime(2025, 12, 10)), st.integers(0, 60 * 24 * 40))  # noqa: DTZ001
+def test_the_grid_of_a_window_is_what_the_calendar_says(start: datetime, minutes: int) -> None:
+    start = start.replace(tzinfo=UTC)
+    end = start + timedelta(minutes=minutes)
+
+    hours, days = make_grid(CALENDAR, HOURLY, start, end), make_grid(CALENDAR, DAILY, start, end)
+
+    assert spans_of(hours) == CALENDAR.spans_between(start, end)
+    near = CALENDAR.sessions(start.date(), end.date())
+    assert spans_of(days) == [(each.open, each.close) for each in near if each.open >= start and each.close <= end]
+
+
+def spans_of(grid: Grid) -> list[tuple[datetime, datetime]]:
+    return [(as_datetime(start), as_datetime(end)) for start, end in zip(grid.start, grid.end, strict=True)]
 
 
 def test_an_hour_of_a_vendor_that_starts_with_the_session_is_one_row() -> None:

@@ -21,10 +21,10 @@ def days_window(first: date | None, last: date | None, now: datetime, history_da
     today = now.astimezone(_NEW_YORK).date()
     oldest = today - history_days * _DAY
     begin, end = first or oldest, last or today
-    if end < begin:
-        raise InputInvalid(f"the first day, {begin}, comes after the last one, {end}.")
     if begin > today:
         raise InputInvalid(f"{begin} is still to come: today is {today}.")
+    if end < begin:
+        raise InputInvalid(f"the first day, {begin}, comes after the last one, {end}.")
     if begin < oldest:
         raise InputInvalid(
             f"{begin} is before {oldest}, the first day that your plan has by {setting}={history_days}."

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 from loguru import logger
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
 
 from src.shared.domain.errors import SettingsInvalid
 from src.shared.prefect.monitoring import leave_table, progress
-from src.shared.prefect.states import ended
 from src.shared.prefect.tasks.repeatable import repeatable
 from src.shared.prefect.tasks.wiring import services
 
@@ -127,13 +125,8 @@ async def load_reference(symbols: list[str], since: datetime | None) -> Referenc
 
 
 @task(name="publish-load", cache_policy=NO_CACHE)
-async def publish_load(
-    vendor: str, loads: dict[str, list[HistoryResult]], more: Sequence[str] = ()
-) -> dict[str, Any] | State[Any]:
-    """Leave what a load brought as a table on the run; say how the run ends.
-
-    `loads` are by timeframe; `more` are lines on what else failed.
-    """
+async def publish_load(vendor: str, loads: dict[str, list[HistoryResult]]) -> tuple[dict[str, Any], list[str]]:
+    """Leave what loads brought, by timeframe, as a table on the run; return a summary and a line on what failed."""
     outcomes = [(timeframe, each) for timeframe, results in loads.items() for one in results for each in one.outcomes]
     await leave_table(f"{vendor}-load", [_row(timeframe, each) for timeframe, each in outcomes], f"Bars of {vendor}.")
     failed = sorted({each.symbol for _, each in outcomes if each.failure is not None})
@@ -142,10 +135,7 @@ async def publish_load(
         for name in ("new", "unchanged", "restated", "rejected", "missing")
     }
     summary = {"symbols": len({each.symbol for _, each in outcomes}), **counts, "failed": failed}
-    if not failed and not more:
-        return summary
-    lines = [f"{len(failed)} of {summary['symbols']} symbols failed: {named(failed)}."] if failed else []
-    return ended("PARTIAL", " ".join([*lines, *more]), summary)
+    return summary, [f"{len(failed)} of {summary['symbols']} symbols failed: {named(failed)}."] if failed else []
 
 
 def named(symbols: Sequence[str]) -> str:

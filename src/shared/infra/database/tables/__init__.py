@@ -1,6 +1,6 @@
 """Every table of Tradewinds, one module per PostgreSQL schema, on one metadata."""
 
-from src.shared.infra.database.tables.analytics import pair_performance
+from src.shared.infra.database.tables.analytics import indicator_set, pair_performance, technical_indicators
 from src.shared.infra.database.tables.base import METADATA, SCHEMAS
 from src.shared.infra.database.tables.company import dividends, stock_splits
 from src.shared.infra.database.tables.data_ingestion import (
@@ -63,6 +63,7 @@ __all__ = [
     "environment",
     "equity_point",
     "fill",
+    "indicator_set",
     "ledger_entry",
     "ledger_posting",
     "limit_change",
@@ -87,5 +88,6 @@ __all__ = [
     "series_rebase",
     "stock_splits",
     "symbol",
+    "technical_indicators",
     "writer_epoch",
 ]

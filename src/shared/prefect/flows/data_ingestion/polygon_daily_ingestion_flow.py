@@ -32,9 +32,10 @@ async def polygon_daily_ingestion(symbols: list[str] | None = None, days: int = 
     window = await recent_window(days)
     daily = await load_history("polygon", wanted, window, DAILY)
     hourly = await load_history("polygon", wanted, window, HOURLY)
+    summary, failures = await publish_load("polygon", {DAILY: [daily], HOURLY: [hourly]})
     try:
         reference = await load_reference(wanted, window[0])
-        broken = [f"{each.dataset}s: {each.failure}" for each in reference.failed]
+        failures += [f"{each.dataset}s: {each.failure}" for each in reference.failed]
     except (Transient, Refused) as error:
-        broken = [f"Listings, splits and dividends: {error}"]
-    return await publish_load("polygon", {DAILY: [daily], HOURLY: [hourly]}, broken)
+        failures += [f"Listings, splits and dividends: {error}"]
+    return ended("PARTIAL", " ".join(failures), summary) if failures else summary

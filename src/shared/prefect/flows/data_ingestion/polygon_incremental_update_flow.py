@@ -31,4 +31,5 @@ async def polygon_incremental_update(
         return ended("SKIPPED", "No symbol is active: none was loaded before, and no pair is registered.")
     groups = await windows_to_go_on("polygon", wanted, timeframe, await recent_window(first_days))
     loads = [await load_history("polygon", names, window, timeframe) for window, names in groups]
-    return await publish_load("polygon", {timeframe: loads})
+    summary, failures = await publish_load("polygon", {timeframe: loads})
+    return ended("PARTIAL", " ".join(failures), summary) if failures else summary
