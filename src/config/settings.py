@@ -201,6 +201,29 @@ class ExecutionSettings(_Component):
     leg_tolerance: Fraction = Field(0.05, description="Deviation of the filled legs' ratio that counts as whole.")
 
 
+class QualitySettings(_Component):
+    """What the rules for whole series of bars let pass. A series that breaks one that blocks takes no entry."""
+
+    model_config = SettingsConfigDict(env_prefix="TRADEWINDS_QUALITY_")
+
+    window_days: int = Field(365, ge=14, le=3650, description="How far back series are judged.")
+    max_missing_fraction: Fraction = Field(0.02, description="Bars of a series that may be missing, as a warning.")
+    max_hole_sessions: int = Field(2, ge=1, le=60, description="A hole longer than this blocks.")
+    max_stale_sessions: int = Field(1, ge=0, le=60, description="Sessions without a new bar, as a warning.")
+    max_frozen_bars: int = Field(10, ge=3, le=1000, description="So many bars of one price block.")
+    max_untraded_fraction: Fraction = Field(0.02, description="Bars that move without volume, as a warning.")
+    max_volume_ratio: PositiveFloat = Field(100.0, description="A volume so many times the median is told.")
+    min_jump_fraction: float = Field(
+        0.2, ge=0.02, le=5.0, allow_inf_nan=False, description="A move of one bar that is looked at as a jump."
+    )
+    hole_deviations: PositiveFloat = Field(
+        5.0, description="A move across a hole of so many deviations is another price basis, and blocks."
+    )
+    min_common_bars: int = Field(20, ge=1, le=10_000, description="Bars in common before vendors are compared.")
+    max_median_basis_points: PositiveFloat = Field(25.0, description="Middle distance of two vendors' closes.")
+    max_worst_basis_points: PositiveFloat = Field(300.0, description="Largest distance of two vendors' closes.")
+
+
 class IndicatorSettings(_Component):
     """Technical indicators: another value of any of these has all of them worked out anew."""
 
@@ -264,6 +287,7 @@ class Settings:
     strategy: StrategySettings
     risk: RiskSettings
     execution: ExecutionSettings
+    quality: QualitySettings
     indicators: IndicatorSettings
     twin: TwinSettings
     logging: LoggingSettings
@@ -338,6 +362,7 @@ def load_settings() -> Settings:
         strategy=_load(StrategySettings),
         risk=_load(RiskSettings),
         execution=_load(ExecutionSettings),
+        quality=_load(QualitySettings),
         indicators=_load(IndicatorSettings),
         twin=_load(TwinSettings),
         logging=_load(LoggingSettings),

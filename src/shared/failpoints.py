@@ -75,6 +75,8 @@ OF_A_SLOT = {
     "risk_management.reading_kept": "… and committed",
     "risk_management.before_alerts": "alerts of the portfolio and their events are written, not committed",
     "risk_management.alerts_raised": "… and committed",
+    "data_ingestion.before_verdicts": "verdicts on series of bars and their alerts are written, not committed",
+    "data_ingestion.verdicts_stored": "… and committed",
     "execution.before_snapshot": "a snapshot of positions is written, not committed",
     "execution.snapshot_kept": "… and committed",
     "risk_management.before_limit": "a limit's new value, its audit line and its event are written, not committed",
@@ -102,8 +104,10 @@ OF_LOADS = {
     "data_ingestion.reference_stored": "… and committed",
     "data_ingestion.before_rebase": "a whole series is replaced by one on another price basis, not committed",
     "data_ingestion.rebased": "… and committed",
+    "data_ingestion.before_repair": "gaps are filled from another vendor's bars, not committed",
+    "data_ingestion.repaired": "… and committed; nothing was judged since",
 }
-"""Those of long loads of past bars."""
+"""Those of long loads of past bars, of what is known of companies, and of repairs."""
 
 OF_INDICATORS = {
     "analytics.before_indicators": "indicators of a batch of series are written, not committed",

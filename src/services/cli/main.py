@@ -7,6 +7,7 @@ import sys
 import typer
 
 from src.services.cli.commands import (
+    data,
     demo,
     desk,
     doctor,
@@ -34,7 +35,7 @@ def application() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for group in (demo, suite, pairs, look, desk, risk_state, risk, indicators, run_flow, twin, doctor):
+    for group in (demo, suite, pairs, data, look, desk, risk_state, risk, indicators, run_flow, twin, doctor):
         group.register(app)
     return app
 

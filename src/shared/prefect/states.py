@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State, TaskRun
 
 EndName = Literal[
-    "MARKET_CLOSED", "ALREADY_DONE", "NO_DECISION", "DEGRADED", "HALTED", "SKIPPED", "PARTIAL", "NO_KEY"
+    "MARKET_CLOSED",
+    "ALREADY_DONE",
+    "NO_DECISION",
+    "DEGRADED",
+    "HALTED",
+    "SKIPPED",
+    "PARTIAL",
+    "NO_KEY",
+    "SOUND",
+    "BLOCKED",
 ]
 
 

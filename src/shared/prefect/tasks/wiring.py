@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from src.services.data_ingestion.ports import ReferenceSource
     from src.services.data_ingestion.use_cases.history import HistoryLoad
     from src.services.data_ingestion.use_cases.ingestion import DataIngestion
+    from src.services.data_ingestion.use_cases.quality import DataQuality
     from src.services.data_ingestion.use_cases.reference import ReferenceLoad
     from src.services.data_ingestion.use_cases.symbols import SymbolsToLoad
     from src.services.execution.bootstrap import ExecutionService
@@ -66,6 +67,13 @@ class Services:
         from src.services.data_ingestion.bootstrap import build
 
         return build(self.settings, self.engine, self.broker)
+
+    @cached_property
+    def quality(self) -> DataQuality:
+        """Verdicts on stored bars; needs no broker."""
+        from src.services.data_ingestion.bootstrap import build_quality
+
+        return build_quality(self.settings, self.engine)
 
     @cached_property
     def history(self) -> HistoryLoad:

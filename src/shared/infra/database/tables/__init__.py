@@ -10,6 +10,7 @@ from src.shared.infra.database.tables.data_ingestion import (
     load_run,
     market_data,
     market_data_history,
+    quality_look,
     series_rebase,
     symbol,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "portfolio_reading",
     "position",
     "position_snapshot",
+    "quality_look",
     "quarantine",
     "risk_decision",
     "risk_state",
