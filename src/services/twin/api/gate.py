@@ -15,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from src.services.twin.api.lies import Exchange, ask_about, read_body, tell
 from src.services.twin.api.render import Json
+from src.services.twin.api.yahoo import PREFIX as YAHOO
+from src.services.twin.api.yahoo_lies import too_many_requests
 from src.services.twin.domain.faults import SUBMIT, Wire
 from src.services.twin.domain.moments import SECOND
 from src.services.twin.use_cases import Twin
@@ -55,7 +57,7 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it here."""
-        if scope["type"] != "http" or not scope["path"].startswith("/v"):
+        if scope["type"] != "http" or not scope["path"].startswith(("/v", f"{YAHOO}/")):
             await self._app(scope, receive, send)
             return
         if f"{scope['method']} {scope['path']}" == SUBMIT:
@@ -63,9 +65,7 @@ class Gate:
         send = _Stamped(send, {"Date": formatdate(self._twin.dated_now() / SECOND, usegmt=True)})
         if self._limits.latency_ms:
             await asyncio.sleep(self._limits.latency_ms / 1000)
-        headers = Headers(scope=scope)
-        key = headers.get("apca-api-key-id", "")
-        refusal = refused_keys(key, headers.get("apca-api-secret-key", ""))
+        refusal = None if _is_yahoo(scope) else _refused(scope)
         if refusal:
             await refusal(scope, receive, send)
             return
@@ -86,6 +86,9 @@ class Gate:
         if not self._limits.requests_per_minute:
             await self._app(scope, receive, send)
             return
+        if _is_yahoo(scope):
+            await self._limited_by_yahoo(scope, receive, send)
+            return
         key = Headers(scope=scope).get("apca-api-key-id", "")
         host = "data" if "/stocks/" in scope["path"] else "trading"
         left, reset = self._limits.take(key, host, time.time())
@@ -105,6 +108,11 @@ class Gate:
         await self._app(scope, receive, stamped)
 
 
+    async def _limited_by_yahoo(self, scope: Scope, receive: Receive, send: Send) -> None:
+        left, _ = self._limits.take("", "yahoo", time.time())
+        await (self._app if left >= 0 else too_many_requests())(scope, receive, send)
+
+
 class _Stamped:
     """Sends an answer with headers added."""
 
@@ -116,6 +124,15 @@ class _Stamped:
         if message["type"] == "http.response.start":
             MutableHeaders(scope=message).update(self._headers)
         await self._send(message)
+
+
+def _is_yahoo(scope: Scope) -> bool:
+    return bool(scope["path"].startswith(f"{YAHOO}/"))
+
+
+def _refused(scope: Scope) -> Response | None:
+    headers = Headers(scope=scope)
+    return refused_keys(headers.get("apca-api-key-id", ""), headers.get("apca-api-secret-key", ""))
 
 
 def refused_keys(key: str, secret: str) -> Response | None:

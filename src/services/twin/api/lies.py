@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from src.services.twin.api.connection import cut, hold
 from src.services.twin.api.render import Json
+from src.services.twin.api.yahoo_lies import invalid_crumb, odd_answer, too_many_requests
 from src.services.twin.domain.faults import (
     Ask,
     BeforeHttp,
@@ -29,11 +30,16 @@ from src.services.twin.domain.faults import (
     Extra,
     Hang,
     Html,
+    InvalidCrumb,
     Latency,
     MadeUp,
+    MissingModules,
     MissingRows,
+    OddChart,
+    OddNumbers,
     Redirect,
     StatusAnswer,
+    TooManyRequests,
     Truncated,
     Wire,
 )
@@ -179,6 +185,10 @@ def _made_up(lie: MadeUp) -> Response:
             return HTMLResponse(_PAGE.format("Alpaca"), status_code=200)
         case Empty():
             return Response(b"", status_code=200)
+        case TooManyRequests():
+            return too_many_requests()
+        case InvalidCrumb():
+            return invalid_crumb()
         case _:
             raise TypeError(f"{type(lie).__name__} has no answer of its own")
 
@@ -211,6 +221,8 @@ def _changed(lie: Changed, answer: Response) -> Response:
         content = orjson.loads(bytes(answer.body))
     except orjson.JSONDecodeError:
         return answer
+    if isinstance(lie, OddChart | OddNumbers | MissingModules):
+        return odd_answer(lie, answer, content)
     if isinstance(lie, Extra):
         content = _spoil(lie, content)
     elif isinstance(lie, MissingRows):

@@ -25,6 +25,9 @@ SUBMIT, REPLACE, CANCEL, CLOCK = (
     "GET /v2/clock",
 )
 ACTIVITIES = "GET /v2/account/activities"
+YAHOO_CHART = "GET /yahoo/v8/finance/chart/{symbol}"
+YAHOO_SUMMARY = "GET /yahoo/v10/finance/quoteSummary/{symbol}"
+YAHOO_SERIES = "GET /yahoo/ws/fundamentals-timeseries/v1/finance/timeseries/{symbol}"
 REQUESTS = (
     SUBMIT,
     REPLACE,
@@ -51,6 +54,15 @@ REQUESTS = (
     "GET /v2/stocks/bars",
     "GET /v2/stocks/{kind}/latest",
     "GET /v2/stocks/snapshots",
+    "GET /yahoo/",
+    "GET /yahoo/v1/test/getcrumb",
+    "GET /yahoo/consent",
+    "POST /yahoo/v2/collectConsent",
+    "GET /yahoo/copyConsent",
+    YAHOO_CHART,
+    YAHOO_SUMMARY,
+    "GET /yahoo/v7/finance/quote",
+    YAHOO_SERIES,
 )
 
 STREAM = "STREAM "
@@ -319,6 +331,60 @@ class MissingRows(Changed):
     without: list[str] = []
 
 
+class TooManyRequests(MadeUp):
+    """Yahoo's 429: one line of text, no header says how long."""
+
+    known: ClassVar[tuple[str, ...]] = tuple(each for each in REQUESTS if " /yahoo/" in each)
+
+    kind: Literal["too_many_requests"]
+    endpoint: str = "GET /yahoo/*"
+
+
+class InvalidCrumb(MadeUp):
+    """Yahoo's 401 to a crumb that it does not know any more."""
+
+    known: ClassVar[tuple[str, ...]] = (YAHOO_CHART, YAHOO_SUMMARY, "GET /yahoo/v7/finance/quote", YAHOO_SERIES)
+
+    kind: Literal["invalid_crumb"]
+    endpoint: str = "GET /yahoo/*/*"
+
+
+class OddChart(Changed):
+    """A chart as Yahoo sometimes sends it.
+
+    `null_rows`: every third row is null. `no_timestamps`: the times are not there, the prices are. `other_length`: the
+    last close is not there. `unfinished`: one row more, for now. `dividend_nulls`: days with a dividend are null.
+    `empty`: the symbol is known, and nothing else.
+    """
+
+    known: ClassVar[tuple[str, ...]] = (YAHOO_CHART,)
+
+    kind: Literal["odd_chart"]
+    endpoint: str = "GET /yahoo/v8/*"
+    form: Literal["null_rows", "no_timestamps", "other_length", "unfinished", "dividend_nulls", "empty"] = "null_rows"
+
+
+class OddNumbers(Changed):
+    """Numbers of a company that are none: all fields of these names, wherever they are; without names, all `raw`."""
+
+    known: ClassVar[tuple[str, ...]] = (YAHOO_SUMMARY, YAHOO_SERIES)
+
+    kind: Literal["odd_numbers"]
+    endpoint: str = "GET /yahoo/*"
+    form: Literal["infinity", "infinity_text", "nan", "not_available", "percent_text", "words"] = "infinity"
+    names: list[str] = ["raw"]
+
+
+class MissingModules(Changed):
+    """Modules of a quote summary are not there; with none left it is the 404 of a fund."""
+
+    known: ClassVar[tuple[str, ...]] = (YAHOO_SUMMARY,)
+
+    kind: Literal["missing_modules"]
+    endpoint: str = "GET /yahoo/v10/*"
+    without: list[str] = []
+
+
 class BeforeHttp(Wire):
     """The answer to an order comes after its websocket messages, and `seconds` later."""
 
@@ -523,6 +589,11 @@ AnyRule = Annotated[
     | Truncated
     | Extra
     | MissingRows
+    | TooManyRequests
+    | InvalidCrumb
+    | OddChart
+    | OddNumbers
+    | MissingModules
     | BeforeHttp
     | ClockBack
     | ClockSkew
