@@ -107,7 +107,6 @@ class Gate:
             return
         await self._app(scope, receive, stamped)
 
-
     async def _limited_by_yahoo(self, scope: Scope, receive: Receive, send: Send) -> None:
         left, _ = self._limits.take("", "yahoo", time.time())
         await (self._app if left >= 0 else too_many_requests())(scope, receive, send)

@@ -156,7 +156,10 @@ def _events(venue: Venue, symbol: str, start: int, end: int) -> dict[str, Any]:
 def _meta(venue: Venue, symbol: str, interval: str, start: int) -> dict[str, Any]:
     first, _ = venue.market.symbol_span(symbol)
     offset = to_datetime(venue.now).astimezone(NEW_YORK).utcoffset() or timedelta(0)
-    zone = {"timezone": "EST" if offset.total_seconds() == -18_000 else "EDT", "gmtoffset": int(offset.total_seconds())}
+    zone = {
+        "timezone": "EST" if offset.total_seconds() == -18_000 else "EDT",
+        "gmtoffset": int(offset.total_seconds()),
+    }
     today = new_york_day(venue.now)
     session = venue.sessions.between(today, today + timedelta(days=14))[0]
     opened, closed = session.open // SECOND, session.close // SECOND

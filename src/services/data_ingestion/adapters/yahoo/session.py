@@ -1,0 +1,103 @@
+"""The HTTP session that yfinance is given: every wait bounded, every request counted, hosts exchanged where asked.
+
+yfinance writes Yahoo's hosts into its code. With a base URL, what would go to https://HOST/PATH goes to BASE/PATH: to
+the offline twin, or to whatever stands before Yahoo. Importing curl_cffi is slow: the client does it at its first request.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from curl_cffi.requests import Response, Session
+
+from src.services.data_ingestion.adapters.yahoo.answers import YahooSaid, explained
+from src.shared.domain.errors import Transient
+from src.shared.ports.rate_limit import RateLimiter
+
+_COOKIE_PAGE = "https://fc.yahoo.com"
+_CRUMB_PATH = "/v1/test/getcrumb"
+_PAUSE_SECONDS = 60.0
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where requests go and how long they may take. Without `base_url` they go to Yahoo's own hosts."""
+
+    base_url: str | None
+    connect_seconds: float
+    read_seconds: float
+
+    def of(self, url: str) -> str:
+        """Return the address that a request of yfinance is sent to."""
+        if self.base_url is None:
+            return url
+        parts = urlsplit(url)
+        return f"{self.base_url.rstrip('/')}{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether a proxy of the environment has no business in between."""
+        return self.base_url is not None and urlsplit(self.base_url).hostname in _LOOPBACK
+
+
+class BoundedSession(Session[Response]):
+    """A browser's session, as yfinance makes one, that waits for a permit and never for ever.
+
+    An answer that can't be Yahoo's word on what was asked (429, 5xx, a refusal with its reason) is raised here: yfinance
+    would look for another cookie and ask once more.
+    """
+
+    def __init__(self, route: Route, limiter: RateLimiter) -> None:
+        super().__init__(impersonate="chrome", trust_env=not route.is_loopback)
+        self._route = route
+        self._limiter = limiter
+        self._cookie_page: Response | None = None
+
+    def request(self, method: Any, url: str, *args: Any, **options: Any) -> Response:
+        """Send one request.
+
+        Raises:
+            Transient: no permit, too many requests, or a server in trouble.
+            YahooSaid: Yahoo understood and said no.
+        """
+        if url == _COOKIE_PAGE and self._cookie_page is not None:
+            return self._cookie_page
+        self._limiter.take()
+        bounds = (self._route.connect_seconds, self._route.read_seconds)
+        options |= {"timeout": bounds} | self._unless_yahoo_itself()
+        response = super().request(method, self._route.of(url), *args, **options)
+        self._mind_the_limit(response)
+        if url == _COOKIE_PAGE:
+            self._cookie_page = response
+        elif not url.endswith(_CRUMB_PATH):
+            _check(response)
+        return response
+
+    def _unless_yahoo_itself(self) -> dict[str, Any]:
+        # A stand-in leads nowhere else, and speaks the HTTP of plain sockets.
+        return {} if self._route.base_url is None else {"allow_redirects": False, "http_version": "v1"}
+
+    def _mind_the_limit(self, response: Response) -> None:
+        if response.status_code == 429:
+            self._limiter.pause(_seconds_asked_for(response))
+            raise Transient("Yahoo has had too many requests; nothing more is asked for a while")
+
+
+def _check(response: Response) -> None:
+    status = response.status_code
+    if status >= 500 or 300 <= status < 400:
+        raise Transient(f"Yahoo answered HTTP {status}")
+    if status in (400, 404, 422):
+        said = explained(response.text)
+        if said is not None:
+            raise YahooSaid(status, *said)
+
+
+def _seconds_asked_for(response: Response) -> float:
+    try:
+        return max(1.0, float(response.headers["Retry-After"]))
+    except (KeyError, ValueError):
+        return _PAUSE_SECONDS
