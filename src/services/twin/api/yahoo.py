@@ -1,4 +1,4 @@
-"""Yahoo Finance as yfinance asks it, under /yahoo: cookie, crumb, consent, chart, quote, quote summary, time series."""
+"""Yahoo Finance as yfinance asks it, under /yahoo: cookie, crumb, consent, chart, quote, summary, time series."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from src.services.twin.api.render import Json
+from src.services.twin.api.vendors import yahoo_error
 from src.services.twin.api.yahoo_chart import chart
 from src.services.twin.api.yahoo_company import MODULES, quote, series
+from src.services.twin.domain.faults import YAHOO_PATH
 from src.services.twin.domain.venue import Venue
 from src.services.twin.use_cases import Twin
 
-PREFIX = "/yahoo"
 _COOKIE = "A3"
 _COOKIE_SECONDS = 365 * 86_400
 _CONSENT = (
@@ -27,7 +28,7 @@ _CONSENT = (
 
 def yahoo_routes(twin: Twin) -> APIRouter:
     """Return the routes under /yahoo: what goes to https://HOST/PATH at Yahoo is /yahoo/PATH here."""
-    router = APIRouter(prefix=PREFIX)
+    router = APIRouter(prefix=YAHOO_PATH.rstrip("/"))
     _session_routes(router, twin)
     _data_routes(router, twin)
     return router
@@ -47,7 +48,7 @@ def _session_routes(router: APIRouter, twin: Twin) -> None:
     @router.get("/v1/test/getcrumb")
     async def crumb(request: Request) -> Response:
         if _COOKIE not in request.cookies:
-            return refused("finance", 401, "Unauthorized", "Invalid Cookie")
+            return yahoo_error("finance", 401, "Unauthorized", "Invalid Cookie")
         return PlainTextResponse(crumb_of(twin.venue))
 
     @router.get("/consent")
@@ -80,12 +81,6 @@ def _data_routes(router: APIRouter, twin: Twin) -> None:
         return Json({"timeseries": {"result": found, "error": None}})
 
 
-def refused(root: str, status: int, code: str, description: str) -> Response:
-    """Say no in Yahoo's words, under the name that the answer would have had."""
-    error = {"code": code, "description": description}
-    return Json({root: {"result": None, "error": error}}, status_code=status)
-
-
 def _with_cookie(answer: Response) -> Response:
     answer.set_cookie(_COOKIE, "d=AQABBtwin&S=AQAAAt", max_age=_COOKIE_SECONDS, path="/", httponly=True)
     return answer
@@ -94,13 +89,13 @@ def _with_cookie(answer: Response) -> Response:
 def _with_crumb(twin: Twin, request: Request, answer: Callable[[Venue], Response]) -> Response:
     venue = twin.catch_up()
     if _COOKIE not in request.cookies or request.query_params.get("crumb") != crumb_of(venue):
-        return refused("finance", 401, "Unauthorized", "Invalid Crumb")
+        return yahoo_error("finance", 401, "Unauthorized", "Invalid Crumb")
     return answer(venue)
 
 
 def _summary(venue: Venue, symbol: str, request: Request) -> Response:
     if symbol not in venue.rules:
-        return refused("quoteSummary", 404, "Not Found", f"Quote not found for symbol: {symbol}")
+        return yahoo_error("quoteSummary", 404, "Not Found", f"Quote not found for symbol: {symbol}")
     asked = [name for name in request.query_params.get("modules", "").split(",") if name]
     found: dict[str, Any] = {name: MODULES[name](venue, symbol) for name in asked if name in MODULES}
     if not found:
@@ -112,7 +107,7 @@ def no_fundamentals(modules: list[str]) -> Response:
     """Say that there is nothing of the kind, as for a fund: Yahoo's 404 that does not mean an unknown symbol."""
     asked = ",".join(modules)
     text = f"No fundamentals data found for any of the summaryTypes={asked}"
-    return refused("quoteSummary", 404, "Not Found", text)
+    return yahoo_error("quoteSummary", 404, "Not Found", text)
 
 
 def _quotes(venue: Venue, request: Request) -> Response:

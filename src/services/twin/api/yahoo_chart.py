@@ -1,7 +1,7 @@
 """Yahoo's chart: bars, what was paid and split, and a word on the market's hours.
 
-Prices are as Yahoo gives them: on today's basis of shares, not adjusted for dividends; `adjclose` is adjusted for both.
-Hours count from the open, the last one is the half hour before the close.
+Prices are as Yahoo gives them: on today's basis of shares, not adjusted for dividends; `adjclose` is adjusted for
+both. Hours count from the open, the last one is the half hour before the close.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from src.services.twin.api.render import Json
+from src.services.twin.api.vendors import yahoo_error
 from src.services.twin.domain.company import ActionType, CorporateAction
 from src.services.twin.domain.market import SESSION_HOUR, Series
 from src.services.twin.domain.moments import NEW_YORK, SECOND, new_york_day, to_datetime
@@ -50,8 +51,7 @@ def _too_long_ago(interval: str, start: int, end: int) -> str:
 
 
 def _no(status: int, code: str, description: str) -> Response:
-    error = {"code": code, "description": description}
-    return Json({"chart": {"result": None, "error": error}}, status_code=status)
+    return yahoo_error("chart", status, code, description)
 
 
 def _window(venue: Venue, request: Request) -> tuple[int, int] | None:
@@ -163,7 +163,7 @@ def _meta(venue: Venue, symbol: str, interval: str, start: int) -> dict[str, Any
     today = new_york_day(venue.now)
     session = venue.sessions.between(today, today + timedelta(days=14))[0]
     opened, closed = session.open // SECOND, session.close // SECOND
-    meta = {
+    meta: dict[str, Any] = {
         "currency": "USD",
         "symbol": symbol,
         "exchangeName": "NYQ",

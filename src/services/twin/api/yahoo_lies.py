@@ -7,10 +7,18 @@ from collections.abc import Callable
 from typing import Any
 
 from starlette.datastructures import Headers
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 
-from src.services.twin.api.yahoo import no_fundamentals, refused
-from src.services.twin.domain.faults import MissingModules, OddChart, OddNumbers
+from src.services.twin.api.vendors import YAHOO, yahoo_error
+from src.services.twin.api.yahoo import no_fundamentals
+from src.services.twin.domain.faults import (
+    InvalidCrumb,
+    MissingModules,
+    OddChart,
+    OddNumbers,
+    YahooAnswer,
+    YahooChange,
+)
 
 _ODD: dict[str, Any] = {
     "infinity": float("inf"),
@@ -22,17 +30,14 @@ _ODD: dict[str, Any] = {
 }
 
 
-def too_many_requests() -> Response:
-    """Answer as Yahoo's edge does when it has had enough."""
-    return PlainTextResponse("Edge: Too Many Requests", status_code=429)
+def yahoo_answer(lie: YahooAnswer) -> Response:
+    """Refuse as Yahoo does: its edge has had enough, or the crumb is of yesterday."""
+    if isinstance(lie, InvalidCrumb):
+        return yahoo_error("finance", 401, "Unauthorized", "Invalid Crumb")
+    return YAHOO.failed(429, "")
 
 
-def invalid_crumb() -> Response:
-    """Answer as Yahoo does to a crumb of yesterday."""
-    return refused("finance", 401, "Unauthorized", "Invalid Crumb")
-
-
-def odd_answer(lie: OddChart | OddNumbers | MissingModules, answer: Response, content: Any) -> Response:
+def odd_answer(lie: YahooChange, answer: Response, content: Any) -> Response:
     """Spoil an answer; one that is a refusal stays as it is."""
     if answer.status_code != 200:
         return answer

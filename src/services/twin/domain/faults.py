@@ -10,13 +10,14 @@ import hashlib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import date
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from src.services.twin.domain.errors import FaultInvalid
-from src.services.twin.domain.moments import to_micros
+from src.services.twin.domain.moments import SECOND, to_micros
 
 SUBMIT, REPLACE, CANCEL, CLOCK = (
     "POST /v2/orders",
@@ -25,9 +26,22 @@ SUBMIT, REPLACE, CANCEL, CLOCK = (
     "GET /v2/clock",
 )
 ACTIVITIES = "GET /v2/account/activities"
+YAHOO_PATH = "/yahoo/"
 YAHOO_CHART = "GET /yahoo/v8/finance/chart/{symbol}"
 YAHOO_SUMMARY = "GET /yahoo/v10/finance/quoteSummary/{symbol}"
 YAHOO_SERIES = "GET /yahoo/ws/fundamentals-timeseries/v1/finance/timeseries/{symbol}"
+POLYGON_PATHS = ("/v2/aggs/", "/v3/reference/", "/v1/marketstatus/")
+POLYGON_REQUESTS = (
+    "GET /v2/aggs/ticker/{ticker}/range/{multiplier}/{timespan}/{first}/{last}",
+    "GET /v2/aggs/ticker/{ticker}/prev",
+    "GET /v2/aggs/grouped/locale/us/market/stocks/{day}",
+    "GET /v3/reference/tickers",
+    "GET /v3/reference/tickers/{ticker}",
+    "GET /v3/reference/splits",
+    "GET /v3/reference/dividends",
+    "GET /v1/marketstatus/now",
+    "GET /v1/marketstatus/upcoming",
+)
 REQUESTS = (
     SUBMIT,
     REPLACE,
@@ -63,6 +77,7 @@ REQUESTS = (
     YAHOO_SUMMARY,
     "GET /yahoo/v7/finance/quote",
     YAHOO_SERIES,
+    *POLYGON_REQUESTS,
 )
 
 STREAM = "STREAM "
@@ -91,12 +106,22 @@ _UNKNOWN_KIND, _NO_KIND = "union_tag_invalid", "union_tag_not_found"
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What rules are asked about: a request, an order, a message. `at` is the twin's clock in microseconds."""
+    """What rules are asked about: a request, an order, a message. `at` is the twin's clock in microseconds.
+
+    `since` is the begin of the bars that Polygon.io is asked for, `is_later_page` says that a list goes on.
+    """
 
     endpoint: str
     at: int
     symbols: frozenset[str] = frozenset()
     client_order_id: str = ""
+    since: int | None = None
+    is_later_page: bool = False
+
+    @property
+    def is_polygons(self) -> bool:
+        """Whether Polygon.io is asked."""
+        return self.endpoint.partition(" ")[2].startswith(POLYGON_PATHS)
 
 
 class Rule(BaseModel):
@@ -331,7 +356,11 @@ class MissingRows(Changed):
     without: list[str] = []
 
 
-class TooManyRequests(MadeUp):
+class YahooAnswer(MadeUp):
+    """Yahoo's own refusals."""
+
+
+class TooManyRequests(YahooAnswer):
     """Yahoo's 429: one line of text, no header says how long."""
 
     known: ClassVar[tuple[str, ...]] = tuple(each for each in REQUESTS if " /yahoo/" in each)
@@ -340,7 +369,7 @@ class TooManyRequests(MadeUp):
     endpoint: str = "GET /yahoo/*"
 
 
-class InvalidCrumb(MadeUp):
+class InvalidCrumb(YahooAnswer):
     """Yahoo's 401 to a crumb that it does not know any more."""
 
     known: ClassVar[tuple[str, ...]] = (YAHOO_CHART, YAHOO_SUMMARY, "GET /yahoo/v7/finance/quote", YAHOO_SERIES)
@@ -349,12 +378,16 @@ class InvalidCrumb(MadeUp):
     endpoint: str = "GET /yahoo/*/*"
 
 
-class OddChart(Changed):
+class YahooChange(Changed):
+    """What only Yahoo's answers suffer."""
+
+
+class OddChart(YahooChange):
     """A chart as Yahoo sometimes sends it.
 
-    `null_rows`: every third row is null. `no_timestamps`: the times are not there, the prices are. `other_length`: the
-    last close is not there. `unfinished`: one row more, for now. `dividend_nulls`: days with a dividend are null.
-    `empty`: the symbol is known, and nothing else.
+    `null_rows`: every third row is null. `no_timestamps`: the times are not there, the prices are. `other_length`:
+    the last close is not there. `unfinished`: one row more, for now. `dividend_nulls`: days with a dividend are
+    null. `empty`: the symbol is known, and nothing else.
     """
 
     known: ClassVar[tuple[str, ...]] = (YAHOO_CHART,)
@@ -364,7 +397,7 @@ class OddChart(Changed):
     form: Literal["null_rows", "no_timestamps", "other_length", "unfinished", "dividend_nulls", "empty"] = "null_rows"
 
 
-class OddNumbers(Changed):
+class OddNumbers(YahooChange):
     """Numbers of a company that are none: all fields of these names, wherever they are; without names, all `raw`."""
 
     known: ClassVar[tuple[str, ...]] = (YAHOO_SUMMARY, YAHOO_SERIES)
@@ -375,7 +408,7 @@ class OddNumbers(Changed):
     names: list[str] = ["raw"]
 
 
-class MissingModules(Changed):
+class MissingModules(YahooChange):
     """Modules of a quote summary are not there; with none left it is the 404 of a fund."""
 
     known: ClassVar[tuple[str, ...]] = (YAHOO_SUMMARY,)
@@ -383,6 +416,77 @@ class MissingModules(Changed):
     kind: Literal["missing_modules"]
     endpoint: str = "GET /yahoo/v10/*"
     without: list[str] = []
+
+
+class PolygonAnswer(MadeUp):
+    """Another answer than Polygon.io's, of a kind that only Polygon.io gives."""
+
+    known: ClassVar[tuple[str, ...]] = POLYGON_REQUESTS
+
+    def matches(self, ask: Ask) -> bool:
+        """Tell whether the rule is about this request, and the request about Polygon.io."""
+        return ask.is_polygons and super().matches(ask)
+
+
+class PolygonChange(Changed):
+    """Polygon.io's answer, spoilt as only Polygon.io spoils it."""
+
+    known: ClassVar[tuple[str, ...]] = POLYGON_REQUESTS
+
+    def matches(self, ask: Ask) -> bool:
+        """Tell whether the rule is about this request, and the request about Polygon.io."""
+        return ask.is_polygons and super().matches(ask)
+
+
+class ErrorWith200(PolygonAnswer):
+    """A 200 whose JSON says that it is an error."""
+
+    kind: Literal["error_with_200"]
+    message: str = "an internal error occurred"
+
+
+class PlanRefusal(PolygonAnswer):
+    """A 403 for bars that are older than the plan."""
+
+    kind: Literal["plan_refusal"]
+    history_days: Annotated[int, Field(ge=1, le=36_500)] = 730
+
+    def matches(self, ask: Ask) -> bool:
+        """Tell whether the request asks for bars that are too old."""
+        oldest = ask.at - self.history_days * 86_400 * SECOND
+        return ask.since is not None and ask.since < oldest and super().matches(ask)
+
+
+class NoResults(PolygonChange):
+    """The rows are not in the answer, their count is."""
+
+    kind: Literal["no_results"]
+
+
+class WrongCount(PolygonChange):
+    """The count differs from the rows."""
+
+    kind: Literal["wrong_count"]
+    by: Annotated[int, Field(ge=-50_000, le=50_000)] = 1
+
+
+class BrokenPage(PolygonChange):
+    """A page after the first is HTML, or it points to itself or to another host for the next."""
+
+    kind: Literal["broken_page"]
+    form: Literal["html", "repeats", "elsewhere"] = "html"
+
+    def matches(self, ask: Ask) -> bool:
+        """Tell whether the request is for a later page."""
+        return ask.is_later_page and super().matches(ask)
+
+
+class RestatedBars(PolygonChange):
+    """Prices are other than they were: those of one day of New York, or all."""
+
+    kind: Literal["restated_bars"]
+    factor: Annotated[float, Field(gt=0, le=1000)] = 1.01
+    day: date | None = Field(None, strict=False)
 
 
 class BeforeHttp(Wire):
@@ -594,6 +698,12 @@ AnyRule = Annotated[
     | OddChart
     | OddNumbers
     | MissingModules
+    | ErrorWith200
+    | PlanRefusal
+    | NoResults
+    | WrongCount
+    | BrokenPage
+    | RestatedBars
     | BeforeHttp
     | ClockBack
     | ClockSkew

@@ -1,7 +1,7 @@
 """Made-up companies: who they are, and books that add up. The same seed and symbol give the same company for ever.
 
-Every amount is a whole number of dollars, so that sums are exact: four quarters are a year, assets are liabilities and
-equity, and cash at the end is cash at the beginning and what flowed in between.
+Every amount is a whole number of dollars, so that sums are exact: four quarters are a year, assets are liabilities
+and equity, and cash at the end is cash at the beginning and what flowed in between.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ _LATEST = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp())
 class YahooHistory:
     """Past bars from Yahoo.
 
-    What Yahoo calls the close is adjusted for splits and not for dividends: "split" here. "raw" undoes the splits, "all"
-    takes the ratio of Yahoo's adjusted close to its close, day by day. Hours are kept for 730 days.
+    What Yahoo calls the close is adjusted for splits and not for dividends: "split" here. "raw" undoes the splits,
+    "all" takes the ratio of Yahoo's adjusted close to its close, day by day. Hours are kept for 730 days.
     """
 
     def __init__(self, client: YahooClient) -> None:

@@ -1,7 +1,7 @@
 """The HTTP session that yfinance is given: every wait bounded, every request counted, hosts exchanged where asked.
 
 yfinance writes Yahoo's hosts into its code. With a base URL, what would go to https://HOST/PATH goes to BASE/PATH: to
-the offline twin, or to whatever stands before Yahoo. Importing curl_cffi is slow: the client does it at its first request.
+the offline twin, or to whatever stands before Yahoo. Importing curl_cffi is slow: the client does so when it first asks.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Route:
 class BoundedSession(Session[Response]):
     """A browser's session, as yfinance makes one, that waits for a permit and never for ever.
 
-    An answer that can't be Yahoo's word on what was asked (429, 5xx, a refusal with its reason) is raised here: yfinance
-    would look for another cookie and ask once more.
+    An answer that settles the question (429, 5xx, a refusal with its reason) is raised here: yfinance would look for
+    another cookie and ask once more.
     """
 
     def __init__(self, route: Route, limiter: RateLimiter) -> None:
@@ -98,6 +98,6 @@ def _check(response: Response) -> None:
 
 def _seconds_asked_for(response: Response) -> float:
     try:
-        return max(1.0, float(response.headers["Retry-After"]))
+        return max(1.0, float(response.headers["Retry-After"] or ""))
     except (KeyError, ValueError):
         return _PAUSE_SECONDS

@@ -87,7 +87,7 @@ def _that_fit(reader: Reader, rows: Sequence[dict[str, Any]]) -> list[StatementI
             at = int(case.index)
             reader.aside("schema", f"{case.column}: {case.check}", {k: str(v) for k, v in rows[at].items()})
             frame = frame.drop(index=at)
-    return [StatementItem(**row) for row in frame.to_dict("records")]
+    return [StatementItem(**{str(name): value for name, value in row.items()}) for row in frame.to_dict("records")]
 
 
 @cache
