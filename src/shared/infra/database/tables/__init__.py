@@ -2,6 +2,15 @@
 
 from src.shared.infra.database.tables.analytics import pair_performance
 from src.shared.infra.database.tables.base import METADATA, SCHEMAS
+from src.shared.infra.database.tables.company import (
+    company_history,
+    company_info,
+    company_load,
+    company_officers,
+    financial_statements,
+    institutional_holders,
+    key_statistics,
+)
 from src.shared.infra.database.tables.data_ingestion import (
     corporate_action,
     data_quality,
@@ -48,6 +57,10 @@ __all__ = [
     "alert",
     "audit_log",
     "cash_flow",
+    "company_history",
+    "company_info",
+    "company_load",
+    "company_officers",
     "consumed_event",
     "consumer_position",
     "corporate_action",
@@ -57,6 +70,9 @@ __all__ = [
     "environment",
     "equity_point",
     "fill",
+    "financial_statements",
+    "institutional_holders",
+    "key_statistics",
     "ledger_entry",
     "ledger_posting",
     "limit_change",

@@ -74,6 +74,8 @@ load_run = Table(
     # Which client library, in which version, brought the rows; and a digest of the rows as they were written.
     Column("client", Text, nullable=False, server_default=""),
     Column("digest", LargeBinary),
+    # What was loaded: bars, or a kind of company data, which has no time frame.
+    Column("dataset", String(32), nullable=False, server_default="bars"),
     one_of("state", ["running", "complete", "partial", "failed"]),
     CheckConstraint("window_start < window_end", name="window_ordered"),
     schema="data_ingestion",
