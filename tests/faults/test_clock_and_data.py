@@ -17,7 +17,7 @@ from src.config.settings import load_settings
 from src.services.data_ingestion.adapters.repository import SqlMarketRepository
 from src.services.data_ingestion.bootstrap import build as build_ingestion
 from src.services.data_ingestion.domain.quality import judge
-from src.services.data_ingestion.use_cases import DataIngestion
+from src.services.data_ingestion.use_cases.ingestion import DataIngestion
 from src.services.execution.use_cases.cycle import Gate
 from src.services.strategy_engine.bootstrap import build as build_strategy
 from src.services.strategy_engine.domain.reasons import Reason

@@ -6,7 +6,7 @@ from sqlalchemy import Engine
 
 from src.config.settings import Settings
 from src.services.data_ingestion.adapters.repository import SqlMarketRepository
-from src.services.data_ingestion.use_cases import DataIngestion
+from src.services.data_ingestion.use_cases.ingestion import DataIngestion
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.infra.alpaca.client import AlpacaClient
 from src.shared.infra.alpaca.factory import make_alpaca_client

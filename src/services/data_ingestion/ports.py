@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from src.services.data_ingestion.domain.hours import Span
+from src.services.data_ingestion.domain.grid import Span
 from src.services.data_ingestion.domain.loads import LoadRequest, LoadResult, LoadState, StoredClose
-from src.shared.domain.bars import Bar
+from src.shared.domain.bars import BarColumns
 from src.shared.domain.orders import AssetReport
 
 
@@ -39,12 +39,12 @@ class MarketRepository(Protocol):
         """
         ...
 
-    def store(self, bars: Sequence[Bar], load_run_id: UUID) -> None:
-        """Write bars in one statement; one that is there is replaced."""
+    def store(self, bars: Mapping[str, BarColumns], load_run_id: UUID) -> None:
+        """Write bars by symbol; one that is there and differs goes to the history."""
         ...
 
-    def forget(self, symbols: Sequence[str]) -> None:
-        """Remove all bars of symbols whose price basis has changed."""
+    def forget(self, symbols: Sequence[str], by: UUID) -> None:
+        """Move all bars of symbols whose price basis has changed to the history."""
         ...
 
     def store_symbols(self, assets: Iterable[AssetReport], as_of: datetime) -> int:

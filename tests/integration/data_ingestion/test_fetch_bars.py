@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 from src.services.data_ingestion.adapters.repository import SqlMarketRepository
 from src.services.data_ingestion.domain.plan import REASKED_BARS
-from src.services.data_ingestion.use_cases import DataIngestion
+from src.services.data_ingestion.use_cases.ingestion import DataIngestion
 from src.shared.domain.errors import InputInvalid, Transient
 from src.shared.domain.orders import AssetReport
 from src.shared.domain.sessions import TradingCalendar

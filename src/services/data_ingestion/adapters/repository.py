@@ -8,10 +8,11 @@ from itertools import count
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import Connection, delete, func, text, update
+from sqlalchemy import Connection, func, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from src.services.data_ingestion.domain.hours import Span
+from src.services.data_ingestion.adapters.bar_table import BarTable
+from src.services.data_ingestion.domain.grid import Span
 from src.services.data_ingestion.domain.loads import (
     ADJUSTMENT,
     VENDOR,
@@ -20,11 +21,10 @@ from src.services.data_ingestion.domain.loads import (
     LoadState,
     StoredClose,
 )
-from src.shared.domain.bars import HOURLY, Bar
+from src.shared.domain.bars import HOURLY, BarColumns, Series
 from src.shared.domain.orders import AssetReport
-from src.shared.infra.database.bar_months import add_months
 from src.shared.infra.database.moments import server_microseconds
-from src.shared.infra.database.tables import load_run, market_data, symbol
+from src.shared.infra.database.tables import load_run, symbol
 
 _SERIES = {"timeframe": HOURLY, "vendor": VENDOR, "adjustment": ADJUSTMENT}
 
@@ -57,27 +57,12 @@ _CLOSES_BEFORE = text("""
     ORDER BY wanted.symbol, last.bar_end
 """)
 
-_STORE = text("""
-    INSERT INTO data_ingestion.market_data AS stored
-        (symbol, timeframe, bar_end, vendor, adjustment, bar_start, open, high, low, close, volume, load_run_id)
-    SELECT symbol, :timeframe, bar_end, :vendor, :adjustment, bar_start, open, high, low, close, volume, :load_run_id
-    FROM unnest(
-        CAST(:symbols AS text[]), CAST(:ends AS timestamptz[]), CAST(:starts AS timestamptz[]),
-        CAST(:opens AS float8[]), CAST(:highs AS float8[]), CAST(:lows AS float8[]), CAST(:closes AS float8[]),
-        CAST(:volumes AS float8[])
-    ) AS new (symbol, bar_end, bar_start, open, high, low, close, volume)
-    ON CONFLICT (symbol, timeframe, vendor, adjustment, bar_end) DO UPDATE SET
-        bar_start = excluded.bar_start, open = excluded.open, high = excluded.high, low = excluded.low,
-        close = excluded.close, volume = excluded.volume, load_run_id = excluded.load_run_id,
-        recorded_at = clock_timestamp()
-""")
-
-
 class SqlMarketRepository:
     """`MarketRepository` on an open transaction."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._bars = BarTable(connection)
 
     def begin_load(self, request: LoadRequest) -> UUID:
         """Write a load's row in state running, under the first of its ids that is free."""
@@ -142,29 +127,20 @@ class SqlMarketRepository:
             found.setdefault(name, []).append(StoredClose(start, end, close))
         return found
 
-    def store(self, bars: Sequence[Bar], load_run_id: UUID) -> None:
-        """Write bars in one statement."""
-        if not bars:
-            return
-        columns = {
-            "symbols": [bar.symbol for bar in bars],
-            "ends": [bar.end for bar in bars],
-            "starts": [bar.start for bar in bars],
-            "opens": [bar.open for bar in bars],
-            "highs": [bar.high for bar in bars],
-            "lows": [bar.low for bar in bars],
-            "closes": [bar.close for bar in bars],
-            "volumes": [bar.volume for bar in bars],
-        }
-        add_months(self._connection, min(bar.end for bar in bars), max(bar.end for bar in bars))
-        self._connection.execute(_STORE, {**_SERIES, **columns, "load_run_id": load_run_id})
+    def store(self, bars: Mapping[str, BarColumns], load_run_id: UUID) -> None:
+        """Write bars under the locks of their series."""
+        wanted = {_series(symbol): columns for symbol, columns in bars.items() if len(columns)}
+        if wanted:
+            self._bars.lock(wanted)
+            self._bars.put(wanted, load_run_id)
 
-    def forget(self, symbols: Sequence[str]) -> None:
-        """Remove all bars of symbols whose price basis has changed."""
-        if not symbols:
-            return
-        series = [market_data.c[name] == value for name, value in _SERIES.items()]
-        self._connection.execute(delete(market_data).where(market_data.c.symbol.in_(symbols), *series))
+    def forget(self, symbols: Sequence[str], by: UUID) -> None:
+        """Move all bars of symbols whose price basis has changed to the history."""
+        series = [_series(symbol) for symbol in symbols]
+        if series:
+            self._bars.lock(series)
+        for each in series:
+            self._bars.supersede_all(each, by, "rebased")
 
     def store_symbols(self, assets: Iterable[AssetReport], as_of: datetime) -> int:
         """Write what the broker says of symbols; return how many."""
@@ -186,3 +162,7 @@ class SqlMarketRepository:
         changed = {column.name: new.excluded[column.name] for column in symbol.c if not column.primary_key}
         self._connection.execute(new.values(rows).on_conflict_do_update(index_elements=["symbol"], set_=changed))
         return len(rows)
+
+
+def _series(symbol: str) -> Series:
+    return Series(symbol, HOURLY, VENDOR, ADJUSTMENT)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from src.services.analytics.adapters.sql_activity import SqlActivity
     from src.services.analytics.use_cases import Analytics
-    from src.services.data_ingestion.use_cases import DataIngestion
+    from src.services.data_ingestion.use_cases.ingestion import DataIngestion
     from src.services.execution.bootstrap import ExecutionService
     from src.services.execution.use_cases.look import Look
     from src.services.risk_management.use_cases.limits import LimitBook

@@ -1,4 +1,4 @@
-"""The verbs of data ingestion: bring in bars, bring in what the broker says of symbols."""
+"""The verbs of the hourly cycle: bring in the bars of a slot, bring in what the broker says of symbols."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from src.services.data_ingestion.domain.hours import VENDOR_TIMEFRAME, Hours, Span, to_hours
+import numpy as np
+
+from src.services.data_ingestion.domain.gate import Verdict, judge
+from src.services.data_ingestion.domain.grid import HALF_HOURS, Grid, Span
 from src.services.data_ingestion.domain.loads import (
     ADJUSTMENT,
     VENDOR,
@@ -18,13 +21,14 @@ from src.services.data_ingestion.domain.loads import (
     is_rebased,
     summarise,
 )
+from src.services.data_ingestion.domain.making import Made, make_bars
 from src.services.data_ingestion.domain.plan import REASKED_BARS, Ask, asks, wanted_spans
-from src.services.data_ingestion.domain.quality import Verdict, judge
 from src.services.data_ingestion.ports import MarketRepository
+from src.shared.domain.bars import as_datetime, as_moments
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.ids import parse_symbol, slot_key
 from src.shared.domain.sessions import TradingCalendar
-from src.shared.domain.vendor_data import VendorBar
+from src.shared.domain.vendor_data import VendorBars
 from src.shared.failpoints import failpoint
 from src.shared.messages.market_data import MarketDataStored
 from src.shared.ports.broker import AccountSource, MarketClockSource
@@ -107,49 +111,50 @@ class DataIngestion:
             raise InputInvalid(f"slot {slot} has not ended yet: it is {slot_key(now)} by the broker's clock.")
         for ask in load.plan.asks:
             answer = self._rows(ask)
-            spans = [span for span in load.request.spans if ask.start <= span[0] and span[1] <= ask.end]
+            grid = Grid.of([span for span in load.request.spans if ask.start <= span[0] and span[1] <= ask.end])
             for symbol in ask.symbols:
-                self._take_in(to_hours(symbol, answer[symbol], spans), symbol, load, now)
+                self._take_in(make_bars(answer[symbol], grid, HALF_HOURS), symbol, load, now)
 
-    def _take_in(self, hours: Hours, symbol: str, load: OpenLoad, now: datetime) -> None:
+    def _take_in(self, made: Made, symbol: str, load: OpenLoad, now: datetime) -> None:
         before = load.plan.closes_before.get(symbol, [])
-        if is_rebased(hours.bars, before):
+        if is_rebased(made.bars, before):
             self._take_anew(symbol, load, now)
             return
-        missing = {end for _, end in load.plan.missing[symbol]}
-        verdict = self._judged(hours, load.request, before, now)
-        load.harvest.bars += [bar for bar in verdict.accepted if bar.end in missing]
-        load.harvest.rejected += [item for item in verdict.rejected if item.end in missing]
+        missing = [end for _, end in load.plan.missing[symbol]]
+        verdict = self._judged(made, load.request, before, now)
+        load.harvest.bars[symbol] = verdict.accepted.take(np.isin(verdict.accepted.end, as_moments(missing)))
+        load.harvest.rejected += [item for item in verdict.rejected if item.end in set(missing)]
 
     def _take_anew(self, symbol: str, load: OpenLoad, now: datetime) -> None:
         request, harvest = load.request, load.harvest
         rows = self._rows(Ask((symbol,), request.spans[0][0], request.slot))[symbol]
-        verdict = self._judged(to_hours(symbol, rows, request.spans), request, [], now)
+        verdict = self._judged(make_bars(rows, Grid.of(request.spans), HALF_HOURS), request, [], now)
         stored = len(request.spans) - len(load.plan.missing[symbol])
         if len(verdict.accepted) < LEAST_KEPT * stored:
             harvest.problems.append(f"{symbol}: its price basis changed, but the new history is too short to be used")
             return
         harvest.problems.append(f"{symbol}: its price basis changed, its history was replaced")
         harvest.rebased.append(symbol)
-        harvest.bars += verdict.accepted
+        harvest.bars[symbol] = verdict.accepted
         harvest.rejected += verdict.rejected
 
-    def _rows(self, ask: Ask) -> dict[str, list[VendorBar]]:
-        return self.prices.bars(ask.symbols, ask.start, ask.end, VENDOR_TIMEFRAME, ADJUSTMENT)
+    def _rows(self, ask: Ask) -> dict[str, VendorBars]:
+        answer = self.prices.bars(ask.symbols, ask.start, ask.end, HALF_HOURS, ADJUSTMENT)
+        return {symbol: VendorBars.of(symbol, rows) for symbol, rows in answer.items()}
 
-    def _judged(self, hours: Hours, request: LoadRequest, before: Sequence[StoredClose], now: datetime) -> Verdict:
-        first = hours.bars[0].end if hours.bars else request.slot
-        closes = [stored.close for stored in before if stored.end < first]
-        verdict = judge(hours.bars, request.spans, closes, now, self.spike_ratio)
-        return Verdict(verdict.accepted, hours.rejected + verdict.rejected)
+    def _judged(self, made: Made, request: LoadRequest, before: Sequence[StoredClose], now: datetime) -> Verdict:
+        first = as_datetime(made.bars.end[0]) if len(made.bars) else request.slot
+        closes = np.array([stored.close for stored in before if stored.end < first])
+        verdict = judge(made.bars, Grid.of(request.spans), closes, now, self.spike_ratio)
+        return Verdict(verdict.accepted, made.rejected + verdict.rejected)
 
     def _finish(self, load: OpenLoad, failure: str | None = None) -> LoadResult:
         result = summarise(load.plan, load.harvest, failure)
         with self.work() as work:
-            work.repo.forget(load.harvest.rebased)
+            work.repo.forget(load.harvest.rebased, result.load_run_id)
             work.repo.store(load.harvest.bars, result.load_run_id)
             work.repo.finish_load(result, "failed" if failure else result.state)
-            if load.harvest.bars:
+            if result.rows_written:
                 work.record(_stored(load.request, result))
             failpoint("data_ingestion.before_bars")
             work.commit()
