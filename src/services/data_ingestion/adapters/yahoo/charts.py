@@ -152,7 +152,7 @@ def split_factors(chart: Chart, splits: Sequence[tuple[int, float, float]]) -> F
 
 
 def dividend_factors(chart: Chart, daily: Chart) -> Floats:
-    """Say by what each row's price is multiplied to be without the dividends after it, from a daily chart; shape (N,).
+    """Say by what each row's price is multiplied to be without later dividends, from a daily chart; shape (N,).
 
     A row within a day has the factor of its day; one whose day has none is NaN, and so its prices are.
     """

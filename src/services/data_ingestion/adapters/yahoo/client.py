@@ -80,9 +80,7 @@ class YahooClient:
 
         try:
             response = self._data().get(f"{_BASE_URL_}{path}", params=dict(asked))
-            if response.status_code in (401, 403):
-                self._forget()
-                raise Transient(f"Yahoo does not accept the cookie and crumb (HTTP {response.status_code})")
+            self._check_accepted(response.status_code)
             return content_of(response.text, root)
         except YahooSaid as said:
             if said.means_nothing_there:
@@ -99,6 +97,11 @@ class YahooClient:
             if self._way is None:
                 self._way = _new_way(self._route, self._limiter)
             return self._way
+
+    def _check_accepted(self, status: int) -> None:
+        if status in (401, 403):
+            self._forget()
+            raise Transient(f"Yahoo does not accept the cookie and crumb (HTTP {status})")
 
     def _forget(self) -> None:
         """Begin with a new cookie and crumb next time."""

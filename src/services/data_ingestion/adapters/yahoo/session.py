@@ -1,7 +1,7 @@
 """The HTTP session that yfinance is given: every wait bounded, every request counted, hosts exchanged where asked.
 
 yfinance writes Yahoo's hosts into its code. With a base URL, what would go to https://HOST/PATH goes to BASE/PATH: to
-the offline twin, or to whatever stands before Yahoo. Importing curl_cffi is slow: the client does so when it first asks.
+the offline twin, or to whatever stands before Yahoo. Importing curl_cffi is slow: the client does so at first use.
 """
 
 from __future__ import annotations

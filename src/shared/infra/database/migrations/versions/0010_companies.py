@@ -23,7 +23,20 @@ _TABLES = (
     "company_officers",
     "company_info",
 )
-_STATISTICS = [
+_TEXTS = (
+    "name",
+    "quote_type",
+    "exchange",
+    "currency",
+    "sector",
+    "industry",
+    "country",
+    "state",
+    "city",
+    "phone",
+    "website",
+)
+_STATISTICS = (
     "market_cap",
     "enterprise_value",
     "trailing_pe",
@@ -64,7 +77,7 @@ _STATISTICS = [
     "short_fraction_of_float",
     "held_by_insiders",
     "held_by_institutions",
-]
+)
 
 
 def upgrade() -> None:
@@ -72,23 +85,10 @@ def upgrade() -> None:
     op.add_column(
         "load_run", sa.Column("dataset", sa.String(32), server_default="bars", nullable=False), schema=_SCHEMA
     )
-    texts = [
-        "name",
-        "quote_type",
-        "exchange",
-        "currency",
-        "sector",
-        "industry",
-        "country",
-        "state",
-        "city",
-        "phone",
-        "website",
-    ]
     _create(
         "company_info",
         ["symbol"],
-        *(sa.Column(name, sa.Text()) for name in texts),
+        *(sa.Column(name, sa.Text()) for name in _TEXTS),
         sa.Column("employees", sa.Integer()),
         sa.Column("summary", sa.Text()),
         sa.CheckConstraint("employees >= 0", name=op.f("ck_company_info_employees_sane")),
