@@ -86,9 +86,7 @@ def _fetch(engine: Engine) -> list[Row]:
         symbols = twin.admin.get("market")["symbols"][:FETCHED]
         spans = ingestion.calendar.last_spans(FETCH_SLOT, BARS)
         client.clock()
-        alone = median_milliseconds(
-            lambda: client.bars(symbols, spans[0][0], FETCH_SLOT, HALF_HOURS, ADJUSTMENT), 3
-        )
+        alone = median_milliseconds(lambda: client.bars(symbols, spans[0][0], FETCH_SLOT, HALF_HOURS, ADJUSTMENT), 3)
         first = median_milliseconds(lambda: ingestion.fetch_bars(symbols, FETCH_SLOT, BARS), 1)
         steady = median_milliseconds(lambda: ingestion.fetch_bars(symbols, FETCH_SLOT, BARS), REPEATS)
     name = f"fetch_bars, {len(symbols)} symbols × {BARS} bars"

@@ -8,9 +8,12 @@ from typing import Protocol
 from uuid import UUID
 
 from src.services.data_ingestion.domain.company import Answer, CompanyLoad, Dataset, Outcome, Stored
+from src.services.data_ingestion.domain.differences import Written
+from src.services.data_ingestion.domain.gate import Rejection
 from src.services.data_ingestion.domain.grid import Span
+from src.services.data_ingestion.domain.history import Brought
 from src.services.data_ingestion.domain.loads import LoadRequest, LoadResult, LoadState, StoredClose
-from src.shared.domain.bars import BarColumns
+from src.shared.domain.bars import BarColumns, Moments, Series
 from src.shared.domain.orders import AssetReport
 
 
@@ -83,9 +86,7 @@ class CompanyRepository(Protocol):
         """Say when each symbol's dataset came last; one that never came is absent."""
         ...
 
-    def begin_load(
-        self, vendor: str, client: str, dataset: Dataset, symbols: Sequence[str], now: datetime
-    ) -> UUID:
+    def begin_load(self, vendor: str, client: str, dataset: Dataset, symbols: Sequence[str], now: datetime) -> UUID:
         """Write a load's row in state running."""
         ...
 
@@ -108,4 +109,39 @@ class CompanyRepository(Protocol):
 
     def finish_load(self, load_run_id: UUID, load: CompanyLoad) -> None:
         """Write how a load went into its row."""
+
+
+class HistoryRepository(Protocol):
+    """Bars of any series and the loads that brought them, inside one transaction."""
+
+    def stored_ends(self, series: Series, first: datetime, last: datetime) -> Moments:
+        """List the ends of the stored bars that end from `first` to `last`, oldest first."""
+        ...
+
+    def asked(self, series: Series, since: datetime) -> list[Span]:
+        """List the windows that ended after `since` and that finished loads have asked for."""
+        ...
+
+    def begin_run(self, series: Series, client: str, start: datetime, end: datetime) -> UUID:
+        """Write a load's row in state running, under the first of its ids that is free."""
+        ...
+
+    def finish_run(self, run_id: UUID, until: datetime, brought: Brought, written: Written) -> None:
+        """Write how a load went that has come as far as `until`."""
+        ...
+
+    def fail_run(self, run_id: UUID, problem: str) -> None:
+        """Write that a load broke off."""
+        ...
+
+    def lock(self, series: Series) -> None:
+        """Keep others from writing the series until the transaction ends; wait for who does."""
+        ...
+
+    def put(self, series: Series, bars: BarColumns, run_id: UUID) -> Written:
+        """Write what is new or has changed; a bar that is there and differs goes to the history."""
+        ...
+
+    def quarantine(self, series: Series, run_id: UUID, rejected: Sequence[Rejection]) -> None:
+        """Keep the rejected rows with their reasons; the same row again adds nothing."""
         ...

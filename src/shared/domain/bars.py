@@ -81,7 +81,9 @@ class BarColumns:
         """Put parts of one symbol one after the other."""
         if not parts:
             return cls.of(symbol, ())
-        return cls(symbol, *(np.concatenate(columns) for columns in zip(*(part.columns for part in parts), strict=True)))
+        return cls(
+            symbol, *(np.concatenate(columns) for columns in zip(*(part.columns for part in parts), strict=True))
+        )
 
     @property
     def columns(self) -> tuple[Moments, Moments, Floats, Floats, Floats, Floats, Floats]:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from uuid import UUID
 from zlib import crc32
 
-import numpy as np
 import psycopg
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
@@ -69,13 +68,13 @@ class BarTable:
 
     def lock(self, series: Iterable[Series]) -> None:
         """Wait until nobody else writes these series, and keep others out until the transaction ends."""
-        # A fixed number of locks: a thousand symbols at once must not fill the server's table of locks. In their order,
-        # so that two loads of many symbols can't wait for each other.
+        # A fixed number of locks: a thousand symbols at once must not fill the server's table of locks. They are
+        # taken in their order, so that two loads of many symbols can't wait for each other.
         buckets = sorted({_bucket(each) for each in series})
         self._connection.execute(_LOCK, {"space": _LOCK_SPACE, "buckets": buckets})
 
     def stored(self, series: Sequence[Series], first: datetime, last: datetime) -> dict[Series, BarColumns]:
-        """Read the bars of series that end from `first` to `last`, oldest first; all but the symbol must be the same."""
+        """Read the bars that end from `first` to `last`, oldest first; the series differ by their symbols alone."""
         if not series:
             return {}
         by_symbol = {each.symbol: each for each in series}
@@ -124,7 +123,8 @@ class BarTable:
         # Written by us and not by the column's default: a volatile default makes COPY insert row by row.
         now = self._connection.execute(text("SELECT clock_timestamp()")).scalar_one()
         raw = self._connection.connection.driver_connection
-        assert isinstance(raw, psycopg.Connection)
+        if not isinstance(raw, psycopg.Connection):
+            raise TypeError("bars are written by psycopg's COPY; the engine has another driver")
         statement = f"COPY data_ingestion.market_data ({COLUMNS}) FROM STDIN (FORMAT BINARY)"
         try:
             with raw.cursor() as cursor, cursor.copy(statement.encode()) as copy:

@@ -13,7 +13,8 @@ from src.shared.domain.bars import BarColumns, Moments, Series, as_moments
 COPY_BEGIN = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_END = b"\xff\xff"
 COLUMNS = (
-    "symbol, timeframe, vendor, adjustment, load_run_id, recorded_at, bar_start, bar_end, open, high, low, close, volume"
+    "symbol, timeframe, vendor, adjustment, load_run_id, recorded_at, bar_start, bar_end,"
+    " open, high, low, close, volume"
 )
 """The columns of `market_data` in the order in which `copy_rows` writes them."""
 
@@ -23,7 +24,7 @@ SENT = (
 )
 """One bar in SQL as `parse_rows` reads it and `canonical` writes it."""
 
-_SERVER_EPOCH = np.datetime64(datetime(2000, 1, 1), "us")
+_SERVER_EPOCH = np.datetime64("2000-01-01", "us")
 _MICROSECOND = np.timedelta64(1, "us")
 _NUMBERS = ("open", "high", "low", "close", "volume")
 _CANONICAL = np.dtype([("start", ">i8"), ("end", ">i8"), *((name, ">f8") for name in _NUMBERS)])
@@ -61,8 +62,8 @@ def canonical(bars: BarColumns) -> bytes:
 def parse_rows(symbol: str, packed: bytes) -> BarColumns:
     """Read what the server sent of `SENT`, in its order."""
     rows = np.frombuffer(packed, dtype=_CANONICAL)
-    times = (rows[name].astype(np.int64) * _MICROSECOND + _SERVER_EPOCH for name in ("start", "end"))
-    return BarColumns(symbol, *times, *(rows[name].astype(np.float64) for name in _NUMBERS))
+    start, end = (rows[name].astype(np.int64) * _MICROSECOND + _SERVER_EPOCH for name in ("start", "end"))
+    return BarColumns(symbol, start, end, *(rows[name].astype(np.float64) for name in _NUMBERS))
 
 
 def _server_time(moments: Moments) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -128,9 +128,7 @@ class SqlCompanyRepository:
             load_run_id=load_run_id,
         )
         kept = {name: new.excluded[name] for name in ("loaded_at", "outcome", "reason", "load_run_id")}
-        self._connection.execute(
-            new.on_conflict_do_update(index_elements=["vendor", "symbol", "dataset"], set_=kept)
-        )
+        self._connection.execute(new.on_conflict_do_update(index_elements=["vendor", "symbol", "dataset"], set_=kept))
 
     def finish_load(self, load_run_id: UUID, load: CompanyLoad) -> None:
         """Write how a load went into its row."""
@@ -154,9 +152,7 @@ class SqlCompanyRepository:
         """Read the stored rows that an answer may be about, by their keys."""
         wanted = select(table).where(table.c.symbol == symbol)
         if dataset is Dataset.STATISTICS:
-            wanted = wanted.where(
-                table.c.as_of.in_([row.as_of for row in rows if isinstance(row, KeyStatistics)])
-            )
+            wanted = wanted.where(table.c.as_of.in_([row.as_of for row in rows if isinstance(row, KeyStatistics)]))
         found = self._connection.execute(wanted).mappings()
         return {tuple(row[name] for name in KEY_OF[dataset]): row for row in found}
 

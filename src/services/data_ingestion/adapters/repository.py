@@ -57,6 +57,7 @@ _CLOSES_BEFORE = text("""
     ORDER BY wanted.symbol, last.bar_end
 """)
 
+
 class SqlMarketRepository:
     """`MarketRepository` on an open transaction."""
 

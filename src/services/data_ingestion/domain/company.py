@@ -193,7 +193,7 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class SymbolOutcome:
+class CompanyOutcome:
     """How loading one dataset of one company went; `reason` says why there is nothing, or what failed."""
 
     symbol: str
@@ -208,15 +208,15 @@ class SymbolOutcome:
 class CompanyLoad:
     """How a load of company data went, symbol by symbol."""
 
-    outcomes: tuple[SymbolOutcome, ...]
+    outcomes: tuple[CompanyOutcome, ...]
 
     @property
-    def failed(self) -> tuple[SymbolOutcome, ...]:
+    def failed(self) -> tuple[CompanyOutcome, ...]:
         """What did not come."""
         return tuple(each for each in self.outcomes if each.outcome == "failed")
 
     @property
-    def asked(self) -> tuple[SymbolOutcome, ...]:
+    def asked(self) -> tuple[CompanyOutcome, ...]:
         """What was due, and so was asked for."""
         return tuple(each for each in self.outcomes if each.outcome != "not due")
 

@@ -129,9 +129,7 @@ def _merged(rows: VendorBars, grid: Grid, parts: Parts, row: Places, good: Place
     )
 
 
-def _spoiled(
-    rows: VendorBars, grid: Grid, parts: Parts, flaws: Flaws, part: Places, hit: Mask
-) -> list[Rejection]:
+def _spoiled(rows: VendorBars, grid: Grid, parts: Parts, flaws: Flaws, part: Places, hit: Mask) -> list[Rejection]:
     bad = np.flatnonzero(flaws)
     if not len(bad):
         return []

@@ -12,9 +12,9 @@ from uuid import UUID
 from src.services.data_ingestion.domain.company import (
     Answer,
     CompanyLoad,
+    CompanyOutcome,
     Dataset,
     Outcome,
-    SymbolOutcome,
     is_due,
 )
 from src.services.data_ingestion.ports import CompanyRepository, CompanySource
@@ -26,7 +26,7 @@ from src.shared.ports.unit_of_work import UnitOfWork
 GIVE_UP_AFTER = 10
 """So many symbols in a row without an answer, and the vendor is taken to be away: the rest is not asked for."""
 
-Progress = Callable[[int, int, SymbolOutcome], None]
+Progress = Callable[[int, int, CompanyOutcome], None]
 
 
 @dataclass
@@ -45,7 +45,7 @@ class _Course:
     def is_hopeless(self) -> bool:
         return self.silent >= GIVE_UP_AFTER
 
-    def note(self, outcome: SymbolOutcome, error: Exception | None = None) -> SymbolOutcome:
+    def note(self, outcome: CompanyOutcome, error: Exception | None = None) -> CompanyOutcome:
         with self.lock:
             self.done += 1
             self.silent = self.silent + 1 if isinstance(error, Transient) else 0
@@ -88,7 +88,7 @@ class CompanyData:
             raise InputInvalid("name at least one symbol.")
         now = self.now()
         due = names if force else self.due(dataset, names, now)
-        rested = [SymbolOutcome(name, dataset, "not due") for name in names if name not in due]
+        rested = [CompanyOutcome(name, dataset, "not due") for name in names if name not in due]
         if not due:
             return CompanyLoad(tuple(rested))
         course = _Course(self._begin(dataset, due, now), len(due), progress)
@@ -114,15 +114,15 @@ class CompanyData:
         failpoint("data_ingestion.company_load_begun")
         return run_id
 
-    def _one(self, dataset: Dataset, symbol: str, now: datetime, course: _Course) -> SymbolOutcome:
+    def _one(self, dataset: Dataset, symbol: str, now: datetime, course: _Course) -> CompanyOutcome:
         if course.is_hopeless:
             reason = f"not asked for: {GIVE_UP_AFTER} symbols in a row had no answer"
-            return course.note(SymbolOutcome(symbol, dataset, "failed", reason=reason), Transient(reason))
+            return course.note(CompanyOutcome(symbol, dataset, "failed", reason=reason), Transient(reason))
         try:
             answer = self._ask(dataset, symbol, now)
             return course.note(self._store(dataset, symbol, answer, course.run_id, now))
         except (Transient, Refused) as error:
-            return course.note(SymbolOutcome(symbol, dataset, "failed", reason=str(error)), error)
+            return course.note(CompanyOutcome(symbol, dataset, "failed", reason=str(error)), error)
 
     def _ask(self, dataset: Dataset, symbol: str, now: datetime) -> Answer:
         try:
@@ -131,14 +131,14 @@ class CompanyData:
             # Once more: most of what goes wrong on the way is gone a moment later.
             return self.source.ask(dataset, symbol, now.date())
 
-    def _store(self, dataset: Dataset, symbol: str, answer: Answer, run_id: UUID, now: datetime) -> SymbolOutcome:
+    def _store(self, dataset: Dataset, symbol: str, answer: Answer, run_id: UUID, now: datetime) -> CompanyOutcome:
         with self.work() as work:
             stored = work.repo.store(self.source.vendor, dataset, symbol, answer, run_id)
             outcome: Outcome = "stored" if stored.changed else "unchanged" if answer.rows else "empty"
             work.repo.note_loaded(self.source.vendor, dataset, symbol, outcome, answer.empty_because, run_id, now)
             failpoint("data_ingestion.before_company")
             work.commit()
-        return SymbolOutcome(symbol, dataset, outcome, stored, len(answer.unread), answer.empty_because)
+        return CompanyOutcome(symbol, dataset, outcome, stored, len(answer.unread), answer.empty_because)
 
     def _finish(self, run_id: UUID, load: CompanyLoad) -> None:
         with self.work() as work:

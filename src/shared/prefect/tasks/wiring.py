@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from src.services.analytics.adapters.sql_activity import SqlActivity
     from src.services.analytics.use_cases import Analytics
+    from src.services.data_ingestion.use_cases.history import HistoryLoad
     from src.services.data_ingestion.use_cases.ingestion import DataIngestion
     from src.services.execution.bootstrap import ExecutionService
     from src.services.execution.use_cases.look import Look
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from src.services.risk_management.use_cases.watch import PortfolioWatch
     from src.services.strategy_engine.use_cases import StrategyEngine
     from src.shared.infra.alpaca.client import AlpacaClient
+    from src.shared.ports.market_data import BarSource
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,23 @@ class Services:
         from src.services.data_ingestion.bootstrap import build
 
         return build(self.settings, self.engine, self.broker)
+
+    @cached_property
+    def history(self) -> HistoryLoad:
+        """Past bars in, of any vendor."""
+        from src.services.data_ingestion.bootstrap import build_history
+
+        return build_history(self.engine, self.broker)
+
+    def bar_source(self, vendor: str) -> BarSource:
+        """A vendor of past bars by its name.
+
+        Raises:
+            InputInvalid: there is none of that name.
+        """
+        from src.services.data_ingestion.bootstrap import source
+
+        return source(vendor, self.settings, lambda: self.broker)
 
     @cached_property
     def strategy(self) -> StrategyEngine:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -16,13 +16,13 @@ from src.services.data_ingestion.adapters.yahoo.charts import (
     to_bars,
 )
 from src.services.data_ingestion.adapters.yahoo.client import YahooClient
-from src.shared.domain.bars import HOURLY
+from src.shared.domain.bars import DAILY, HOURLY
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.vendor_data import VendorBars
 from src.shared.ports.market_data import Adjustment
 
 VENDOR: Final = "yahoo"
-_INTERVALS = {HOURLY: "1h", "1Day": "1d"}
+_INTERVALS = {HOURLY: "1h", DAILY: "1d"}
 _LATEST = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp())
 
 
@@ -45,6 +45,11 @@ class YahooHistory:
     def client(self) -> str:
         """Library and version that brings them."""
         return self._client.library
+
+    @property
+    def made_from(self) -> Mapping[str, str]:
+        """Hours and days are as Yahoo has them: its hours count from the open."""
+        return {timeframe: timeframe for timeframe in _INTERVALS}
 
     def history(
         self, symbol: str, start: datetime, end: datetime, timeframe: str, adjustment: Adjustment

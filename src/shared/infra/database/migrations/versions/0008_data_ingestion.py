@@ -32,7 +32,11 @@ BEGIN
         name := 'market_data_' || to_char(month, '"y"YYYY"m"MM');
         IF to_regclass('data_ingestion.' || name) IS NULL THEN
             PERFORM pg_advisory_xact_lock(hashtext('data_ingestion.market_data'));
-            IF to_regclass('data_ingestion.' || name) IS NULL THEN
+            -- Asked of the catalogue and not by name: a name that was looked up before is remembered as unknown.
+            IF NOT EXISTS (
+                SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+                WHERE c.relname = name AND n.nspname = 'data_ingestion'
+            ) THEN
                 EXECUTE format(
                     'CREATE TABLE data_ingestion.%I'
                     ' (LIKE data_ingestion.market_data INCLUDING DEFAULTS INCLUDING CONSTRAINTS)',
