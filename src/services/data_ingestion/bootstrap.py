@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 
 from src.config.settings import Settings
 from src.services.data_ingestion.adapters.alpaca_history import AlpacaHistory
+from src.services.data_ingestion.adapters.company_repository import SqlCompanyRepository
 from src.services.data_ingestion.adapters.history_repository import SqlHistoryRepository
 from src.services.data_ingestion.adapters.repository import SqlMarketRepository
+from src.services.data_ingestion.adapters.yahoo.client import YahooClient
+from src.services.data_ingestion.adapters.yahoo.history import YahooHistory
+from src.services.data_ingestion.adapters.yahoo.route import Route
+from src.services.data_ingestion.adapters.yahoo.source import YahooCompanies
+from src.services.data_ingestion.domain.company import Dataset
+from src.services.data_ingestion.use_cases.companies import CompanyData
 from src.services.data_ingestion.use_cases.history import HistoryLoad
 from src.services.data_ingestion.use_cases.ingestion import DataIngestion
 from src.shared.domain.errors import InputInvalid
@@ -19,7 +27,11 @@ from src.shared.infra.alpaca.factory import make_alpaca_client
 from src.shared.infra.database.engine import make_engine
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
 from src.shared.infra.embedded.stack import trading_database_url
+from src.shared.infra.limiters import make_limiter
+from src.shared.infra.rate_limit import Patience
 from src.shared.ports.market_data import BarSource
+
+_YAHOO_PATIENCE = Patience(own_seconds=600, vendor_seconds=75)
 
 
 def build_history(engine: Engine, client: AlpacaClient) -> HistoryLoad:
@@ -27,7 +39,35 @@ def build_history(engine: Engine, client: AlpacaClient) -> HistoryLoad:
     return HistoryLoad(work=SqlUnitOfWork(engine, SqlHistoryRepository), clock=client, calendar=TradingCalendar())
 
 
-def source(vendor: str, _settings: Settings, client: Callable[[], AlpacaClient]) -> BarSource:
+def build_companies(settings: Settings, engine: Engine, client: Callable[[], AlpacaClient]) -> CompanyData:
+    """Build loads of company data; `client` gives the broker's client, whose clock is the market's in the twin."""
+    yahoo = settings.yahoo
+    is_twin = settings.environment == "twin"
+    return CompanyData(
+        work=SqlUnitOfWork(engine, SqlCompanyRepository),
+        source=YahooCompanies(_yahoo_client(settings)),
+        now=(lambda: client().clock().now) if is_twin else (lambda: datetime.now(UTC)),
+        due_days={
+            Dataset.INFORMATION: yahoo.information_due_days,
+            Dataset.OFFICERS: yahoo.officers_due_days,
+            Dataset.STATISTICS: yahoo.statistics_due_days,
+            Dataset.STATEMENTS: yahoo.statements_due_days,
+            Dataset.HOLDERS: yahoo.holders_due_days,
+            Dataset.DIVIDENDS: yahoo.dividends_due_days,
+            Dataset.SPLITS: yahoo.dividends_due_days,
+        },
+        workers=yahoo.symbols_at_once,
+    )
+
+
+def _yahoo_client(settings: Settings) -> YahooClient:
+    yahoo, url = settings.yahoo, settings.yahoo_url
+    # Loads have time: they wait for permits, and nothing of Yahoo's is urgent.
+    limiter = make_limiter(settings, url or "yahoo", "", yahoo.requests_per_minute, _YAHOO_PATIENCE, reserve=False)
+    return YahooClient(Route(url, yahoo.connect_timeout_seconds, yahoo.read_timeout_seconds), limiter)
+
+
+def source(vendor: str, settings: Settings, client: Callable[[], AlpacaClient]) -> BarSource:
     """Make the source of a vendor's past bars; `client` gives the client of the broker to a source that needs it.
 
     Raises:
@@ -36,6 +76,7 @@ def source(vendor: str, _settings: Settings, client: Callable[[], AlpacaClient])
     # A vendor is added by a line here, and takes what it needs from the settings.
     vendors: dict[str, Callable[[], BarSource]] = {
         "alpaca": lambda: AlpacaHistory(client()),
+        "yahoo": lambda: YahooHistory(_yahoo_client(settings)),
     }
     if vendor not in vendors:
         raise InputInvalid(f"{vendor!r} is no vendor of bars: there are {', '.join(vendors)}.")

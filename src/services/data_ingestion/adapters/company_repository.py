@@ -1,4 +1,4 @@
-"""Company data in PostgreSQL: said again as it stands, it writes nothing; what differs leaves its earlier row behind."""
+"""Company data in PostgreSQL: said again as it is, it writes nothing; what differs leaves its earlier row behind."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class SqlCompanyRepository:
         if dataset is Dataset.STATISTICS:
             wanted = wanted.where(table.c.as_of.in_([row.as_of for row in rows if isinstance(row, KeyStatistics)]))
         found = self._connection.execute(wanted).mappings()
-        return {tuple(row[name] for name in KEY_OF[dataset]): row for row in found}
+        return {tuple(row[name] for name in KEY_OF[dataset]): dict(row) for row in found}
 
     def _write(
         self,

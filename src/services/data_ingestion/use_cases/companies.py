@@ -58,7 +58,7 @@ class _Course:
 
 @dataclass(frozen=True)
 class CompanyData:
-    """Company data with its ports plugged in. `due_days` says per dataset after how many days it is asked for again."""
+    """Company data with its ports plugged in. `due_days` says after how many days each dataset is asked for again."""
 
     work: UnitOfWork[CompanyRepository]
     source: CompanySource

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from src.services.analytics.adapters.sql_activity import SqlActivity
     from src.services.analytics.use_cases import Analytics
+    from src.services.data_ingestion.use_cases.companies import CompanyData
     from src.services.data_ingestion.use_cases.history import HistoryLoad
     from src.services.data_ingestion.use_cases.ingestion import DataIngestion
     from src.services.execution.bootstrap import ExecutionService
@@ -69,6 +70,13 @@ class Services:
         from src.services.data_ingestion.bootstrap import build_history
 
         return build_history(self.engine, self.broker)
+
+    @cached_property
+    def companies(self) -> CompanyData:
+        """What is known of companies, in."""
+        from src.services.data_ingestion.bootstrap import build_companies
+
+        return build_companies(self.settings, self.engine, lambda: self.broker)
 
     def bar_source(self, vendor: str) -> BarSource:
         """A vendor of past bars by its name.

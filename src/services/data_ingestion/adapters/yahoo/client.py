@@ -11,15 +11,13 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from src.services.data_ingestion.adapters.yahoo.answers import Raw, YahooSaid, content_of
+from src.services.data_ingestion.adapters.yahoo.route import Route
 from src.shared.domain.errors import Refused, TradewindsError, Transient
 from src.shared.domain.ids import parse_symbol
 from src.shared.ports.rate_limit import RateLimiter
-
-if TYPE_CHECKING:
-    from src.services.data_ingestion.adapters.yahoo.session import Route
 
 _SERIES_PER_REQUEST = 160
 _EVENTS = "div,splits,capitalGains"

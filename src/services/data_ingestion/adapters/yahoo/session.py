@@ -1,46 +1,22 @@
 """The HTTP session that yfinance is given: every wait bounded, every request counted, hosts exchanged where asked.
 
-yfinance writes Yahoo's hosts into its code. With a base URL, what would go to https://HOST/PATH goes to BASE/PATH: to
-the offline twin, or to whatever stands before Yahoo. Importing curl_cffi is slow: the client does so at first use.
+Importing curl_cffi is slow: the client does so at first use.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from curl_cffi.requests import Response, Session
 
 from src.services.data_ingestion.adapters.yahoo.answers import YahooSaid, explained
+from src.services.data_ingestion.adapters.yahoo.route import Route
 from src.shared.domain.errors import Transient
 from src.shared.ports.rate_limit import RateLimiter
 
 _COOKIE_PAGE = "https://fc.yahoo.com"
 _CRUMB_PATH = "/v1/test/getcrumb"
 _PAUSE_SECONDS = 60.0
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-
-
-@dataclass(frozen=True)
-class Route:
-    """Where requests go and how long they may take. Without `base_url` they go to Yahoo's own hosts."""
-
-    base_url: str | None
-    connect_seconds: float
-    read_seconds: float
-
-    def of(self, url: str) -> str:
-        """Return the address that a request of yfinance is sent to."""
-        if self.base_url is None:
-            return url
-        parts = urlsplit(url)
-        return f"{self.base_url.rstrip('/')}{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether a proxy of the environment has no business in between."""
-        return self.base_url is not None and urlsplit(self.base_url).hostname in _LOOPBACK
 
 
 class BoundedSession(Session[Response]):
