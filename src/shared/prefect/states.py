@@ -51,7 +51,7 @@ def ended_load(summary: dict[str, Any]) -> dict[str, Any] | State[Any]:
 
 
 def ended_in_order(names: Sequence[str], states: Sequence[State[Any]]) -> dict[str, Any] | State[Any]:
-    """Return how a flow ends whose sub-flows ended so: Failed if all of them did, PARTIAL if some, or some in part."""
+    """Return how a flow ends whose sub-flows ended so: Failed if all of them did, PARTIAL if one, or one in part."""
     from prefect.states import Failed
 
     told = {
