@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,12 +17,12 @@ from uuid import uuid4
 import httpx
 import pytest
 from loguru import logger
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 
 from src.config.settings import load_settings
 from src.services.cli.main import run
 from src.shared.domain.signals import SignalAction, signal_id
-from src.shared.infra.database.tables import audit_log, pair_registry, pair_signal, pair_trade, risk_decision
+from src.shared.infra.database.tables import audit_log, fill, pair_registry, pair_signal, pair_trade, risk_decision
 from src.shared.prefect.tasks.wiring import Services, services
 from tests.conftest import TradingDatabase
 from tests.fakes.pairs import registered_pair
@@ -114,6 +115,15 @@ class Installation:
     def states(self) -> list[str]:
         with self.services.engine.connect() as connection:
             return list(connection.execute(select(pair_trade.c.state).order_by(pair_trade.c.slot)).scalars())
+
+    def trade_results(self) -> list[Decimal | None]:
+        with self.services.engine.connect() as connection:
+            return list(connection.execute(select(pair_trade.c.realized_pnl).order_by(pair_trade.c.slot)).scalars())
+
+    def cash_of_fills(self) -> Decimal:
+        """Dollars that our own executions moved."""
+        with self.services.engine.connect() as connection:
+            return -Decimal(connection.execute(select(func.sum(fill.c.quantity * fill.c.price))).scalar_one())
 
     def held(self) -> dict[str, int]:
         return {each.symbol: int(each.quantity) for each in self.services.broker.positions()}

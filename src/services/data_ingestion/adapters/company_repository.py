@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from itertools import count
 from typing import Any
 from uuid import UUID, uuid4
@@ -32,10 +33,12 @@ from src.shared.infra.database.tables import (
     company_load,
     company_officers,
     data_quarantine,
+    dividends,
     financial_statements,
     institutional_holders,
     key_statistics,
     load_run,
+    stock_splits,
 )
 
 TABLES: Mapping[Dataset, Table] = {
@@ -44,6 +47,8 @@ TABLES: Mapping[Dataset, Table] = {
     Dataset.STATISTICS: key_statistics,
     Dataset.STATEMENTS: financial_statements,
     Dataset.HOLDERS: institutional_holders,
+    Dataset.DIVIDENDS: dividends,
+    Dataset.SPLITS: stock_splits,
 }
 """Where each dataset is kept."""
 
@@ -98,13 +103,14 @@ class SqlCompanyRepository:
         self._connection.execute(_LOCK, {"what": f"company {vendor} {dataset} {symbol}"})
         table = TABLES[dataset]
         said = {key_of(dataset, row): asdict(row) for row in answer.rows}
-        known = self._known(table, dataset, symbol, answer.rows)
+        about = _about(table, vendor, symbol)
+        known = self._known(table, dataset, about, answer.rows)
         new = [values for key, values in said.items() if key not in known]
         differing = {key: values for key, values in said.items() if key in known and not _same(values, known[key])}
         gone = [key for key in known if key not in said] if dataset in WHOLE and not answer.unread else []
         self._keep(vendor, dataset, symbol, [known[key] for key in differing], load_run_id, "restated")
         self._keep(vendor, dataset, symbol, [known[key] for key in gone], load_run_id, "withdrawn")
-        self._write(table, dataset, symbol, new, differing, gone, load_run_id)
+        self._write(table, dataset, about, new, differing, gone, load_run_id)
         return Stored(len(new), len(differing), len(gone), len(said) - len(new) - len(differing))
 
     def note_loaded(
@@ -147,10 +153,10 @@ class SqlCompanyRepository:
         )
 
     def _known(
-        self, table: Table, dataset: Dataset, symbol: str, rows: Sequence[CompanyRow]
+        self, table: Table, dataset: Dataset, about: Values, rows: Sequence[CompanyRow]
     ) -> dict[Key, Mapping[str, Any]]:
         """Read the stored rows that an answer may be about, by their keys."""
-        wanted = select(table).where(table.c.symbol == symbol)
+        wanted = select(table).where(_is(table, about))
         if dataset is Dataset.STATISTICS:
             wanted = wanted.where(table.c.as_of.in_([row.as_of for row in rows if isinstance(row, KeyStatistics)]))
         found = self._connection.execute(wanted).mappings()
@@ -160,20 +166,20 @@ class SqlCompanyRepository:
         self,
         table: Table,
         dataset: Dataset,
-        symbol: str,
+        about: Values,
         new: Sequence[Values],
         differing: Mapping[Key, Values],
         gone: Sequence[Key],
         load_run_id: UUID,
     ) -> None:
-        written = {"symbol": symbol, "load_run_id": load_run_id}
+        written = about | {"load_run_id": load_run_id}
         if new:
             self._connection.execute(insert(table), [values | written for values in new])
         for key, values in differing.items():
             changed = values | {"load_run_id": load_run_id, "recorded_at": func.clock_timestamp()}
-            self._connection.execute(update(table).where(_is(table, dataset, symbol, key)).values(changed))
+            self._connection.execute(update(table).where(_is(table, about, dataset, key)).values(changed))
         for key in gone:
-            self._connection.execute(delete(table).where(_is(table, dataset, symbol, key)))
+            self._connection.execute(delete(table).where(_is(table, about, dataset, key)))
 
     def _keep(
         self,
@@ -186,14 +192,14 @@ class SqlCompanyRepository:
     ) -> None:
         if not rows:
             return
-        about = {"symbol", "load_run_id", "recorded_at"}
+        told = {"symbol", "vendor", "load_run_id", "recorded_at"}
         earlier = [
             {
                 "history_id": uuid4(),
                 "vendor": vendor,
                 "dataset": dataset.value,
                 "symbol": symbol,
-                "earlier": {name: _plain(value) for name, value in row.items() if name not in about},
+                "earlier": {name: _plain(value) for name, value in row.items() if name not in told},
                 "load_run_id": row["load_run_id"],
                 "recorded_at": row["recorded_at"],
                 "superseded_by": load_run_id,
@@ -222,9 +228,14 @@ class SqlCompanyRepository:
         self._connection.execute(insert(data_quarantine).on_conflict_do_nothing(), list(rows.values()))
 
 
-def _is(table: Table, dataset: Dataset, symbol: str, key: Key) -> Any:
-    named = [table.c[name] == value for name, value in zip(KEY_OF[dataset], key, strict=True)]
-    return and_(table.c.symbol == symbol, *named)
+def _about(table: Table, vendor: str, symbol: str) -> Values:
+    """Say whose rows they are; some tables keep those of several vendors."""
+    return {"symbol": symbol} | ({"vendor": vendor} if "vendor" in table.c else {})
+
+
+def _is(table: Table, about: Values, dataset: Dataset | None = None, key: Key = ()) -> Any:
+    named = about | (dict(zip(KEY_OF[dataset], key, strict=True)) if dataset else {})
+    return and_(*(table.c[name] == value for name, value in named.items()))
 
 
 def _same(values: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
@@ -232,4 +243,6 @@ def _same(values: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, date) else value
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(value) if isinstance(value, Decimal) else value

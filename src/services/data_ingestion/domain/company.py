@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Literal
 from uuid import UUID
@@ -134,20 +135,21 @@ class Holder:
 
 @dataclass(frozen=True)
 class DividendPaid:
-    """Cash per share on an ex-day, on today's basis of shares."""
+    """Cash a share on an ex-day, on today's basis of shares: a later split restates it."""
 
     ex_date: date
-    amount: float
-    currency: str | None = None
+    amount: Decimal
+    currency: str = "USD"
+    kind: str = "regular"
 
 
 @dataclass(frozen=True)
 class SplitDone:
-    """`old_rate` shares became `new_rate` shares on an ex-day."""
+    """From the ex-day on, `old_shares` are `new_shares`."""
 
     ex_date: date
-    old_rate: float
-    new_rate: float
+    old_shares: Decimal
+    new_shares: Decimal
 
 
 CompanyRow = CompanyInfo | Officer | KeyStatistics | StatementItem | Holder | DividendPaid | SplitDone
@@ -232,7 +234,7 @@ KEY_OF: Mapping[Dataset, tuple[str, ...]] = {
     Dataset.STATISTICS: ("as_of",),
     Dataset.STATEMENTS: ("statement", "period", "period_end", "item"),
     Dataset.HOLDERS: ("organization", "report_date"),
-    Dataset.DIVIDENDS: ("ex_date",),
+    Dataset.DIVIDENDS: ("ex_date", "kind"),
     Dataset.SPLITS: ("ex_date",),
 }
 """What tells the rows of one company apart, by dataset."""

@@ -25,7 +25,7 @@ OPENING    | second leg done, nothing filled                 | Move UNWINDING
 OPENING    | legs filled in different shares                 | Place an unwind of the excess, once
 OPENING    | legs hedge each other                           | Move OPEN
 OPENING    | they do not and the excess could not be unwound | Move UNWINDING
-OPEN       | a late fill broke the hedge                     | Move CLOSING
+OPEN       | the legs no longer hedge each other             | Move CLOSING
 CLOSING,   | a leg is held and has no order                  | LookAround, once; then, for all such legs:
 UNWINDING  | … after too many attempts in this slot          | Move ORPHANED
            | … an order of ours works on the other side      | ClearWay
@@ -163,8 +163,8 @@ class Situation:
 
     `booked` holds signed shares booked per intent id; `slot` and `now` are market time; `may_enter` says whether a
     first leg may be sent in this pass; `around` is, by symbol, what the broker has there, once it was looked at;
-    `adjusted` holds, by leg, the signed shares that companies' actions added; `too_late` says whether the market
-    closes before both legs of an entry have had their time.
+    `adjusted` holds, by leg, the signed shares that came or went without an order of ours; `too_late` says whether
+    the market closes before both legs of an entry have had their time.
     """
 
     trade: PairTrade
@@ -356,11 +356,11 @@ def _is_within(excess: Decimal, target: Decimal, rules: Rules) -> bool:
 
 
 def _open(s: Situation, rules: Rules) -> Step:
-    """Rest while both legs are there; only a fill that came after its order's end can change that."""
+    """Rest while both legs are there; a fill after its order's end can change that, or what a person writes off."""
     more, excess = _excess(s)
     if _is_within(excess, s.trade.target(more), rules) and s.held(3 - more) != 0:
         return Rest()
-    return Move(PairTradeState.CLOSING, "a late fill broke the hedge")
+    return Move(PairTradeState.CLOSING, "the legs no longer hedge each other")
 
 
 def _flattening(s: Situation, rules: Rules) -> Step:

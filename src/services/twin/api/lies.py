@@ -219,7 +219,7 @@ def _changed(lie: Changed, answer: Response, scope: Scope) -> Response:
     if isinstance(lie, YahooChange):
         return odd_answer(lie, answer, content)
     if isinstance(lie, PolygonChange):
-        return _with_body(answer, spoilt_answer(lie, content, scope))
+        return spoilt_answer(lie, content, scope) if answer.status_code == 200 else answer
     if isinstance(lie, Extra):
         content = _spoil(lie, content)
     elif isinstance(lie, MissingRows):

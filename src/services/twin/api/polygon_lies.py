@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from starlette.datastructures import URL
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.types import Scope
 
 from src.services.twin.api.polygon import window_start
@@ -27,7 +26,7 @@ from src.services.twin.domain.moments import SECOND, new_york_day
 ELSEWHERE = "https://elsewhere.example"
 _COUNTS = ("resultsCount", "count")
 _PRICES = ("o", "h", "l", "c", "vw")
-_PAGE = b"<html><head><title>Polygon.io</title></head><body>We will be right back.</body></html>"
+_PAGE = "<html><head><title>Polygon.io</title></head><body>We will be right back.</body></html>"
 _UPGRADE = "Your plan doesn't include this data timeframe. Please upgrade your plan at https://polygon.io/pricing"
 
 
@@ -54,13 +53,13 @@ def polygon_answer(lie: PolygonAnswer) -> Response:
             raise TypeError(f"{type(lie).__name__} has no answer of its own")
 
 
-def spoilt_answer(lie: PolygonChange, content: Any, scope: Scope) -> bytes:
+def spoilt_answer(lie: PolygonChange, content: Any, scope: Scope) -> Response:
     """Return the vendor's answer as the fault leaves it."""
     if isinstance(lie, BrokenPage) and lie.form == "html":
-        return _PAGE
+        return HTMLResponse(_PAGE)
     if isinstance(content, dict):
         _spoil(lie, content, scope)
-    return orjson.dumps(content)
+    return Json(content)
 
 
 def _spoil(lie: PolygonChange, content: dict[str, Any], scope: Scope) -> None:

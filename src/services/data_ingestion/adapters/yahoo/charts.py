@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from src.services.data_ingestion.adapters.yahoo.answers import Raw
-from src.services.data_ingestion.adapters.yahoo.companies import NOTHING, Reader
+from src.services.data_ingestion.adapters.yahoo.companies import Reader
 from src.services.data_ingestion.domain.company import Answer, Dataset, DividendPaid, SplitDone
 from src.services.data_ingestion.domain.figures import NotAFigure, figure
 from src.shared.domain.bars import Floats
@@ -20,6 +21,8 @@ from src.shared.domain.vendor_data import VendorBars
 
 _COLUMNS = ("open", "high", "low", "close", "volume")
 _PRICES = ("open", "high", "low", "close")
+_NINE_PLACES = Decimal("1e-9")
+_LARGEST_AMOUNT = 1e9
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,6 @@ class Chart:
     seconds: NDArray[np.int64]
     columns: dict[str, Floats]
     adjusted: Floats
-    dividends: tuple[tuple[int, float], ...]
     splits: tuple[tuple[int, float, float], ...]
     currency: str | None
 
@@ -41,7 +43,7 @@ class Chart:
         return len(self.seconds)
 
 
-NO_ROWS = Chart(np.empty(0, np.int64), {name: np.empty(0) for name in _COLUMNS}, np.empty(0), (), (), None)
+NO_ROWS = Chart(np.empty(0, np.int64), {name: np.empty(0) for name in _COLUMNS}, np.empty(0), (), None)
 
 
 def read_chart(raw: Raw | None) -> Chart:
@@ -76,7 +78,6 @@ def _chart(raw: Raw, seconds: Sequence[int], quote: Raw, adjusted: Raw) -> Chart
         seconds=np.array(seconds, dtype=np.int64),
         columns={name: _numbers(quote.get(name) or []) for name in _COLUMNS},
         adjusted=_numbers(last) if len(last) == len(seconds) else np.full(len(seconds), np.nan),
-        dividends=tuple(_dividends(raw)),
         splits=tuple(_splits(raw)),
         currency=(raw.get("meta") or {}).get("currency"),
     )
@@ -100,11 +101,6 @@ def _event_rows(raw: Raw, kind: str) -> list[Raw]:
     return [row for row in rows if isinstance(row, dict) and isinstance(row.get("date"), int)]
 
 
-def _dividends(raw: Raw) -> list[tuple[int, float]]:
-    read = [(int(row["date"]), _number(row.get("amount"))) for row in _event_rows(raw, "dividends")]
-    return sorted((at, amount) for at, amount in read if amount > 0)
-
-
 def _splits(raw: Raw) -> list[tuple[int, float, float]]:
     rows = _event_rows(raw, "splits")
     read = [(int(row["date"]), _number(row.get("denominator")), _number(row.get("numerator"))) for row in rows]
@@ -118,22 +114,36 @@ def ex_day(at: int) -> date:
 
 def dividends_of(symbol: str, raw: Raw | None) -> Answer:
     """Read what was paid."""
-    reader, chart = Reader(symbol, Dataset.DIVIDENDS), read_chart(raw)
-    for row in _event_rows(raw or {}, "dividends"):
-        if not _number(row.get("amount")) > 0:
+    reader, currency = Reader(symbol, Dataset.DIVIDENDS), read_chart(raw).currency or "USD"
+
+    def read(row: Raw) -> DividendPaid | None:
+        amount = _decimal(row.get("amount"))
+        if amount is None:
             reader.aside("figure", "a dividend has no amount", row)
-    rows = tuple(DividendPaid(ex_day(at), amount, chart.currency) for at, amount in chart.dividends)
-    return Answer(rows, tuple(reader.unread), "" if rows else NOTHING)
+            return None
+        return DividendPaid(ex_day(row["date"]), amount, currency)
+
+    return reader.answer(reader.each(_event_rows(raw or {}, "dividends"), read))
 
 
 def splits_of(symbol: str, raw: Raw | None) -> Answer:
     """Read what was split."""
-    reader, chart = Reader(symbol, Dataset.SPLITS), read_chart(raw)
-    for row in _event_rows(raw or {}, "splits"):
-        if not (_number(row.get("numerator")) > 0 and _number(row.get("denominator")) > 0):
+    reader = Reader(symbol, Dataset.SPLITS)
+
+    def read(row: Raw) -> SplitDone | None:
+        old, new = _decimal(row.get("denominator")), _decimal(row.get("numerator"))
+        if old is None or new is None:
             reader.aside("figure", "a split has no rates", row)
-    rows = tuple(SplitDone(ex_day(at), old, new) for at, old, new in chart.splits)
-    return Answer(rows, tuple(reader.unread), "" if rows else NOTHING)
+            return None
+        return SplitDone(ex_day(row["date"]), old, new)
+
+    return reader.answer(reader.each(_event_rows(raw or {}, "splits"), read))
+
+
+def _decimal(value: Any) -> Decimal | None:
+    """Read an amount above zero to nine places; None where there is none."""
+    number = _number(value)
+    return Decimal(str(number)).quantize(_NINE_PLACES) if 0 < number < _LARGEST_AMOUNT else None
 
 
 def to_bars(symbol: str, chart: Chart, price_factors: Floats, share_factors: Floats) -> VendorBars:

@@ -91,4 +91,4 @@ def _within(chart: Chart, first: int, last: int) -> Chart:
     if kept.all():
         return chart
     columns = {name: column[kept] for name, column in chart.columns.items()}
-    return Chart(chart.seconds[kept], columns, chart.adjusted[kept], chart.dividends, chart.splits, chart.currency)
+    return Chart(chart.seconds[kept], columns, chart.adjusted[kept], chart.splits, chart.currency)

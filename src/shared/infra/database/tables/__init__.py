@@ -7,9 +7,11 @@ from src.shared.infra.database.tables.company import (
     company_info,
     company_load,
     company_officers,
+    dividends,
     financial_statements,
     institutional_holders,
     key_statistics,
+    stock_splits,
 )
 from src.shared.infra.database.tables.data_ingestion import (
     corporate_action,
@@ -21,6 +23,7 @@ from src.shared.infra.database.tables.data_ingestion import (
     symbol,
 )
 from src.shared.infra.database.tables.execution import (
+    WRITE_OFF,
     corporate_action_look,
     fill,
     ledger_entry,
@@ -54,6 +57,7 @@ from src.shared.infra.database.tables.strategy import pair_registry, pair_signal
 __all__ = [
     "METADATA",
     "SCHEMAS",
+    "WRITE_OFF",
     "alert",
     "audit_log",
     "cash_flow",
@@ -67,6 +71,7 @@ __all__ = [
     "corporate_action_look",
     "data_quality",
     "data_quarantine",
+    "dividends",
     "environment",
     "equity_point",
     "fill",
@@ -93,6 +98,7 @@ __all__ = [
     "quarantine",
     "risk_decision",
     "risk_state",
+    "stock_splits",
     "symbol",
     "writer_epoch",
 ]

@@ -1,8 +1,6 @@
-"""Schema `data_ingestion`, companies: who they are, figures, books, holders, and what all that was before."""
+"""Schema `data_ingestion`, companies: splits, dividends, who they are, figures, books, holders, and their past."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from sqlalchemy import (
     CheckConstraint,
@@ -24,6 +22,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from src.shared.infra.database.tables.base import (
     METADATA,
     Moment,
+    Quantity,
+    finite,
     one_of,
     recorded_at,
     symbol_check,
@@ -31,9 +31,10 @@ from src.shared.infra.database.tables.base import (
 )
 
 _SCHEMA = "data_ingestion"
+DIVIDEND_KINDS = ("regular", "special", "long_term_gain", "short_term_gain")
 
 
-def _load_run_id() -> Column[Any]:
+def _load_run() -> Column[object]:
     return Column("load_run_id", Uuid, ForeignKey("data_ingestion.load_run.load_run_id"), nullable=False)
 
 
@@ -41,6 +42,53 @@ def _bounded(*columns: str) -> CheckConstraint:
     # NaN sorts above every number in PostgreSQL, so a bound keeps it and infinity out.
     return CheckConstraint(" AND ".join(f"abs({name}) <= 1e18" for name in columns), name="figures_sane")
 
+
+# From ex_date on, old_shares are new_shares: 1 and 3 for three for one.
+stock_splits = Table(
+    "stock_splits",
+    METADATA,
+    symbol_column(),
+    Column("vendor", String(16), nullable=False),
+    Column("ex_date", Date, nullable=False),
+    Column("old_shares", Quantity, nullable=False),
+    Column("new_shares", Quantity, nullable=False),
+    _load_run(),
+    recorded_at(),
+    PrimaryKeyConstraint("symbol", "vendor", "ex_date"),
+    symbol_check(),
+    CheckConstraint("old_shares > 0 AND new_shares > 0", name="shares_sane"),
+    finite("old_shares", "new_shares"),
+    schema="data_ingestion",
+)
+
+# Cash a share.
+dividends = Table(
+    "dividends",
+    METADATA,
+    symbol_column(),
+    Column("vendor", String(16), nullable=False),
+    Column("ex_date", Date, nullable=False),
+    Column("kind", String(16), nullable=False, server_default="regular"),
+    Column("amount", Quantity, nullable=False),
+    Column("currency", String(3), nullable=False, server_default="USD"),
+    Column("declared_on", Date),
+    Column("recorded_on", Date),
+    Column("paid_on", Date),
+    Column("times_a_year", Integer),
+    _load_run(),
+    recorded_at(),
+    PrimaryKeyConstraint("symbol", "vendor", "ex_date", "kind"),
+    symbol_check(),
+    one_of("kind", DIVIDEND_KINDS),
+    CheckConstraint("amount > 0", name="amount_sane"),
+    CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_is_code"),
+    CheckConstraint("times_a_year >= 0", name="times_sane"),
+    finite("amount"),
+    schema="data_ingestion",
+)
+
+Index("ix_stock_splits_ex_date", stock_splits.c.ex_date)
+Index("ix_dividends_ex_date", dividends.c.ex_date)
 
 company_info = Table(
     "company_info",
@@ -64,7 +112,7 @@ company_info = Table(
     ),
     Column("employees", Integer),
     Column("summary", Text),
-    _load_run_id(),
+    _load_run(),
     recorded_at(),
     symbol_check(),
     CheckConstraint("employees >= 0", name="employees_sane"),
@@ -83,7 +131,7 @@ company_officers = Table(
     Column("total_pay", Double),
     Column("exercised_value", Double),
     Column("unexercised_value", Double),
-    _load_run_id(),
+    _load_run(),
     recorded_at(),
     PrimaryKeyConstraint("symbol", "name"),
     symbol_check(),
@@ -140,7 +188,7 @@ key_statistics = Table(
     symbol_column(),
     Column("as_of", Date, nullable=False),
     *(Column(name, Double) for name in STATISTICS),
-    _load_run_id(),
+    _load_run(),
     recorded_at(),
     PrimaryKeyConstraint("symbol", "as_of"),
     symbol_check(),
@@ -158,7 +206,7 @@ financial_statements = Table(
     Column("item", String(96), nullable=False),
     Column("value", Double, nullable=False),
     Column("currency", String(3)),
-    _load_run_id(),
+    _load_run(),
     recorded_at(),
     PrimaryKeyConstraint("symbol", "statement", "period", "period_end", "item"),
     symbol_check(),
@@ -178,7 +226,7 @@ institutional_holders = Table(
     Column("value", Double),
     Column("held", Double),
     Column("changed", Double),
-    _load_run_id(),
+    _load_run(),
     recorded_at(),
     PrimaryKeyConstraint("symbol", "organization", "report_date"),
     symbol_check(),
@@ -217,7 +265,7 @@ company_load = Table(
     Column("loaded_at", Moment, nullable=False),
     Column("outcome", String(16), nullable=False),
     Column("reason", Text, nullable=False, server_default=""),
-    _load_run_id(),
+    _load_run(),
     PrimaryKeyConstraint("vendor", "symbol", "dataset"),
     symbol_check(),
     one_of("outcome", ["stored", "unchanged", "empty"]),
