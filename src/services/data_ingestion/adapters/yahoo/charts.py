@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -23,6 +24,7 @@ _COLUMNS = ("open", "high", "low", "close", "volume")
 _PRICES = ("open", "high", "low", "close")
 _NINE_PLACES = Decimal("1e-9")
 _LARGEST_AMOUNT = 1e9
+_CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,8 @@ def dividends_of(symbol: str, raw: Raw | None) -> Answer:
 
     def read(row: Raw) -> DividendPaid | None:
         amount = _decimal(row.get("amount"))
-        if amount is None:
-            reader.aside("figure", "a dividend has no amount", row)
+        if amount is None or not _CURRENCY.fullmatch(currency):
+            reader.aside("figure", f"a dividend has no amount, or is paid in {currency}", row)
             return None
         return DividendPaid(ex_day(row["date"]), amount, currency)
 
