@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -42,7 +43,7 @@ def test_four_quarters_are_a_year(seed: int, symbol: str) -> None:
 @given(seeds, symbols)
 def test_cash_flows_from_one_quarter_into_the_next(seed: int, symbol: str) -> None:
     quarters = quarterly_statements(seed, symbol, TODAY)
-    for before, after in zip(quarters, quarters[1:], strict=False):
+    for before, after in pairwise(quarters):
         assert after.cash_flow["BeginningCashPosition"] == before.cash_flow["EndCashPosition"]
         assert after.balance["CashAndCashEquivalents"] == after.cash_flow["EndCashPosition"]
 
