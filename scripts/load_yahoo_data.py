@@ -1,5 +1,6 @@
 """Load bars and company data from Yahoo, without a Prefect server: the same use cases as the flows."""
 
+import logging
 import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
@@ -53,6 +54,8 @@ def load_yahoo_data(
     names = _chosen(what)
     settings = load_settings()
     configure_logging(settings, "load-yahoo-data")
+    # Who loads data need not know how the schema's version is looked up.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     wired = Services(settings)
     wanted = _symbols(symbols, wired)
     window = _window(first, last, wired)
@@ -164,7 +167,7 @@ def _with_bar(name: str, total: int, work: Callable[[Step], tuple[str, Failures]
     from rich.progress import Progress
 
     console = Console(stderr=True)
-    with Progress(console=console, transient=True) as bars:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
         bar = bars.add_task(name, total=total)
         try:
             told, failures = work(lambda: bars.advance(bar))

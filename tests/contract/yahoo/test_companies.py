@@ -179,7 +179,7 @@ def test_a_point_that_breaks_the_schema_is_set_aside(
 ) -> None:
     monkeypatch.setattr(
         "yfinance.const.fundamentals_keys",
-        dict.fromkeys(("financials", "balance-sheet", "cash-flow"), ["TotalRevenue"]),
+        {key: ["TotalRevenue"] for key in ("financials", "balance-sheet", "cash-flow")},
     )
     twin.admin.fault(kind="extra", endpoint="GET /yahoo/ws/*", nth=1, set=spoilt)
 

@@ -44,8 +44,28 @@ def test_a_number_is_read_however_it_is_written(written: Any, meant: float) -> N
 
 @pytest.mark.parametrize(
     "written",
-    [None, "", " ", "N/A", "n/a", "-", "--", "∞", "Infinity", "-Infinity", "NaN", math.inf, -math.inf, math.nan, {}]
-    + [{"raw": None}, {"raw": math.nan, "fmt": "1"}, {"fmt": "N/A"}, {"raw": "Infinity", "fmt": "∞"}, "1e999"],
+    [
+        None,
+        "",
+        " ",
+        "N/A",
+        "n/a",
+        "-",
+        "--",
+        "∞",
+        "Infinity",
+        "-Infinity",
+        "NaN",
+        math.inf,
+        -math.inf,
+        math.nan,
+        {},
+        {"raw": None},
+        {"raw": math.nan, "fmt": "1"},
+        {"fmt": "N/A"},
+        {"raw": "Infinity", "fmt": "∞"},
+        "1e999",
+    ],
 )
 def test_no_number_and_an_endless_one_are_nothing(written: Any) -> None:
     assert figure(written) is None
