@@ -143,6 +143,8 @@ async def test_statistics_come_though_information_fails(
 
 
 async def test_bars_come_as_traded_and_adjusted_once(client: PrefectClient, desk: Installation) -> None:
+    company = {"symbol": FIRST, "type": "cash_dividend", "ex_date": "2025-03-05", "rate": "0.5"}
+    desk.twin.admin.post("corporate-actions", **company)
     desk.move_to(SATURDAY)
 
     name, summary = await ended(yahoo_market_data, start="2025-03-03T05:00:00Z")
@@ -150,7 +152,8 @@ async def test_bars_come_as_traded_and_adjusted_once(client: PrefectClient, desk
 
     assert (name, again) == ("Completed", "Completed")
     assert summary["rows_written"] == count(desk, market_data) == 2 * 2 * 35
-    assert (second["rows_written"], second["failed"]) == (0, [])
+    assert (second["rows_written"], second["events_changed"], second["failed"]) == (0, 0, [])
+    assert (summary["events_changed"], count(desk, dividends)) == (1, 1)
     with desk.services.engine.connect() as connection:
         found = connection.execute(select(market_data.c.vendor, market_data.c.adjustment).distinct())
         assert {tuple(row) for row in found} == {("yahoo", "split"), ("yahoo", "raw")}

@@ -7,7 +7,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.states import Completed, Failed
 
 from src.shared.domain.errors import InputInvalid, NotTheWriter, OutcomeUnknown, Terminal, Transient
-from src.shared.prefect.states import ended, ended_in_order, ended_load, is_transient, is_transient_or_busy
+from src.shared.prefect.states import ended, ended_in_order, ended_load, is_transient, is_transient_or_busy, joined
 
 NOBODY = cast("Any", None)
 
@@ -82,3 +82,9 @@ def test_flows_in_order_fail_together_and_are_partial_apart(states: list[State[A
     ended = ended_in_order(["first", "second"], states)
 
     assert (ended.name if isinstance(ended, State) else None) == name
+
+
+def test_a_symbol_has_failed_that_failed_in_either_of_two_loads() -> None:
+    told = joined({"symbols": 2, "failed": ["KYLO"]}, {"rows_changed": 3, "failed": ["KELV", "KYLO"]})
+
+    assert told == {"symbols": 2, "events_changed": 3, "failed": ["KELV", "KYLO"]}

@@ -50,6 +50,12 @@ def ended_load(summary: dict[str, Any]) -> dict[str, Any] | State[Any]:
     return summary
 
 
+def joined(bars: dict[str, Any], events: dict[str, Any]) -> dict[str, Any]:
+    """Join the summaries of two loads of the same symbols; a symbol has failed that failed in either."""
+    failed = sorted({*bars["failed"], *events["failed"]})
+    return bars | {"events_changed": events["rows_changed"], "failed": failed}
+
+
 def ended_in_order(names: Sequence[str], states: Sequence[State[Any]]) -> dict[str, Any] | State[Any]:
     """Return how a flow ends whose sub-flows ended so: Failed if all of them did, PARTIAL if one, or one in part."""
     from prefect.states import Failed

@@ -16,6 +16,7 @@ from src.shared.ports.rate_limit import RateLimiter
 
 _COOKIE_PAGE = "https://fc.yahoo.com"
 _CRUMB_PATH = "/v1/test/getcrumb"
+_API_HOSTS = ("https://query1.finance.yahoo.com/", "https://query2.finance.yahoo.com/")
 _PAUSE_SECONDS = 60.0
 
 
@@ -48,7 +49,8 @@ class BoundedSession(Session[Response]):
         self._mind_the_limit(response)
         if url == _COOKIE_PAGE:
             self._cookie_page = response
-        elif not url.endswith(_CRUMB_PATH):
+        # Without cookie, crumb and consent bars still come: what becomes of those is for yfinance to judge.
+        elif url.startswith(_API_HOSTS) and not url.endswith(_CRUMB_PATH):
             _check(response)
         return response
 
