@@ -14,6 +14,7 @@ from sqlalchemy import delete, func, select
 from src.shared.infra.database.tables import (
     company_info,
     company_officers,
+    dividends,
     financial_statements,
     institutional_holders,
     key_statistics,
