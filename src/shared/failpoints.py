@@ -25,15 +25,10 @@ from src.shared.domain.errors import InputInvalid
 VARIABLE = "FAILPOINT"
 SLEEP_SECONDS = 2.0
 
-FAILPOINTS = {
+OF_A_SLOT = {
     "data_ingestion.load_begun": "the load is written down, nothing was asked for",
     "data_ingestion.before_bars": "bars and their event are written, not committed",
     "data_ingestion.bars_stored": "… and committed",
-    "data_ingestion.history_begun": "a long load is written down, nothing was asked for",
-    "data_ingestion.before_history": "bars of a long load are written, not committed",
-    "data_ingestion.history_stored": "… and committed",
-    "data_ingestion.company_load_begun": "a load of company data is written down, nothing was asked for",
-    "data_ingestion.before_company": "what is said of a company is written, not committed",
     "strategy_engine.before_signals": "signals and their events are written, not committed",
     "strategy_engine.signals_stored": "… and committed",
     "risk_management.before_exits": "decisions on exits are written, not committed",
@@ -97,7 +92,21 @@ FAILPOINTS = {
     "consumer.before_commit": "its effects are written, not committed",
     "consumer.after_commit": "… and committed",
 }
-"""Every failpoint there is, in the order of a slot, and what is so when a process gets there."""
+"""The failpoints that a slot comes by, in its order, and what is so when a process gets there."""
+
+OF_LOADS = {
+    "data_ingestion.history_begun": "a long load is written down, nothing was asked for",
+    "data_ingestion.before_history": "bars of a long load are written, not committed",
+    "data_ingestion.history_stored": "… and committed",
+    "data_ingestion.before_rebase": "a whole series is replaced by one on another price basis, not committed",
+    "data_ingestion.rebased": "… and committed",
+    "data_ingestion.company_load_begun": "a load of company data is written down, nothing was asked for",
+    "data_ingestion.before_company": "what is said of a company is written, not committed",
+}
+"""Those of long loads of past bars, and of loads of company data."""
+
+FAILPOINTS = OF_A_SLOT | OF_LOADS
+"""Every failpoint there is."""
 
 Action = Literal["kill", "exc", "sleep", "hang", "stop"]
 

@@ -40,7 +40,7 @@ class FakeBarSource:
         closes = as_moments([each.close for each in sessions])
         halves = [np.arange(opened - _HALF, closed, _HALF) for opened, closed in zip(opens, closes, strict=True)]
         self.put(symbol, "30Min", np.concatenate(halves), price)
-        midnights: Moments = opens.astype("datetime64[D]").astype("datetime64[us]") + 10 * _HALF
+        midnights = as_moments([each.open.replace(hour=5, minute=0) for each in sessions])
         self.put(symbol, DAILY, midnights, price)
 
     def put(self, symbol: str, timeframe: str, starts: Moments, price: float) -> None:
@@ -51,12 +51,14 @@ class FakeBarSource:
         volume = np.full(len(starts), 1000.0)
         self.rows[symbol, timeframe] = VendorBars(symbol, starts.astype("datetime64[us]"), *prices, volume)
 
-    def split(self, symbol: str, ratio: float) -> None:
-        """Adjust the whole history of a symbol for a split."""
+    def split(self, symbol: str, ratio: float, before: datetime | None = None) -> None:
+        """Adjust the history of a symbol for a split: the whole of it, or what starts before a moment."""
         for key, rows in self.rows.items():
             if key[0] == symbol:
-                open_, high, low, close = (column / ratio for column in rows.columns[1:5])
-                self.rows[key] = VendorBars(symbol, rows.start, open_, high, low, close, rows.volume * ratio)
+                old = rows.start < as_moments([before])[0] if before else np.ones(len(rows), dtype=bool)
+                shares = np.where(old, ratio, 1.0)
+                open_, high, low, close = (column / shares for column in rows.columns[1:5])
+                self.rows[key] = VendorBars(symbol, rows.start, open_, high, low, close, rows.volume * shares)
 
     def change(self, symbol: str, timeframe: str, start: datetime, **numbers: float) -> None:
         """Change numbers of one row."""

@@ -29,14 +29,18 @@ from src.shared.infra.database.unit_of_work import SqlUnitOfWork
 from src.shared.infra.embedded.stack import trading_database_url
 from src.shared.infra.limiters import make_limiter
 from src.shared.infra.rate_limit import Patience
+from src.shared.ports.broker import MarketClockSource
 from src.shared.ports.market_data import BarSource
 
+OLDEST = "1990-01-01"
 _YAHOO_PATIENCE = Patience(own_seconds=600, vendor_seconds=75)
 
 
-def build_history(engine: Engine, client: AlpacaClient) -> HistoryLoad:
-    """Build long loads; `client` is asked for the time."""
-    return HistoryLoad(work=SqlUnitOfWork(engine, SqlHistoryRepository), clock=client, calendar=TradingCalendar())
+def build_history(engine: Engine, clock: MarketClockSource) -> HistoryLoad:
+    """Build long loads."""
+    return HistoryLoad(
+        work=SqlUnitOfWork(engine, SqlHistoryRepository), clock=clock, calendar=TradingCalendar(first=OLDEST)
+    )
 
 
 def build_companies(settings: Settings, engine: Engine, client: Callable[[], AlpacaClient]) -> CompanyData:
@@ -98,4 +102,5 @@ def build(settings: Settings, engine: Engine | None = None, client: AlpacaClient
         clock=client,
         account=client,
         calendar=TradingCalendar(),
+        client=AlpacaHistory(client).client,
     )

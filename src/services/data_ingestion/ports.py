@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Protocol
 from uuid import UUID
 
+from src.services.data_ingestion.domain.basis import Replaced
 from src.services.data_ingestion.domain.company import Answer, CompanyLoad, Dataset, Outcome, Stored
 from src.services.data_ingestion.domain.differences import Written
 from src.services.data_ingestion.domain.gate import Rejection
@@ -43,16 +44,34 @@ class MarketRepository(Protocol):
         """
         ...
 
-    def store(self, bars: Mapping[str, BarColumns], load_run_id: UUID) -> None:
+    def lock(self, symbols: Iterable[str]) -> None:
+        """Keep others from writing the bars of symbols until the transaction ends; wait for who does."""
+        ...
+
+    def store(self, bars: Mapping[str, BarColumns], load_run_id: UUID) -> dict[str, Written]:
         """Write bars by symbol; one that is there and differs goes to the history."""
         ...
 
-    def forget(self, symbols: Sequence[str], by: UUID) -> None:
-        """Move all bars of symbols whose price basis has changed to the history."""
+    def first_start(self, symbol: str) -> datetime | None:
+        """Read the start of the oldest stored bar of a symbol."""
         ...
 
-    def store_symbols(self, assets: Iterable[AssetReport], as_of: datetime) -> int:
-        """Write what the broker says of symbols; return how many."""
+    def replace(self, symbol: str, bars: BarColumns, load_run_id: UUID, why: str) -> Replaced | None:
+        """Put the bars of a symbol, read anew as a whole, in the place of the stored ones, which go to the history.
+
+        None where there are too few of them: then nothing was written.
+        """
+        ...
+
+    def quarantine(self, rejected: Sequence[Rejection], load_run_id: UUID) -> None:
+        """Keep rejected rows with their reasons; the same row again adds nothing."""
+        ...
+
+    def store_symbols(self, assets: Sequence[AssetReport], unknown: Sequence[str], as_of: datetime) -> int:
+        """Write what the broker says of symbols; return how many it knows.
+
+        What is not active, or `unknown` to it and was known before, is inactive since `as_of`.
+        """
         ...
 
 
@@ -140,6 +159,33 @@ class HistoryRepository(Protocol):
 
     def put(self, series: Series, bars: BarColumns, run_id: UUID) -> Written:
         """Write what is new or has changed; a bar that is there and differs goes to the history."""
+        ...
+
+    def stored_before(self, series: Series, moment: datetime, count: int) -> list[Span]:
+        """List the last `count` stored bars that end at or before a moment, oldest first."""
+        ...
+
+    def stored_after(self, series: Series, moment: datetime, count: int) -> list[Span]:
+        """List the first `count` stored bars that end after a moment, oldest first."""
+        ...
+
+    def ex_days(self, series: Series, first: date, last: date) -> list[date]:
+        """List the days from `first` to `last` for which the prices of the series are adjusted, oldest first."""
+        ...
+
+    def rebases(self, series: Series) -> int:
+        """Count how often the series was put on another basis."""
+        ...
+
+    def edges(self, series: Series) -> Span | None:
+        """Read the start of the oldest and the end of the newest stored bar."""
+        ...
+
+    def replace(self, series: Series, bars: BarColumns, run_id: UUID, why: str) -> Replaced | None:
+        """Put a series, read anew as a whole, in the place of the stored one, which goes to the history.
+
+        None where it is too short for that: then nothing was written.
+        """
         ...
 
     def quarantine(self, series: Series, run_id: UUID, rejected: Sequence[Rejection]) -> None:

@@ -68,6 +68,7 @@ class BarSource(Protocol):
 
         Raises:
             Transient: no usable answer; reading again is harmless.
-            Refused: the keys, the plan or the request are not accepted, or the vendor does not know the symbol.
+            UnknownSymbol: the vendor does not know the symbol.
+            Refused: the keys, the plan or the request are not accepted.
         """
         ...

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, insert, text
 
 from src.services.data_ingestion.adapters.history_repository import SqlHistoryRepository
 from src.services.data_ingestion.use_cases.history import HistoryLoad
 from src.shared.domain.bars import DAILY, HOURLY
 from src.shared.domain.errors import InputInvalid, Refused, Transient
 from src.shared.domain.sessions import TradingCalendar
+from src.shared.infra.database.tables import corporate_action
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
 from tests.fakes.bar_source import FakeBarSource
 from tests.fakes.vendor import FakeVendor
@@ -218,3 +220,133 @@ def test_a_bar_under_way_is_not_asked_for(history: HistoryLoad, source: FakeBarS
     assert stored(engine)[-1][1] == NOW
     assert result.total("rejected") == 0
     assert np.diff([row[1].timestamp() for row in stored(engine)]).min() > 0
+
+
+def everything_on(engine: Engine, factor: float, before: list[tuple[Any, ...]]) -> bool:
+    """Say whether every stored price is that many times what it was."""
+    after = {row[1]: row for row in stored(engine)}
+    return all(after[row[1]][2:6] == pytest.approx([price * factor for price in row[2:6]]) for row in before)
+
+
+@pytest.mark.parametrize("timeframe", [HOURLY, DAILY])
+def test_a_split_since_the_last_load_replaces_the_whole_series_at_once(
+    history: HistoryLoad, source: FakeBarSource, engine: Engine, timeframe: str
+) -> None:
+    history.run(source, ["SPY", "QQQ"], FIRST, LAST, timeframe)
+    before = stored(engine)
+    source.split("SPY", 4.0)
+
+    result = history.run(source, ["SPY", "QQQ"], LAST, LAST + timedelta(days=14), timeframe)
+
+    assert everything_on(engine, 0.25, before)
+    assert {each.symbol: each.rebased for each in result.outcomes} == {"QQQ": None, "SPY": pytest.approx(0.25)}
+    kept = select(engine, "SELECT DISTINCT symbol, reason FROM data_ingestion.market_data_history")
+    assert kept == [("SPY", "rebased")]
+    ((symbol, factor, effective_at),) = select(
+        engine, "SELECT symbol, factor, effective_at FROM data_ingestion.series_rebase"
+    )
+    assert (symbol, factor, effective_at) == ("SPY", pytest.approx(0.25), before[-1][1])
+    told = select(engine, "SELECT payload FROM ops.outbox WHERE channel LIKE '%SeriesRebased'")
+    assert [row[0]["symbol"] for row in told] == ["SPY"]
+
+
+def test_a_split_shows_when_bars_before_the_stored_ones_are_loaded(
+    history: HistoryLoad, source: FakeBarSource, engine: Engine
+) -> None:
+    middle = FIRST + timedelta(days=60)
+    history.run(source, ["SPY"], middle, LAST)
+    before = stored(engine)
+    source.split("SPY", 4.0)
+    source.page = 50
+
+    history.run(source, ["SPY"], FIRST, middle)
+
+    assert everything_on(engine, 0.25, before)
+    assert len(stored(engine)) == len(CALENDAR.spans_between(FIRST, LAST))
+    assert len(select(engine, "SELECT 1 FROM data_ingestion.series_rebase")) == 1
+
+
+def test_a_split_that_the_vendor_adjusts_for_only_later_shows_once_it_does(
+    history: HistoryLoad, source: FakeBarSource, engine: Engine
+) -> None:
+    ex_day = CALENDAR.sessions((NOW - timedelta(days=4)).date(), NOW.date())[0]
+    history.run(source, ["SPY"], FIRST, NOW - timedelta(hours=1))
+    before = [row for row in stored(engine) if row[1] < ex_day.open]
+    assert len(stored(engine)) > len(before) + 5
+    # Up to the day the history is adjusted; from it on the prices were those of the new shares already.
+    source.split("SPY", 4.0, before=ex_day.open)
+    announce_split(engine, "SPY", ex_day.day)
+
+    result = history.run(source, ["SPY"], FIRST, NOW)
+
+    assert everything_on(engine, 0.25, before)
+    assert result.outcomes[0].rebased == pytest.approx(0.25)
+
+
+def test_a_new_history_that_is_too_short_takes_nobodys_place(
+    history: HistoryLoad, source: FakeBarSource, engine: Engine
+) -> None:
+    history.run(source, ["SPY"], FIRST, LAST)
+    before = stored(engine)
+    source.split("SPY", 4.0)
+    rows = source.rows["SPY", "30Min"]
+    source.rows["SPY", "30Min"] = rows.take(slice(len(rows) // 3, None))
+
+    with pytest.raises(Transient, match="too short"):
+        history.run(source, ["SPY"], LAST, LAST + timedelta(days=14))
+
+    assert stored(engine) == before
+    assert select(engine, "SELECT * FROM data_ingestion.series_rebase") == []
+
+
+def test_bars_of_two_vendors_and_adjustments_are_series_of_their_own(
+    history: HistoryLoad, source: FakeBarSource, engine: Engine
+) -> None:
+    history.run(source, ["SPY"], FIRST, LAST)
+    other = FakeBarSource(vendor="polygon", rows=dict(source.rows))
+    other.split("SPY", 4.0)
+
+    history.run(other, ["SPY"], FIRST, LAST)
+    history.run(other, ["SPY"], FIRST, LAST, HOURLY, "raw")
+
+    count = len(CALENDAR.spans_between(FIRST, LAST))
+    found = select(
+        engine,
+        "SELECT vendor, adjustment, count(*) FROM data_ingestion.market_data GROUP BY 1, 2 ORDER BY 1, 2",
+    )
+    assert found == [("alpaca", "split", count), ("polygon", "raw", count), ("polygon", "split", count)]
+    assert select(engine, "SELECT * FROM data_ingestion.series_rebase") == []
+
+
+def test_two_loads_of_the_same_symbol_at_once_store_each_bar_once(
+    history: HistoryLoad, source: FakeBarSource, engine: Engine
+) -> None:
+    source.page = 60
+    with ThreadPoolExecutor(2) as pool:
+        done = [pool.submit(history.run, source, ["SPY", "QQQ"], FIRST, LAST) for _ in range(2)]
+        results = [each.result() for each in done]
+
+    count = 2 * len(CALENDAR.spans_between(FIRST, LAST))
+    assert sum(each.total("new") for each in results) == count
+    assert select(engine, "SELECT count(*) FROM data_ingestion.market_data") == [(count,)]
+    assert select(engine, "SELECT count(*) FROM data_ingestion.market_data_history") == [(0,)]
+
+
+def test_a_load_knows_its_client_and_has_a_digest_of_what_it_wrote(
+    history: HistoryLoad, source: FakeBarSource, engine: Engine
+) -> None:
+    history.run(source, ["SPY"], FIRST, LAST)
+    history.run(source, ["SPY"], FIRST, LAST, only_missing=False)
+
+    known = select(engine, "SELECT client, rows_written > 0, length(digest) FROM data_ingestion.load_run")
+    assert set(known) == {("fake 1.0", True, 32), ("fake 1.0", False, None)}
+
+
+def announce_split(engine: Engine, symbol: str, day: date) -> None:
+    with engine.begin() as connection:
+        connection.execute(
+            insert(corporate_action).values(
+                corporate_action_id=f"split-{symbol}", symbol=symbol, kind="split", vendor_type="forward_split",
+                ex_date=day, old_rate=1, new_rate=4, cash_per_share=0, raw={},
+            )
+        )  # fmt: skip

@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 from src.services.data_ingestion.domain.grid import HALF_HOURS
 from src.shared.domain.bars import DAILY, HOURLY
+from src.shared.domain.errors import UnknownSymbol
 from src.shared.domain.vendor_data import VendorBars
 from src.shared.infra.alpaca.client import AlpacaClient
 from src.shared.ports.market_data import Adjustment
@@ -32,4 +33,10 @@ class AlpacaHistory:
         self, symbol: str, start: datetime, end: datetime, timeframe: str, adjustment: Adjustment
     ) -> Iterator[VendorBars]:
         """Read the rows page by page; see `BarSource.history`."""
-        return self._client.bar_history(symbol, start, end, timeframe, adjustment)
+        found = False
+        for page in self._client.bar_history(symbol, start, end, timeframe, adjustment):
+            found = found or len(page) > 0
+            yield page
+        # Alpaca answers with no bars for what it has never heard of.
+        if not found and not self._client.assets([symbol]):
+            raise UnknownSymbol(self.vendor, symbol)

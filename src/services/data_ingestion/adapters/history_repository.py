@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from itertools import count
 from uuid import UUID
 
@@ -12,16 +11,16 @@ import numpy as np
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from src.services.data_ingestion.adapters.bar_table import BarTable
+from src.services.data_ingestion.adapters.bar_table import FIRST_MOMENT, LAST_MOMENT, BarTable
+from src.services.data_ingestion.adapters.quarantine import keep_rejected
+from src.services.data_ingestion.domain.basis import Replaced, adjusted_for
 from src.services.data_ingestion.domain.differences import Written
 from src.services.data_ingestion.domain.gate import Rejection
 from src.services.data_ingestion.domain.grid import Span
 from src.services.data_ingestion.domain.history import Brought
 from src.shared.domain.bars import BarColumns, Moments, Series
 from src.shared.domain.ids import derived_id, slot_key
-from src.shared.infra.database.tables import data_quarantine, load_run
-
-_DATASET = "bars"
+from src.shared.infra.database.tables import corporate_action, load_run
 
 
 class SqlHistoryRepository:
@@ -95,12 +94,40 @@ class SqlHistoryRepository:
         """Write bars."""
         return self._bars.put({series: bars}, run_id).get(series, Written(0, 0, 0))
 
+    def stored_before(self, series: Series, moment: datetime, count: int) -> list[Span]:
+        """List the last stored bars before a moment."""
+        return self._bars.spans_before(series, moment, count)
+
+    def stored_after(self, series: Series, moment: datetime, count: int) -> list[Span]:
+        """List the first stored bars after a moment."""
+        return self._bars.spans_after(series, moment, count)
+
+    def ex_days(self, series: Series, first: date, last: date) -> list[date]:
+        """List the days of the company's actions that the prices are adjusted for."""
+        action = corporate_action.c
+        query = select(action.ex_date).where(
+            action.symbol == series.symbol,
+            action.kind.in_([kind.value for kind in adjusted_for(series.adjustment)]),
+            action.ex_date.between(first, last),
+        )
+        return sorted(set(self._connection.execute(query).scalars()))
+
+    def rebases(self, series: Series) -> int:
+        """Count the changes of basis."""
+        return self._bars.rebases(series)
+
+    def edges(self, series: Series) -> Span | None:
+        """Read where a series begins and ends."""
+        first, last = self._bars.spans_after(series, FIRST_MOMENT, 1), self._bars.spans_before(series, LAST_MOMENT, 1)
+        return (first[0][0], last[0][1]) if first and last else None
+
+    def replace(self, series: Series, bars: BarColumns, run_id: UUID, why: str) -> Replaced | None:
+        """Replace a whole series."""
+        return self._bars.replace(series, bars, run_id, why)
+
     def quarantine(self, series: Series, run_id: UUID, rejected: Sequence[Rejection]) -> None:
         """Keep rejected rows, each once."""
-        if not rejected:
-            return
-        rows = [_quarantine_row(series, run_id, each) for each in rejected]
-        self._connection.execute(insert(data_quarantine).on_conflict_do_nothing(), rows)
+        keep_rejected(self._connection, [(series, each) for each in rejected], run_id)
 
     def _close(self, run_id: UUID, **values: object) -> None:
         self._connection.execute(
@@ -108,21 +135,3 @@ class SqlHistoryRepository:
             .where(load_run.c.load_run_id == run_id)
             .values(finished_at=func.clock_timestamp(), **values)
         )
-
-
-def _quarantine_row(series: Series, run_id: UUID, rejection: Rejection) -> dict[str, object]:
-    raw = [dict(row) for row in rejection.raw]
-    name = (series.vendor, _DATASET, series.symbol, series.timeframe, series.adjustment)
-    words = (slot_key(rejection.end), rejection.flaw.rule, json.dumps(raw, sort_keys=True))
-    return {
-        "quarantine_id": derived_id("quarantine", *name, *words),
-        "load_run_id": run_id,
-        "vendor": series.vendor,
-        "dataset": _DATASET,
-        "symbol": series.symbol,
-        "timeframe": series.timeframe,
-        "bar_end": rejection.end,
-        "rule": rejection.flaw.rule,
-        "reason": rejection.reason,
-        "raw": raw,
-    }

@@ -11,7 +11,11 @@ import numpy as np
 from sqlalchemy import Connection, func, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from src.services.data_ingestion.adapters.bar_table import BarTable
+from src.services.data_ingestion.adapters.bar_table import FIRST_MOMENT, BarTable
+from src.services.data_ingestion.adapters.quarantine import keep_rejected
+from src.services.data_ingestion.domain.basis import Replaced
+from src.services.data_ingestion.domain.differences import Written
+from src.services.data_ingestion.domain.gate import Rejection
 from src.services.data_ingestion.domain.grid import Span
 from src.services.data_ingestion.domain.loads import (
     ADJUSTMENT,
@@ -58,6 +62,23 @@ _CLOSES_BEFORE = text("""
 """)
 
 
+# What the broker called inactive it may call active again; what a vendor said of a symbol is for that vendor to take
+# back.
+_STATUS = text("""
+    UPDATE data_ingestion.symbol AS known
+    SET status = said.status, status_since = :as_of, status_reason = said.reason,
+        tradable = known.tradable AND said.status = 'active', shortable = known.shortable AND said.status = 'active',
+        easy_to_borrow = known.easy_to_borrow AND said.status = 'active'
+    FROM (
+        SELECT unnest(CAST(:active AS text[])) AS symbol, 'active' AS status, '' AS reason
+        UNION ALL SELECT unnest(CAST(:inactive AS text[])), 'inactive', 'broker: not active'
+        UNION ALL SELECT unnest(CAST(:unknown AS text[])), 'inactive', 'broker: not listed'
+    ) AS said
+    WHERE known.symbol = said.symbol AND known.status <> said.status
+        AND (known.status = 'active' OR known.status_reason LIKE 'broker: %')
+""")
+
+
 class SqlMarketRepository:
     """`MarketRepository` on an open transaction."""
 
@@ -77,6 +98,7 @@ class SqlMarketRepository:
                 "window_start": request.spans[0][0],
                 "window_end": request.slot,
                 "state": "running",
+                "client": request.client,
                 "started_at": func.clock_timestamp(),
             }
             statement = insert(load_run).values(row).on_conflict_do_nothing().returning(load_run.c.load_run_id)
@@ -95,6 +117,7 @@ class SqlMarketRepository:
                 rows_rejected=result.rows_rejected,
                 rows_missing=result.rows_missing,
                 problems=list(result.problems),
+                digest=result.digest,
                 finished_at=func.clock_timestamp(),
             )
         )
@@ -128,42 +151,55 @@ class SqlMarketRepository:
             found.setdefault(name, []).append(StoredClose(start, end, close))
         return found
 
-    def store(self, bars: Mapping[str, BarColumns], load_run_id: UUID) -> None:
-        """Write bars under the locks of their series."""
-        wanted = {_series(symbol): columns for symbol, columns in bars.items() if len(columns)}
-        if wanted:
-            self._bars.lock(wanted)
-            self._bars.put(wanted, load_run_id)
+    def lock(self, symbols: Iterable[str]) -> None:
+        """Take the locks of the series of symbols."""
+        self._bars.lock(_series(symbol) for symbol in symbols)
 
-    def forget(self, symbols: Sequence[str], by: UUID) -> None:
-        """Move all bars of symbols whose price basis has changed to the history."""
-        series = [_series(symbol) for symbol in symbols]
-        if series:
-            self._bars.lock(series)
-        for each in series:
-            self._bars.supersede_all(each, by, "rebased")
+    def store(self, bars: Mapping[str, BarColumns], load_run_id: UUID) -> dict[str, Written]:
+        """Write bars by symbol."""
+        written = self._bars.put({_series(symbol): columns for symbol, columns in bars.items()}, load_run_id)
+        return {series.symbol: each for series, each in written.items()}
 
-    def store_symbols(self, assets: Iterable[AssetReport], as_of: datetime) -> int:
-        """Write what the broker says of symbols; return how many."""
-        rows = [
-            {
-                "symbol": asset.symbol,
-                "name": asset.name,
-                "exchange": asset.exchange[:16],
-                "tradable": asset.tradable,
-                "shortable": asset.shortable,
-                "easy_to_borrow": asset.easy_to_borrow,
-                "updated_at": as_of,
-            }
-            for asset in assets
-        ]
-        if not rows:
-            return 0
-        new = insert(symbol)
-        changed = {column.name: new.excluded[column.name] for column in symbol.c if not column.primary_key}
-        self._connection.execute(new.values(rows).on_conflict_do_update(index_elements=["symbol"], set_=changed))
+    def first_start(self, symbol: str) -> datetime | None:
+        """Read the start of the oldest stored bar."""
+        first = self._bars.spans_after(_series(symbol), FIRST_MOMENT, 1)
+        return first[0][0] if first else None
+
+    def replace(self, symbol: str, bars: BarColumns, load_run_id: UUID, why: str) -> Replaced | None:
+        """Put the whole series of a symbol in the place of the stored one."""
+        return self._bars.replace(_series(symbol), bars, load_run_id, why)
+
+    def quarantine(self, rejected: Sequence[Rejection], load_run_id: UUID) -> None:
+        """Keep rejected rows, each once."""
+        keep_rejected(self._connection, [(_series(each.symbol), each) for each in rejected], load_run_id)
+
+    def store_symbols(self, assets: Sequence[AssetReport], unknown: Sequence[str], as_of: datetime) -> int:
+        """Write what the broker says of symbols; return how many it knows."""
+        rows = [_symbol_row(asset, as_of) for asset in assets]
+        if rows:
+            new = insert(symbol)
+            changed = {name: new.excluded[name] for name in rows[0] if name != "symbol"}
+            self._connection.execute(new.values(rows).on_conflict_do_update(index_elements=["symbol"], set_=changed))
+        asked = {
+            "active": [asset.symbol for asset in assets if asset.active],
+            "inactive": [asset.symbol for asset in assets if not asset.active],
+            "unknown": list(unknown),
+        }
+        self._connection.execute(_STATUS, {**asked, "as_of": as_of})
         return len(rows)
 
 
 def _series(symbol: str) -> Series:
     return Series(symbol, HOURLY, VENDOR, ADJUSTMENT)
+
+
+def _symbol_row(asset: AssetReport, as_of: datetime) -> dict[str, object]:
+    return {
+        "symbol": asset.symbol,
+        "name": asset.name,
+        "exchange": asset.exchange[:16],
+        "tradable": asset.tradable,
+        "shortable": asset.shortable,
+        "easy_to_borrow": asset.easy_to_borrow,
+        "updated_at": as_of,
+    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +27,12 @@ class Written:
     def rows(self) -> int:
         """How many rows were written."""
         return self.new + self.restated
+
+
+def joined_digest(written: Mapping[str, Written]) -> bytes | None:
+    """Make one digest of those of several symbols; None where nothing was written."""
+    parts = [symbol.encode() + each.digest for symbol, each in sorted(written.items()) if each.digest is not None]
+    return hashlib.sha256(b"".join(parts)).digest() if parts else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import pairwise
 
 import numpy as np
 
 from src.services.data_ingestion.domain.gate import NEIGHBOURS, Mask, Rejection, judge
-from src.services.data_ingestion.domain.grid import Grid, Span
+from src.services.data_ingestion.domain.grid import Grid, Span, make_grid
 from src.services.data_ingestion.domain.loads import PROBLEMS_KEPT, LoadState
 from src.services.data_ingestion.domain.making import make_bars
 from src.shared.domain.bars import BarColumns, Moments, Series, as_datetime, as_moments
+from src.shared.domain.errors import Refused, Transient
+from src.shared.domain.sessions import TradingCalendar
 from src.shared.domain.vendor_data import VendorBars
 
 _DAY = np.timedelta64(1, "D")
@@ -25,8 +27,9 @@ class SymbolOutcome:
     """How the load of one symbol went.
 
     Of the bars that came, some were new, some as stored before, some restated; some were rejected by the gate.
-    `missing` counts the bars of the calendar that were asked for and that the vendor did not have. `failure` is None
-    unless the load broke off; what had come before that is kept.
+    `missing` counts the bars of the calendar that were asked for and that the vendor did not have. `rebased` is the
+    factor by which the prices of the whole series have changed, if they have. `failure` is None unless the load broke
+    off; what had come before that is kept.
     """
 
     symbol: str
@@ -37,6 +40,7 @@ class SymbolOutcome:
     missing: int = 0
     rebased: float | None = None
     failure: str | None = None
+    error: Transient | Refused | None = field(default=None, repr=False, compare=False)
 
     def plus(self, **more: int) -> SymbolOutcome:
         """Add to the counts."""
@@ -150,6 +154,22 @@ def wanted_windows(series: Series, grid: Grid, done: Mask) -> list[Window]:
     return windows
 
 
+def windows_with_overlap(
+    series: Series, calendar: TradingCalendar, wanted: Grid, overlaps: Sequence[Sequence[Span]]
+) -> list[Window]:
+    """Cut what is wanted into windows, stored bars before it along with it; other stored bars come first, alone."""
+    alone, before = [], list[Span]()
+    for overlap in overlaps:
+        if as_moments([overlap[-1][1]])[0] <= wanted.start[0] and not before:
+            before = list(overlap)
+        else:
+            alone.append(Window(series, Grid.of(overlap)))
+    start = before[0][0] if before else as_datetime(wanted.start[0])
+    grid = make_grid(calendar, series.timeframe, start, as_datetime(wanted.end[-1]))
+    asked = np.isin(grid.end, np.concatenate((wanted.end, as_moments([end for _, end in before]))))
+    return [*alone, *wanted_windows(series, grid, ~asked)]
+
+
 def done_spans(grid: Grid, stored: Moments, asked: Sequence[Span], recent_from: datetime) -> Mask:
     """Say which bars of a grid need not be asked for: stored, or asked for before and not of late."""
     done: Mask = np.isin(grid.end, stored)
@@ -163,17 +183,17 @@ def done_spans(grid: Grid, stored: Moments, asked: Sequence[Span], recent_from: 
 def pieces(pages: Iterable[VendorBars], window: Window) -> Iterator[Piece]:
     """Cut a vendor's pages at the ends of months, the last piece at the end of the window.
 
-    A piece comes out once some rows after it are there, so that its last bars are judged with neighbours on both
-    sides; no more than a page and a month is held.
+    A piece comes out once the page after it is there, so that its last bars are judged with neighbours on both sides
+    and what comes in one page is stored at once; no more than two pages and a month are held.
     """
     grid, start = window.grid, window.grid.start[0]
     rows = VendorBars.of(window.series.symbol, ())
     for page in pages:
-        rows = VendorBars.joined(rows.symbol, (rows, page))
         until = _month_that_is_whole(grid, rows)
         if until is not None and until > start:
             yield Piece(rows, start, until)
             rows, start = rows.take(rows.start >= _context_from(grid, until)), until
+        rows = VendorBars.joined(rows.symbol, (rows, page))
     yield Piece(rows, start, grid.end[-1])
 
 

@@ -32,6 +32,7 @@ class LoadRequest:
 
     symbols: tuple[str, ...]
     spans: tuple[Span, ...]
+    client: str = ""
 
     @property
     def slot(self) -> datetime:
@@ -64,11 +65,11 @@ class LoadPlan:
 
 @dataclass
 class Harvest:
-    """What a load has brought in so far; it survives a failure half-way."""
+    """What a load has brought in so far; it survives a failure half-way. `anew` are whole series on a new basis."""
 
     bars: dict[str, BarColumns] = field(default_factory=dict)
+    anew: dict[str, BarColumns] = field(default_factory=dict)
     rejected: list[Rejection] = field(default_factory=list)
-    rebased: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -95,6 +96,7 @@ class LoadResult:
     rows_missing: int
     complete: bool
     problems: tuple[str, ...]
+    digest: bytes | None = field(default=None, repr=False)
 
     @property
     def state(self) -> LoadState:

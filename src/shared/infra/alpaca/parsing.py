@@ -212,6 +212,7 @@ def asset(raw: Raw) -> AssetReport:
         tradable=active and _flag(raw, "tradable"),
         shortable=active and _flag(raw, "shortable"),
         easy_to_borrow=active and _flag(raw, "easy_to_borrow"),
+        active=active,
     )
 
 

@@ -20,6 +20,7 @@ from src.shared.infra.database.tables.data_ingestion import (
     load_run,
     market_data,
     market_data_history,
+    series_rebase,
     symbol,
 )
 from src.shared.infra.database.tables.execution import (
@@ -98,6 +99,7 @@ __all__ = [
     "quarantine",
     "risk_decision",
     "risk_state",
+    "series_rebase",
     "stock_splits",
     "symbol",
     "writer_epoch",
