@@ -20,7 +20,7 @@ from src.shared.prefect.scripts import run_script
 from src.shared.prefect.tasks.wiring import Services
 
 if TYPE_CHECKING:
-    from src.services.data_ingestion.domain.company import Dataset
+    from src.services.data_ingestion.domain.company import CompanyDataset
     from src.shared.ports.market_data import Adjustment
 
 COMPANY_DATA = {
@@ -42,7 +42,7 @@ Load = tuple[str, Callable[[Step], tuple[str, Failures]]]
 
 def load_yahoo_data(
     what: Annotated[str, typer.Option(help=f"Comma-separated, of {', '.join(EVERYTHING)}.")] = ",".join(EVERYTHING),
-    symbols: Annotated[str, typer.Option(help="Comma-separated; without it every symbol that is watched.")] = "",
+    symbols: Annotated[str, typer.Option(help="Comma-separated; without it every active symbol.")] = "",
     first: Annotated[str, typer.Option("--from", help="First day of the bars, like 2025-01-31.")] = "",
     last: Annotated[str, typer.Option("--to", help="Last day of the bars; without it today.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be asked for, and stop.")] = False,
@@ -80,16 +80,18 @@ def _chosen(what: str) -> list[str]:
 
 def _symbols(text: str, wired: Services) -> list[str]:
     named = [parse_symbol(name.strip()) for name in text.split(",") if name.strip()]
-    wanted = named or wired.strategy.symbols_to_watch()
+    wanted = named or wired.symbols.active()
     if not wanted:
-        raise InputInvalid("no pair is registered: name symbols with --symbols.")
+        raise InputInvalid("no symbol is active: name some with --symbols.")
     return sorted(set(wanted))
 
 
 def _window(first: str, last: str, wired: Services) -> Window:
+    from src.services.data_ingestion.adapters.yahoo.history import HOURLY_DAYS
+
     now = wired.broker.clock().now
     end = min(now, _moment("--to", last) + timedelta(days=1)) if last else now
-    oldest = now - timedelta(days=wired.settings.yahoo.hourly_days)
+    oldest = now - timedelta(days=HOURLY_DAYS)
     start = _moment("--from", first) if first else oldest
     if start < oldest:
         raise InputInvalid(
@@ -129,10 +131,10 @@ def _loads(name: str, window: Window, wanted: list[str], wired: Services, *, res
     return [(str(dataset), partial(_company, dataset, wanted, wired, resume=resume)) for dataset in _datasets(name)]
 
 
-def _datasets(name: str) -> "list[Dataset]":
-    from src.services.data_ingestion.domain.company import Dataset
+def _datasets(name: str) -> "list[CompanyDataset]":
+    from src.services.data_ingestion.domain.company import CompanyDataset
 
-    return [Dataset(each) for each in COMPANY_DATA[name]]
+    return [CompanyDataset(each) for each in COMPANY_DATA[name]]
 
 
 def _bars(
@@ -154,7 +156,7 @@ def _bars(
 
 
 def _company(
-    dataset: "Dataset", symbols: list[str], wired: Services, step: Step, *, resume: bool
+    dataset: "CompanyDataset", symbols: list[str], wired: Services, step: Step, *, resume: bool
 ) -> tuple[str, Failures]:
     load = wired.companies.load(dataset, symbols, force=not resume, progress=lambda *_: step())
     told = f"{len(load.asked)} of {len(symbols)} were due, {load.rows_changed} rows changed"

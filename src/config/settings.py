@@ -213,7 +213,6 @@ class YahooSettings(_Component):
     connect_timeout_seconds: PositiveFloat = Field(5.0, description="Wait for a connection to Yahoo.")
     read_timeout_seconds: PositiveFloat = Field(20.0, description="Wait for an answer from Yahoo.")
     symbols_at_once: int = Field(4, ge=1, le=32, description="Symbols that are asked for side by side.")
-    hourly_days: int = Field(729, ge=1, le=729, description="How far back hourly bars are asked for.")
     information_due_days: PositiveFloat = Field(30.0, description="Ask again who a company is after this many days.")
     officers_due_days: PositiveFloat = Field(28.0, description="Ask again for officers after this many days.")
     statistics_due_days: PositiveFloat = Field(6.0, description="Ask again for key statistics after this many days.")

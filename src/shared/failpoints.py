@@ -98,6 +98,8 @@ OF_LOADS = {
     "data_ingestion.history_begun": "a long load is written down, nothing was asked for",
     "data_ingestion.before_history": "bars of a long load are written, not committed",
     "data_ingestion.history_stored": "… and committed",
+    "data_ingestion.before_reference": "listings, splits or dividends are written, not committed",
+    "data_ingestion.reference_stored": "… and committed",
     "data_ingestion.before_rebase": "a whole series is replaced by one on another price basis, not committed",
     "data_ingestion.rebased": "… and committed",
     "data_ingestion.company_load_begun": "a load of company data is written down, nothing was asked for",

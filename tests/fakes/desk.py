@@ -153,6 +153,8 @@ def installation(
             "ALPACA_BASE_URL": twin.url,
             "ALPACA_DATA_URL": twin.url,
             "ALPACA_REQUESTS_PER_MINUTE": "10000",
+            "POLYGON_BASE_URL": twin.url,
+            "POLYGON_REQUESTS_PER_MINUTE": "10000",
             "YAHOO_BASE_URL": f"{twin.url}/yahoo",
             "YAHOO_REQUESTS_PER_MINUTE": "10000",
             "YAHOO_READ_TIMEOUT_SECONDS": "5",

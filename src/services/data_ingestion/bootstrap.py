@@ -11,15 +11,23 @@ from src.config.settings import Settings
 from src.services.data_ingestion.adapters.alpaca_history import AlpacaHistory
 from src.services.data_ingestion.adapters.company_repository import SqlCompanyRepository
 from src.services.data_ingestion.adapters.history_repository import SqlHistoryRepository
+from src.services.data_ingestion.adapters.polygon.factory import make_wire
+from src.services.data_ingestion.adapters.polygon.history import PolygonHistory
+from src.services.data_ingestion.adapters.polygon.reference import PolygonReference
+from src.services.data_ingestion.adapters.reference_repository import SqlReferenceRepository
 from src.services.data_ingestion.adapters.repository import SqlMarketRepository
+from src.services.data_ingestion.adapters.symbol_book import SqlSymbolBook
 from src.services.data_ingestion.adapters.yahoo.client import YahooClient
 from src.services.data_ingestion.adapters.yahoo.history import YahooHistory
 from src.services.data_ingestion.adapters.yahoo.route import Route
 from src.services.data_ingestion.adapters.yahoo.source import YahooCompanies
-from src.services.data_ingestion.domain.company import Dataset
+from src.services.data_ingestion.domain.company import CompanyDataset
+from src.services.data_ingestion.ports import ReferenceSource
 from src.services.data_ingestion.use_cases.companies import CompanyData
 from src.services.data_ingestion.use_cases.history import HistoryLoad
 from src.services.data_ingestion.use_cases.ingestion import DataIngestion
+from src.services.data_ingestion.use_cases.reference import ReferenceLoad
+from src.services.data_ingestion.use_cases.symbols import SymbolsToLoad
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.infra.alpaca.client import AlpacaClient
@@ -52,13 +60,13 @@ def build_companies(settings: Settings, engine: Engine, client: Callable[[], Alp
         source=YahooCompanies(_yahoo_client(settings)),
         now=(lambda: client().clock().now) if is_twin else (lambda: datetime.now(UTC)),
         due_days={
-            Dataset.INFORMATION: yahoo.information_due_days,
-            Dataset.OFFICERS: yahoo.officers_due_days,
-            Dataset.STATISTICS: yahoo.statistics_due_days,
-            Dataset.STATEMENTS: yahoo.statements_due_days,
-            Dataset.HOLDERS: yahoo.holders_due_days,
-            Dataset.DIVIDENDS: yahoo.dividends_due_days,
-            Dataset.SPLITS: yahoo.dividends_due_days,
+            CompanyDataset.INFORMATION: yahoo.information_due_days,
+            CompanyDataset.OFFICERS: yahoo.officers_due_days,
+            CompanyDataset.STATISTICS: yahoo.statistics_due_days,
+            CompanyDataset.STATEMENTS: yahoo.statements_due_days,
+            CompanyDataset.HOLDERS: yahoo.holders_due_days,
+            CompanyDataset.DIVIDENDS: yahoo.dividends_due_days,
+            CompanyDataset.SPLITS: yahoo.dividends_due_days,
         },
         workers=yahoo.symbols_at_once,
     )
@@ -71,15 +79,36 @@ def _yahoo_client(settings: Settings) -> YahooClient:
     return YahooClient(Route(url, yahoo.connect_timeout_seconds, yahoo.read_timeout_seconds), limiter)
 
 
+def build_reference(engine: Engine) -> ReferenceLoad:
+    """Build loads of listings, splits and dividends."""
+    return ReferenceLoad(SqlUnitOfWork(engine, SqlReferenceRepository))
+
+
+def build_symbols(engine: Engine) -> SymbolsToLoad:
+    """Build what says which symbols to load."""
+    return SymbolsToLoad(SqlUnitOfWork(engine, SqlSymbolBook))
+
+
+def polygon_reference(settings: Settings) -> ReferenceSource:
+    """Make the source of Polygon.io's listings, splits and dividends.
+
+    Raises:
+        SettingsInvalid: there is no key.
+    """
+    return PolygonReference(make_wire(settings))
+
+
 def source(vendor: str, settings: Settings, client: Callable[[], AlpacaClient]) -> BarSource:
     """Make the source of a vendor's past bars; `client` gives the client of the broker to a source that needs it.
 
     Raises:
         InputInvalid: there is no such vendor.
+        SettingsInvalid: the vendor wants a key, and there is none.
     """
     # A vendor is added by a line here, and takes what it needs from the settings.
     vendors: dict[str, Callable[[], BarSource]] = {
         "alpaca": lambda: AlpacaHistory(client()),
+        "polygon": lambda: PolygonHistory(make_wire(settings)),
         "yahoo": lambda: YahooHistory(_yahoo_client(settings)),
     }
     if vendor not in vendors:

@@ -8,12 +8,22 @@ from typing import Protocol
 from uuid import UUID
 
 from src.services.data_ingestion.domain.basis import Replaced
-from src.services.data_ingestion.domain.company import Answer, CompanyLoad, Dataset, Outcome, Stored
+from src.services.data_ingestion.domain.company import Answer, CompanyDataset, CompanyLoad, Outcome, Stored
 from src.services.data_ingestion.domain.differences import Written
 from src.services.data_ingestion.domain.gate import Rejection
 from src.services.data_ingestion.domain.grid import Span
 from src.services.data_ingestion.domain.history import Brought
 from src.services.data_ingestion.domain.loads import LoadRequest, LoadResult, LoadState, StoredClose
+from src.services.data_ingestion.domain.reference import (
+    Dataset,
+    Dividend,
+    Found,
+    Kept,
+    Listing,
+    MarketStatus,
+    SetAside,
+    StockSplit,
+)
 from src.shared.domain.bars import BarColumns, Moments, Series
 from src.shared.domain.orders import AssetReport
 
@@ -88,7 +98,7 @@ class CompanySource(Protocol):
         """Library and version that brings them."""
         ...
 
-    def ask(self, dataset: Dataset, symbol: str, as_of: date) -> Answer:
+    def ask(self, dataset: CompanyDataset, symbol: str, as_of: date) -> Answer:
         """Read one dataset of one company; an answer without rows says why.
 
         Raises:
@@ -101,22 +111,24 @@ class CompanySource(Protocol):
 class CompanyRepository(Protocol):
     """Company data and its loads, inside one transaction."""
 
-    def loaded_at(self, vendor: str, dataset: Dataset, symbols: Sequence[str]) -> dict[str, datetime]:
+    def loaded_at(self, vendor: str, dataset: CompanyDataset, symbols: Sequence[str]) -> dict[str, datetime]:
         """Say when each symbol's dataset came last; one that never came is absent."""
         ...
 
-    def begin_load(self, vendor: str, client: str, dataset: Dataset, symbols: Sequence[str], now: datetime) -> UUID:
+    def begin_load(
+        self, vendor: str, client: str, dataset: CompanyDataset, symbols: Sequence[str], now: datetime
+    ) -> UUID:
         """Write a load's row in state running."""
         ...
 
-    def store(self, vendor: str, dataset: Dataset, symbol: str, answer: Answer, load_run_id: UUID) -> Stored:
+    def store(self, vendor: str, dataset: CompanyDataset, symbol: str, answer: Answer, load_run_id: UUID) -> Stored:
         """Write the rows that are new or differ, with the earlier ones into the history, and set aside the unread."""
         ...
 
     def note_loaded(
         self,
         vendor: str,
-        dataset: Dataset,
+        dataset: CompanyDataset,
         symbol: str,
         outcome: Outcome,
         reason: str,
@@ -190,4 +202,78 @@ class HistoryRepository(Protocol):
 
     def quarantine(self, series: Series, run_id: UUID, rejected: Sequence[Rejection]) -> None:
         """Keep the rejected rows with their reasons; the same row again adds nothing."""
+        ...
+
+
+class ReferenceSource(Protocol):
+    """What one vendor knows of listings, splits and dividends.
+
+    Every method raises Transient (no usable answer; asking again is harmless) or Refused (key or plan do not allow
+    it).
+    """
+
+    @property
+    def vendor(self) -> str:
+        """Name under which it is stored."""
+        ...
+
+    @property
+    def client(self) -> str:
+        """Library and version that brings it."""
+        ...
+
+    def market_status(self) -> MarketStatus:
+        """Say whether the market is open, by the vendor's clock."""
+        ...
+
+    def listings(self, symbols: Sequence[str]) -> Found[Listing]:
+        """Read how symbols are listed; one that never was is absent."""
+        ...
+
+    def splits(self, symbols: Sequence[str], since: date | None) -> Found[StockSplit]:
+        """Read the splits of symbols: all there are, or those from a day on."""
+        ...
+
+    def dividends(self, symbols: Sequence[str], since: date | None) -> Found[Dividend]:
+        """Read the dividends of symbols: all there are, or those from a day on."""
+        ...
+
+
+class ReferenceRepository(Protocol):
+    """Listings, splits and dividends and the loads that brought them, inside one transaction."""
+
+    def begin(self, source: ReferenceSource, dataset: Dataset, symbols: Sequence[str], window: Span) -> UUID:
+        """Write a load's row in state running."""
+        ...
+
+    def finish(self, run_id: UUID, state: LoadState, kept: Kept, rejected: int, problems: Sequence[str]) -> None:
+        """Write how a load went."""
+        ...
+
+    def keep_listings(self, rows: Sequence[Listing], vendor: str, as_of: datetime) -> Kept:
+        """Write what has changed of symbols: whether they are listed; name and exchange where there are none yet."""
+        ...
+
+    def keep_splits(self, rows: Sequence[StockSplit], run_id: UUID) -> Kept:
+        """Write splits that are new or have changed."""
+        ...
+
+    def keep_dividends(self, rows: Sequence[Dividend], run_id: UUID) -> Kept:
+        """Write dividends that are new or have changed."""
+        ...
+
+    def quarantine(self, vendor: str, dataset: Dataset, run_id: UUID, rejected: Sequence[SetAside]) -> int:
+        """Keep the rows that were set aside, if they have a symbol, each once; return how many are new."""
+        ...
+
+
+class SymbolBook(Protocol):
+    """Which symbols are of interest, and how far a vendor's bars of them go."""
+
+    def active(self) -> list[str]:
+        """List the symbols to load bars of: see `SymbolsToLoad.active`."""
+        ...
+
+    def loaded_until(self, vendor: str, timeframe: str, symbols: Sequence[str]) -> dict[str, datetime]:
+        """Say per symbol up to when finished loads have asked the vendor; symbols without any are absent."""
         ...

@@ -19,9 +19,9 @@ EndName = Literal[
     "MARKET_CLOSED",
     "ALREADY_DONE",
     "NO_DECISION",
-    "NO_SYMBOLS",
     "NOT_DUE",
     "PARTIAL",
+    "NO_KEY",
     "DEGRADED",
     "HALTED",
     "SKIPPED",
@@ -51,7 +51,7 @@ def ended_load(summary: dict[str, Any]) -> dict[str, Any] | State[Any]:
 
 
 def joined(bars: dict[str, Any], events: dict[str, Any]) -> dict[str, Any]:
-    """Join the summaries of two loads of the same symbols; a symbol has failed that failed in either."""
+    """Join the summaries of bars and of what was paid and split; a symbol has failed that failed in either."""
     failed = sorted({*bars["failed"], *events["failed"]})
     return bars | {"events_changed": events["rows_changed"], "failed": failed}
 

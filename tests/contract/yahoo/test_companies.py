@@ -12,8 +12,8 @@ import pytest
 from src.services.data_ingestion.adapters.yahoo.client import YahooClient
 from src.services.data_ingestion.adapters.yahoo.source import YahooCompanies
 from src.services.data_ingestion.domain.company import (
+    CompanyDataset,
     CompanyInfo,
-    Dataset,
     DividendPaid,
     Holder,
     KeyStatistics,
@@ -26,11 +26,16 @@ from src.shared.domain.ids import parse_symbol
 from tests.fakes.twin_server import TwinHandle
 
 TODAY = date(2025, 3, 3)
-OF_COMPANIES = [Dataset.INFORMATION, Dataset.OFFICERS, Dataset.STATISTICS, Dataset.HOLDERS]
+OF_COMPANIES = [
+    CompanyDataset.INFORMATION,
+    CompanyDataset.OFFICERS,
+    CompanyDataset.STATISTICS,
+    CompanyDataset.HOLDERS,
+]
 
 
 def test_a_company_is_read_whole(companies: YahooCompanies) -> None:
-    answer = companies.ask(Dataset.INFORMATION, "KELV", TODAY)
+    answer = companies.ask(CompanyDataset.INFORMATION, "KELV", TODAY)
 
     (info,) = answer.rows
     assert isinstance(info, CompanyInfo)
@@ -45,14 +50,14 @@ def test_a_company_is_read_whole(companies: YahooCompanies) -> None:
 
 
 def test_officers_are_read_with_their_pay(companies: YahooCompanies) -> None:
-    rows = companies.ask(Dataset.OFFICERS, "KELV", TODAY).rows
+    rows = companies.ask(CompanyDataset.OFFICERS, "KELV", TODAY).rows
 
     assert len(rows) == 4
     assert all(isinstance(row, Officer) and row.name and row.title and row.total_pay for row in rows)
 
 
 def test_statistics_are_those_of_the_day_and_fit_together(companies: YahooCompanies) -> None:
-    (row,) = companies.ask(Dataset.STATISTICS, "KELV", TODAY).rows
+    (row,) = companies.ask(CompanyDataset.STATISTICS, "KELV", TODAY).rows
 
     assert isinstance(row, KeyStatistics)
     assert row.as_of == TODAY
@@ -63,7 +68,7 @@ def test_statistics_are_those_of_the_day_and_fit_together(companies: YahooCompan
 
 
 def test_statements_are_quarterly_and_annual_and_add_up(companies: YahooCompanies) -> None:
-    answer = companies.ask(Dataset.STATEMENTS, "KELV", TODAY)
+    answer = companies.ask(CompanyDataset.STATEMENTS, "KELV", TODAY)
     rows = [row for row in answer.rows if isinstance(row, StatementItem)]
 
     ends = Counter(
@@ -85,7 +90,7 @@ def test_statements_are_quarterly_and_annual_and_add_up(companies: YahooCompanie
 
 
 def test_holders_are_read_with_fractions(companies: YahooCompanies) -> None:
-    rows = companies.ask(Dataset.HOLDERS, "KELV", TODAY).rows
+    rows = companies.ask(CompanyDataset.HOLDERS, "KELV", TODAY).rows
 
     assert len(rows) == 5
     assert all(isinstance(row, Holder) and row.report_date == date(2024, 12, 31) for row in rows)
@@ -98,11 +103,13 @@ def test_dividends_and_splits_are_the_twin_s_actions(twin: TwinHandle, companies
     twin.admin.move_clock("2025-03-20T15:30:05Z")
     today = date(2025, 3, 20)
 
-    assert companies.ask(Dataset.DIVIDENDS, "KELV", today).rows == (DividendPaid(date(2025, 3, 5), Decimal("0.25")),)
-    assert companies.ask(Dataset.SPLITS, "KELV", today).rows == (
+    assert companies.ask(CompanyDataset.DIVIDENDS, "KELV", today).rows == (
+        DividendPaid(date(2025, 3, 5), Decimal("0.25")),
+    )
+    assert companies.ask(CompanyDataset.SPLITS, "KELV", today).rows == (
         SplitDone(date(2025, 3, 10), Decimal(1), Decimal(2)),
     )
-    assert companies.ask(Dataset.SPLITS, "KYLO", today).empty_because
+    assert companies.ask(CompanyDataset.SPLITS, "KYLO", today).empty_because
 
 
 @pytest.mark.parametrize("form", ["infinity", "infinity_text", "nan", "not_available"])
@@ -111,21 +118,21 @@ def test_figures_that_are_none_are_absent_and_cost_nothing_else(
 ) -> None:
     twin.admin.fault(kind="odd_numbers", form=form, names=["trailingPE", "beta", "totalPay", "pctHeld"])
 
-    statistics = companies.ask(Dataset.STATISTICS, "KELV", TODAY)
+    statistics = companies.ask(CompanyDataset.STATISTICS, "KELV", TODAY)
 
     (row,) = statistics.rows
     assert isinstance(row, KeyStatistics)
     assert (row.trailing_pe, row.beta) == (None, None)
     assert row.market_cap
     assert statistics.unread == ()
-    holders = companies.ask(Dataset.HOLDERS, "KELV", TODAY).rows
+    holders = companies.ask(CompanyDataset.HOLDERS, "KELV", TODAY).rows
     assert [(row.held, bool(row.shares)) for row in holders if isinstance(row, Holder)] == [(None, True)] * 5
 
 
 def test_a_per_cent_in_words_is_a_fraction(twin: TwinHandle, companies: YahooCompanies) -> None:
     twin.admin.fault(kind="odd_numbers", form="percent_text", names=["dividendYield"])
 
-    (row,) = companies.ask(Dataset.STATISTICS, "KELV", TODAY).rows
+    (row,) = companies.ask(CompanyDataset.STATISTICS, "KELV", TODAY).rows
 
     assert isinstance(row, KeyStatistics)
     assert row.dividend_yield == 0.123
@@ -134,9 +141,9 @@ def test_a_per_cent_in_words_is_a_fraction(twin: TwinHandle, companies: YahooCom
 def test_what_can_t_be_read_is_set_aside_with_its_reason(twin: TwinHandle, companies: YahooCompanies) -> None:
     twin.admin.fault(kind="odd_numbers", form="words", names=["beta", "age", "reportDate"])
 
-    statistics = companies.ask(Dataset.STATISTICS, "KELV", TODAY)
-    officers = companies.ask(Dataset.OFFICERS, "KELV", TODAY)
-    holders = companies.ask(Dataset.HOLDERS, "KELV", TODAY)
+    statistics = companies.ask(CompanyDataset.STATISTICS, "KELV", TODAY)
+    officers = companies.ask(CompanyDataset.OFFICERS, "KELV", TODAY)
+    holders = companies.ask(CompanyDataset.HOLDERS, "KELV", TODAY)
 
     assert {each.reason for each in statistics.unread} == {
         "defaultKeyStatistics.beta: 'see note 4' is no number",
@@ -151,11 +158,11 @@ def test_what_can_t_be_read_is_set_aside_with_its_reason(twin: TwinHandle, compa
 
 @pytest.mark.parametrize("form", ["infinity", "words"])
 def test_one_odd_figure_of_the_books_costs_no_other(twin: TwinHandle, companies: YahooCompanies, form: str) -> None:
-    whole = companies.ask(Dataset.STATEMENTS, "KELV", TODAY)
+    whole = companies.ask(CompanyDataset.STATEMENTS, "KELV", TODAY)
     # The first answer of six: the quarterly income statement.
     twin.admin.fault(kind="odd_numbers", form=form, endpoint="GET /yahoo/ws/*", nth=1)
 
-    answer = companies.ask(Dataset.STATEMENTS, "KELV", TODAY)
+    answer = companies.ask(CompanyDataset.STATEMENTS, "KELV", TODAY)
 
     lost = [
         row
@@ -183,7 +190,7 @@ def test_a_point_that_breaks_the_schema_is_set_aside(
     )
     twin.admin.fault(kind="extra", endpoint="GET /yahoo/ws/*", nth=1, set=spoilt)
 
-    answer = companies.ask(Dataset.STATEMENTS, "KELV", TODAY)
+    answer = companies.ask(CompanyDataset.STATEMENTS, "KELV", TODAY)
 
     assert [each.rule for each in answer.unread] == [rule]
     assert (
@@ -200,7 +207,7 @@ def test_a_point_that_breaks_the_schema_is_set_aside(
 
 @pytest.mark.parametrize("dataset", OF_COMPANIES)
 def test_a_fund_has_nothing_of_a_company_and_is_known_all_the_same(
-    twin: TwinHandle, companies: YahooCompanies, dataset: Dataset
+    twin: TwinHandle, companies: YahooCompanies, dataset: CompanyDataset
 ) -> None:
     twin.admin.fault(kind="missing_modules")
 
@@ -213,7 +220,7 @@ def test_a_fund_has_nothing_of_a_company_and_is_known_all_the_same(
 def test_a_missing_module_leaves_what_the_others_say(twin: TwinHandle, companies: YahooCompanies) -> None:
     twin.admin.fault(kind="missing_modules", without=["summaryDetail"])
 
-    (row,) = companies.ask(Dataset.STATISTICS, "KELV", TODAY).rows
+    (row,) = companies.ask(CompanyDataset.STATISTICS, "KELV", TODAY).rows
 
     assert isinstance(row, KeyStatistics)
     assert (row.trailing_pe, row.high_52_weeks) == (None, None)
@@ -221,8 +228,8 @@ def test_a_missing_module_leaves_what_the_others_say(twin: TwinHandle, companies
     assert row.beta
 
 
-@pytest.mark.parametrize("dataset", [*OF_COMPANIES, Dataset.DIVIDENDS])
-def test_an_unknown_symbol_is_refused(companies: YahooCompanies, dataset: Dataset) -> None:
+@pytest.mark.parametrize("dataset", [*OF_COMPANIES, CompanyDataset.DIVIDENDS])
+def test_an_unknown_symbol_is_refused(companies: YahooCompanies, dataset: CompanyDataset) -> None:
     with pytest.raises(Refused, match="does not know NOPE"):
         companies.ask(dataset, "NOPE", TODAY)
 
@@ -236,7 +243,7 @@ def test_the_library_s_own_ticker_reads_the_same_from_the_twin(
     from src.services.data_ingestion.adapters.yahoo.session import BoundedSession
     from src.shared.infra.rate_limit import MinuteLimiter
 
-    companies.ask(Dataset.INFORMATION, "KELV", TODAY)
+    companies.ask(CompanyDataset.INFORMATION, "KELV", TODAY)
     session = BoundedSession(Route(f"{twin.url}/yahoo", 1, 1), MinuteLimiter(1000))
     ticker = yfinance.Ticker(parse_symbol("KELV"), session=session)
     yfinance.data.YfData.cache_get.cache_clear()
@@ -244,7 +251,7 @@ def test_the_library_s_own_ticker_reads_the_same_from_the_twin(
     frame = ticker.quarterly_income_stmt
     ours = {
         (row.item, row.period_end): row.value
-        for row in companies.ask(Dataset.STATEMENTS, "KELV", TODAY).rows
+        for row in companies.ask(CompanyDataset.STATEMENTS, "KELV", TODAY).rows
         if isinstance(row, StatementItem) and row.statement == "income" and row.period == "quarterly"
     }
     theirs = {
@@ -255,6 +262,8 @@ def test_the_library_s_own_ticker_reads_the_same_from_the_twin(
     assert ours == theirs
     held = ticker.institutional_holders
     assert [
-        row.organization for row in companies.ask(Dataset.HOLDERS, "KELV", TODAY).rows if isinstance(row, Holder)
+        row.organization
+        for row in companies.ask(CompanyDataset.HOLDERS, "KELV", TODAY).rows
+        if isinstance(row, Holder)
     ] == held["Holder"].tolist()
     assert ticker.info["longName"] == "Kelvin Grid"

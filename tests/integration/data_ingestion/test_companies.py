@@ -15,10 +15,10 @@ from sqlalchemy.pool import NullPool
 from src.services.data_ingestion.adapters.company_repository import TABLES, SqlCompanyRepository
 from src.services.data_ingestion.domain.company import (
     Answer,
+    CompanyDataset,
     CompanyInfo,
     CompanyLoad,
     CompanyRow,
-    Dataset,
     DividendPaid,
     Holder,
     KeyStatistics,
@@ -44,14 +44,14 @@ from tests.conftest import TradingDatabase
 NOW = datetime(2025, 3, 3, 15, 30, tzinfo=UTC)
 DAY = date(2024, 12, 31)
 
-ROWS: Mapping[Dataset, tuple[CompanyRow, ...]] = {
-    Dataset.INFORMATION: (CompanyInfo(name="Kelvin Grid", employees=7),),
-    Dataset.OFFICERS: (Officer("Ada"), Officer("Bruno", age=50, total_pay=9e6)),
-    Dataset.STATISTICS: (KeyStatistics(NOW.date(), market_cap=3.5e12, beta=0.7),),
-    Dataset.STATEMENTS: (StatementItem("income", "annual", DAY, "NetIncome", 5.5e9, "USD"),),
-    Dataset.HOLDERS: (Holder("Northgate", DAY, shares=100.0, held=0.081),),
-    Dataset.DIVIDENDS: (DividendPaid(DAY, Decimal("0.25")),),
-    Dataset.SPLITS: (SplitDone(DAY, Decimal(1), Decimal(2)),),
+ROWS: Mapping[CompanyDataset, tuple[CompanyRow, ...]] = {
+    CompanyDataset.INFORMATION: (CompanyInfo(name="Kelvin Grid", employees=7),),
+    CompanyDataset.OFFICERS: (Officer("Ada"), Officer("Bruno", age=50, total_pay=9e6)),
+    CompanyDataset.STATISTICS: (KeyStatistics(NOW.date(), market_cap=3.5e12, beta=0.7),),
+    CompanyDataset.STATEMENTS: (StatementItem("income", "annual", DAY, "NetIncome", 5.5e9, "USD"),),
+    CompanyDataset.HOLDERS: (Holder("Northgate", DAY, shares=100.0, held=0.081),),
+    CompanyDataset.DIVIDENDS: (DividendPaid(DAY, Decimal("0.25")),),
+    CompanyDataset.SPLITS: (SplitDone(DAY, Decimal(1), Decimal(2)),),
 }
 
 
@@ -64,7 +64,7 @@ class Source:
     vendor: str = "yahoo"
     client: str = "by hand 1.0"
 
-    def ask(self, dataset: Dataset, symbol: str, as_of: date) -> Answer:
+    def ask(self, dataset: CompanyDataset, symbol: str, as_of: date) -> Answer:
         self.asked.append(symbol)
         return self.says(symbol)
 
@@ -77,12 +77,12 @@ class Desk:
     source: Source
     now: datetime = NOW
 
-    def load(self, dataset: Dataset, *symbols: str, **more: Any) -> CompanyLoad:
+    def load(self, dataset: CompanyDataset, *symbols: str, **more: Any) -> CompanyLoad:
         data = CompanyData(
             work=SqlUnitOfWork(self.engine, SqlCompanyRepository),
             source=self.source,
             now=lambda: self.now,
-            due_days=dict.fromkeys(Dataset, 7.0),
+            due_days=dict.fromkeys(CompanyDataset, 7.0),
             workers=2,
         )
         return data.load(dataset, symbols or ("KELV",), **more)
@@ -105,8 +105,8 @@ def at(trading_database: TradingDatabase) -> Desk:
     return Desk(engine, Source(lambda _: Answer()))
 
 
-@pytest.mark.parametrize("dataset", Dataset)
-def test_what_is_said_is_stored_with_the_load_that_brought_it(at: Desk, dataset: Dataset) -> None:
+@pytest.mark.parametrize("dataset", CompanyDataset)
+def test_what_is_said_is_stored_with_the_load_that_brought_it(at: Desk, dataset: CompanyDataset) -> None:
     at.say(*ROWS[dataset])
 
     load = at.load(dataset)
@@ -124,8 +124,8 @@ def test_what_is_said_is_stored_with_the_load_that_brought_it(at: Desk, dataset:
     )
 
 
-@pytest.mark.parametrize("dataset", Dataset)
-def test_said_again_it_writes_nothing(at: Desk, dataset: Dataset) -> None:
+@pytest.mark.parametrize("dataset", CompanyDataset)
+def test_said_again_it_writes_nothing(at: Desk, dataset: CompanyDataset) -> None:
     at.say(*ROWS[dataset])
     at.load(dataset)
     before = at.rows(TABLES[dataset])
@@ -147,11 +147,11 @@ def test_a_restatement_keeps_the_earlier_value(at: Desk) -> None:
     first = StatementItem("income", "annual", DAY, "NetIncome", 5.5e9, "USD")
     other = StatementItem("income", "annual", DAY, "TotalRevenue", 9e9, "USD")
     at.say(first, other)
-    at.load(Dataset.STATEMENTS)
+    at.load(CompanyDataset.STATEMENTS)
     (run,) = at.rows(load_run)
     at.say(StatementItem("income", "annual", DAY, "NetIncome", 5.4e9, "USD"), other)
 
-    (outcome,) = at.load(Dataset.STATEMENTS, force=True).outcomes
+    (outcome,) = at.load(CompanyDataset.STATEMENTS, force=True).outcomes
 
     assert (outcome.stored.restated, outcome.stored.unchanged) == (1, 1)
     (kept,) = at.rows(company_history)
@@ -169,11 +169,11 @@ def test_a_restatement_keeps_the_earlier_value(at: Desk) -> None:
 
 
 def test_an_officer_who_left_goes_into_the_history(at: Desk) -> None:
-    at.say(*ROWS[Dataset.OFFICERS])
-    at.load(Dataset.OFFICERS)
+    at.say(*ROWS[CompanyDataset.OFFICERS])
+    at.load(CompanyDataset.OFFICERS)
     at.say(Officer("Ada"))
 
-    (outcome,) = at.load(Dataset.OFFICERS, force=True).outcomes
+    (outcome,) = at.load(CompanyDataset.OFFICERS, force=True).outcomes
 
     assert outcome.stored.withdrawn == 1
     assert [row["name"] for row in at.rows(company_officers)] == ["Ada"]
@@ -182,13 +182,13 @@ def test_an_officer_who_left_goes_into_the_history(at: Desk) -> None:
 
 
 def test_an_empty_answer_and_one_that_was_read_in_part_take_nothing_away(at: Desk) -> None:
-    at.say(*ROWS[Dataset.OFFICERS])
-    at.load(Dataset.OFFICERS)
+    at.say(*ROWS[CompanyDataset.OFFICERS])
+    at.load(CompanyDataset.OFFICERS)
 
     at.say()
-    (empty,) = at.load(Dataset.OFFICERS, force=True).outcomes
-    at.say(Officer("Ada"), unread=(Unread("KELV", Dataset.OFFICERS, "name", "an officer has no name", {}),))
-    at.load(Dataset.OFFICERS, force=True)
+    (empty,) = at.load(CompanyDataset.OFFICERS, force=True).outcomes
+    at.say(Officer("Ada"), unread=(Unread("KELV", CompanyDataset.OFFICERS, "name", "an officer has no name", {}),))
+    at.load(CompanyDataset.OFFICERS, force=True)
 
     assert (empty.outcome, empty.reason) == ("empty", "there is none")
     assert at.count(company_officers) == 2
@@ -196,31 +196,31 @@ def test_an_empty_answer_and_one_that_was_read_in_part_take_nothing_away(at: Des
 
 def test_older_reports_of_holders_stay(at: Desk) -> None:
     at.say(Holder("Northgate", DAY, shares=100.0))
-    at.load(Dataset.HOLDERS)
+    at.load(CompanyDataset.HOLDERS)
     at.say(Holder("Northgate", date(2025, 3, 31), shares=90.0))
-    at.load(Dataset.HOLDERS, force=True)
+    at.load(CompanyDataset.HOLDERS, force=True)
 
-    assert [row["shares"] for row in at.rows(TABLES[Dataset.HOLDERS])] == [100.0, 90.0]
+    assert [row["shares"] for row in at.rows(TABLES[CompanyDataset.HOLDERS])] == [100.0, 90.0]
     assert at.count(company_history) == 0
 
 
 def test_another_vendor_s_dividends_are_its_own(at: Desk) -> None:
-    at.say(*ROWS[Dataset.DIVIDENDS])
-    at.load(Dataset.DIVIDENDS)
+    at.say(*ROWS[CompanyDataset.DIVIDENDS])
+    at.load(CompanyDataset.DIVIDENDS)
     at.source.vendor = "polygon"
     at.say(DividendPaid(DAY, Decimal("0.5")))
-    at.load(Dataset.DIVIDENDS)
+    at.load(CompanyDataset.DIVIDENDS)
 
-    found = {row["vendor"]: row["amount"] for row in at.rows(TABLES[Dataset.DIVIDENDS])}
+    found = {row["vendor"]: row["amount"] for row in at.rows(TABLES[CompanyDataset.DIVIDENDS])}
     assert found == {"yahoo": Decimal("0.25"), "polygon": Decimal("0.5")}
 
 
 def test_what_can_t_be_read_is_set_aside_once(at: Desk) -> None:
-    row = Unread("KELV", Dataset.OFFICERS, "figure", "age: 'old' is no number", {"age": "old"})
+    row = Unread("KELV", CompanyDataset.OFFICERS, "figure", "age: 'old' is no number", {"age": "old"})
     at.say(Officer("Ada"), unread=(row, row))
 
     for _ in range(2):
-        at.load(Dataset.OFFICERS, force=True)
+        at.load(CompanyDataset.OFFICERS, force=True)
 
     (kept,) = at.rows(data_quarantine)
     assert (kept["vendor"], kept["dataset"], kept["symbol"], kept["rule"]) == ("yahoo", "officers", "KELV", "figure")
@@ -229,13 +229,13 @@ def test_what_can_t_be_read_is_set_aside_once(at: Desk) -> None:
 
 
 def test_only_what_is_due_is_asked_for(at: Desk) -> None:
-    at.say(*ROWS[Dataset.INFORMATION])
-    at.load(Dataset.INFORMATION, "KELV")
+    at.say(*ROWS[CompanyDataset.INFORMATION])
+    at.load(CompanyDataset.INFORMATION, "KELV")
 
     at.now = NOW + timedelta(days=6)
-    early = at.load(Dataset.INFORMATION, "KELV", "KYLO")
+    early = at.load(CompanyDataset.INFORMATION, "KELV", "KYLO")
     at.now = NOW + timedelta(days=7)
-    later = at.load(Dataset.INFORMATION, "KELV", "KYLO")
+    later = at.load(CompanyDataset.INFORMATION, "KELV", "KYLO")
 
     assert at.source.asked == ["KELV", "KYLO", "KELV"]
     assert [(each.symbol, each.outcome) for each in early.outcomes] == [("KELV", "not due"), ("KYLO", "stored")]
@@ -243,10 +243,10 @@ def test_only_what_is_due_is_asked_for(at: Desk) -> None:
 
 
 def test_where_nothing_is_due_no_load_is_written_down(at: Desk) -> None:
-    at.say(*ROWS[Dataset.INFORMATION])
-    at.load(Dataset.INFORMATION)
+    at.say(*ROWS[CompanyDataset.INFORMATION])
+    at.load(CompanyDataset.INFORMATION)
 
-    assert at.load(Dataset.INFORMATION).asked == ()
+    assert at.load(CompanyDataset.INFORMATION).asked == ()
     assert at.count(load_run) == 1
 
 
@@ -256,11 +256,11 @@ def test_a_symbol_that_fails_leaves_the_others_alone_and_stays_due(at: Desk) -> 
             raise Refused("Yahoo does not know NOPE", "404")
         if symbol == "KYLO":
             raise Transient("Yahoo answered HTTP 500")
-        return Answer(ROWS[Dataset.INFORMATION])
+        return Answer(ROWS[CompanyDataset.INFORMATION])
 
     at.source.says = says
 
-    load = at.load(Dataset.INFORMATION, "KELV", "KYLO", "NOPE")
+    load = at.load(CompanyDataset.INFORMATION, "KELV", "KYLO", "NOPE")
 
     assert [(each.symbol, each.reason) for each in load.failed] == [
         ("KYLO", "Yahoo answered HTTP 500"),
@@ -279,7 +279,7 @@ def test_if_nothing_comes_it_is_an_error_and_the_load_failed(at: Desk) -> None:
     at.source.says = away
 
     with pytest.raises(Transient, match="500"):
-        at.load(Dataset.INFORMATION, "KELV", "KYLO")
+        at.load(CompanyDataset.INFORMATION, "KELV", "KYLO")
 
     assert [row["state"] for row in at.rows(load_run)] == ["failed"]
 
@@ -292,17 +292,17 @@ def test_a_vendor_that_is_away_is_not_asked_for_everybody(at: Desk) -> None:
     symbols = [f"S{number}" for number in range(200)]
 
     with pytest.raises(Transient):
-        at.load(Dataset.INFORMATION, *symbols)
+        at.load(CompanyDataset.INFORMATION, *symbols)
 
     assert len(at.source.asked) <= 2 * (GIVE_UP_AFTER + 2)
 
 
 def test_a_wrong_symbol_is_an_error_before_anything_is_asked(at: Desk) -> None:
     with pytest.raises(InputInvalid):
-        at.load(Dataset.INFORMATION, "KELV", "../KYLO")
+        at.load(CompanyDataset.INFORMATION, "KELV", "../KYLO")
     with pytest.raises(InputInvalid):
         CompanyData(SqlUnitOfWork(at.engine, SqlCompanyRepository), at.source, lambda: NOW, {}).load(
-            Dataset.INFORMATION, []
+            CompanyDataset.INFORMATION, []
         )
 
     assert (at.source.asked, at.count(load_run)) == ([], 0)
@@ -310,11 +310,11 @@ def test_a_wrong_symbol_is_an_error_before_anything_is_asked(at: Desk) -> None:
 
 @pytest.mark.parametrize("place", ["data_ingestion.company_load_begun", "data_ingestion.before_company"])
 def test_a_load_that_dies_leaves_whole_companies_and_the_next_one_brings_the_rest(at: Desk, place: str) -> None:
-    at.say(*ROWS[Dataset.OFFICERS])
+    at.say(*ROWS[CompanyDataset.OFFICERS])
     with armed(f"{place}:exc"), pytest.raises(Crashed):
-        at.load(Dataset.OFFICERS, "KELV", "KYLO")
+        at.load(CompanyDataset.OFFICERS, "KELV", "KYLO")
 
-    at.load(Dataset.OFFICERS, "KELV", "KYLO")
+    at.load(CompanyDataset.OFFICERS, "KELV", "KYLO")
 
     assert sorted(row["symbol"] for row in at.rows(company_officers)) == ["KELV", "KELV", "KYLO", "KYLO"]
     assert sorted(row["state"] for row in at.rows(load_run)) == ["complete", "running"]
@@ -323,9 +323,9 @@ def test_a_load_that_dies_leaves_whole_companies_and_the_next_one_brings_the_res
 def test_two_loads_of_one_company_at_once_store_it_once(at: Desk) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    at.say(*ROWS[Dataset.STATEMENTS])
+    at.say(*ROWS[CompanyDataset.STATEMENTS])
     with ThreadPoolExecutor(4) as pool:
-        loads = list(pool.map(lambda _: at.load(Dataset.STATEMENTS, force=True), range(4)))
+        loads = list(pool.map(lambda _: at.load(CompanyDataset.STATEMENTS, force=True), range(4)))
 
     assert sum(load.rows_changed for load in loads) == 1
     assert at.count(financial_statements) == 1

@@ -130,7 +130,7 @@ def test_a_dry_run_tells_and_asks_nothing(script: Script) -> None:
         (["--symbols", "KELV", "--from", "soon"], "--from 'soon' is no day"),
         (["--symbols", "KELV", "--from", "2019-01-01"], "Yahoo keeps hourly bars for two years"),
         (["--symbols", "KELV", "--from", "2025-03-07", "--to", "2025-03-03"], "is not before --to"),
-        ([], "no pair is registered: name symbols with --symbols"),
+        ([], "no symbol is active: name some with --symbols"),
     ],
 )
 def test_a_wrong_word_is_one_line_and_the_code_is_two(script: Script, words: list[str], said: str) -> None:

@@ -17,9 +17,9 @@ from src.services.data_ingestion.domain.company import (
     KEY_OF,
     WHOLE,
     Answer,
+    CompanyDataset,
     CompanyLoad,
     CompanyRow,
-    Dataset,
     KeyStatistics,
     Outcome,
     Stored,
@@ -41,14 +41,14 @@ from src.shared.infra.database.tables import (
     stock_splits,
 )
 
-TABLES: Mapping[Dataset, Table] = {
-    Dataset.INFORMATION: company_info,
-    Dataset.OFFICERS: company_officers,
-    Dataset.STATISTICS: key_statistics,
-    Dataset.STATEMENTS: financial_statements,
-    Dataset.HOLDERS: institutional_holders,
-    Dataset.DIVIDENDS: dividends,
-    Dataset.SPLITS: stock_splits,
+TABLES: Mapping[CompanyDataset, Table] = {
+    CompanyDataset.INFORMATION: company_info,
+    CompanyDataset.OFFICERS: company_officers,
+    CompanyDataset.STATISTICS: key_statistics,
+    CompanyDataset.STATEMENTS: financial_statements,
+    CompanyDataset.HOLDERS: institutional_holders,
+    CompanyDataset.DIVIDENDS: dividends,
+    CompanyDataset.SPLITS: stock_splits,
 }
 """Where each dataset is kept."""
 
@@ -65,7 +65,7 @@ class SqlCompanyRepository:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def loaded_at(self, vendor: str, dataset: Dataset, symbols: Sequence[str]) -> dict[str, datetime]:
+    def loaded_at(self, vendor: str, dataset: CompanyDataset, symbols: Sequence[str]) -> dict[str, datetime]:
         """Say when each symbol's dataset came last."""
         c = company_load.c
         wanted = select(c.symbol, c.loaded_at).where(
@@ -73,7 +73,9 @@ class SqlCompanyRepository:
         )
         return {row.symbol: row.loaded_at for row in self._connection.execute(wanted)}
 
-    def begin_load(self, vendor: str, client: str, dataset: Dataset, symbols: Sequence[str], now: datetime) -> UUID:
+    def begin_load(
+        self, vendor: str, client: str, dataset: CompanyDataset, symbols: Sequence[str], now: datetime
+    ) -> UUID:
         """Write a load's row in state running, under the first of its ids that is free."""
         today = datetime.combine(now.date(), time(), now.tzinfo)
         row = {
@@ -94,7 +96,7 @@ class SqlCompanyRepository:
                 return run_id
         raise AssertionError("attempts never end")
 
-    def store(self, vendor: str, dataset: Dataset, symbol: str, answer: Answer, load_run_id: UUID) -> Stored:
+    def store(self, vendor: str, dataset: CompanyDataset, symbol: str, answer: Answer, load_run_id: UUID) -> Stored:
         """Write what is new or differs."""
         self._set_aside(vendor, answer.unread, load_run_id)
         if not answer.rows:
@@ -116,7 +118,7 @@ class SqlCompanyRepository:
     def note_loaded(
         self,
         vendor: str,
-        dataset: Dataset,
+        dataset: CompanyDataset,
         symbol: str,
         outcome: Outcome,
         reason: str,
@@ -153,11 +155,11 @@ class SqlCompanyRepository:
         )
 
     def _known(
-        self, table: Table, dataset: Dataset, about: Values, rows: Sequence[CompanyRow]
+        self, table: Table, dataset: CompanyDataset, about: Values, rows: Sequence[CompanyRow]
     ) -> dict[Key, Mapping[str, Any]]:
         """Read the stored rows that an answer may be about, by their keys."""
         wanted = select(table).where(_is(table, about))
-        if dataset is Dataset.STATISTICS:
+        if dataset is CompanyDataset.STATISTICS:
             wanted = wanted.where(table.c.as_of.in_([row.as_of for row in rows if isinstance(row, KeyStatistics)]))
         found = self._connection.execute(wanted).mappings()
         return {tuple(row[name] for name in KEY_OF[dataset]): dict(row) for row in found}
@@ -165,7 +167,7 @@ class SqlCompanyRepository:
     def _write(
         self,
         table: Table,
-        dataset: Dataset,
+        dataset: CompanyDataset,
         about: Values,
         new: Sequence[Values],
         differing: Mapping[Key, Values],
@@ -184,7 +186,7 @@ class SqlCompanyRepository:
     def _keep(
         self,
         vendor: str,
-        dataset: Dataset,
+        dataset: CompanyDataset,
         symbol: str,
         rows: Sequence[Mapping[str, Any]],
         load_run_id: UUID,
@@ -233,7 +235,7 @@ def _about(table: Table, vendor: str, symbol: str) -> Values:
     return {"symbol": symbol} | ({"vendor": vendor} if "vendor" in table.c else {})
 
 
-def _is(table: Table, about: Values, dataset: Dataset | None = None, key: Key = ()) -> Any:
+def _is(table: Table, about: Values, dataset: CompanyDataset | None = None, key: Key = ()) -> Any:
     named = about | (dict(zip(KEY_OF[dataset], key, strict=True)) if dataset else {})
     return and_(*(table.c[name] == value for name, value in named.items()))
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 V = TypeVar("V")
+
+Dataset = Literal["listing", "split", "dividend"]
 
 
 class Unreadable(Exception):
@@ -90,3 +92,40 @@ class Found(Generic[V]):
     def set_aside(self, symbol: str, reason: str, raw: dict[str, Any]) -> None:
         """Keep a row out, with its reason."""
         self.rejected.append(SetAside(symbol, reason, raw))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How many rows of a load were new, had changed, and were there already."""
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+
+    @property
+    def written(self) -> int:
+        """How many rows were written."""
+        return self.new + self.changed
+
+
+@dataclass(frozen=True)
+class DatasetOutcome:
+    """How the load of one dataset went; `failure` is None unless it broke off."""
+
+    dataset: Dataset
+    kept: Kept = Kept()
+    rejected: int = 0
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class ReferenceResult:
+    """How a load of reference data went. `unknown` are the symbols that the vendor does not list."""
+
+    outcomes: tuple[DatasetOutcome, ...]
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> tuple[DatasetOutcome, ...]:
+        """Those that broke off."""
+        return tuple(each for each in self.outcomes if each.failure is not None)

@@ -11,9 +11,9 @@ from uuid import UUID
 
 from src.services.data_ingestion.domain.company import (
     Answer,
+    CompanyDataset,
     CompanyLoad,
     CompanyOutcome,
-    Dataset,
     Outcome,
     is_due,
 )
@@ -63,12 +63,12 @@ class CompanyData:
     work: UnitOfWork[CompanyRepository]
     source: CompanySource
     now: Callable[[], datetime]
-    due_days: Mapping[Dataset, float]
+    due_days: Mapping[CompanyDataset, float]
     workers: int = 4
 
     def load(
         self,
-        dataset: Dataset,
+        dataset: CompanyDataset,
         symbols: Sequence[str],
         *,
         force: bool = False,
@@ -100,21 +100,21 @@ class CompanyData:
             raise next((e for e in course.errors if isinstance(e, Transient)), course.errors[0])
         return load
 
-    def due(self, dataset: Dataset, symbols: Sequence[str], now: datetime | None = None) -> list[str]:
+    def due(self, dataset: CompanyDataset, symbols: Sequence[str], now: datetime | None = None) -> list[str]:
         """Name the symbols whose dataset is to be asked for (again)."""
         at = now or self.now()
         with self.work() as work:
             loaded = work.repo.loaded_at(self.source.vendor, dataset, symbols)
         return [name for name in symbols if is_due(loaded.get(name), at, self.due_days[dataset])]
 
-    def _begin(self, dataset: Dataset, symbols: Sequence[str], now: datetime) -> UUID:
+    def _begin(self, dataset: CompanyDataset, symbols: Sequence[str], now: datetime) -> UUID:
         with self.work() as work:
             run_id = work.repo.begin_load(self.source.vendor, self.source.client, dataset, symbols, now)
             work.commit()
         failpoint("data_ingestion.company_load_begun")
         return run_id
 
-    def _one(self, dataset: Dataset, symbol: str, now: datetime, course: _Course) -> CompanyOutcome:
+    def _one(self, dataset: CompanyDataset, symbol: str, now: datetime, course: _Course) -> CompanyOutcome:
         if course.is_hopeless:
             reason = f"not asked for: {GIVE_UP_AFTER} symbols in a row had no answer"
             return course.note(CompanyOutcome(symbol, dataset, "failed", reason=reason), Transient(reason))
@@ -124,14 +124,16 @@ class CompanyData:
         except (Transient, Refused) as error:
             return course.note(CompanyOutcome(symbol, dataset, "failed", reason=str(error)), error)
 
-    def _ask(self, dataset: Dataset, symbol: str, now: datetime) -> Answer:
+    def _ask(self, dataset: CompanyDataset, symbol: str, now: datetime) -> Answer:
         try:
             return self.source.ask(dataset, symbol, now.date())
         except Transient:
             # Once more: most of what goes wrong on the way is gone a moment later.
             return self.source.ask(dataset, symbol, now.date())
 
-    def _store(self, dataset: Dataset, symbol: str, answer: Answer, run_id: UUID, now: datetime) -> CompanyOutcome:
+    def _store(
+        self, dataset: CompanyDataset, symbol: str, answer: Answer, run_id: UUID, now: datetime
+    ) -> CompanyOutcome:
         with self.work() as work:
             stored = work.repo.store(self.source.vendor, dataset, symbol, answer, run_id)
             outcome: Outcome = "stored" if stored.changed else "unchanged" if answer.rows else "empty"

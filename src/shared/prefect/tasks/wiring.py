@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
     from src.services.analytics.adapters.sql_activity import SqlActivity
     from src.services.analytics.use_cases import Analytics
+    from src.services.data_ingestion.ports import ReferenceSource
     from src.services.data_ingestion.use_cases.companies import CompanyData
     from src.services.data_ingestion.use_cases.history import HistoryLoad
     from src.services.data_ingestion.use_cases.ingestion import DataIngestion
+    from src.services.data_ingestion.use_cases.reference import ReferenceLoad
+    from src.services.data_ingestion.use_cases.symbols import SymbolsToLoad
     from src.services.execution.bootstrap import ExecutionService
     from src.services.execution.use_cases.look import Look
     from src.services.risk_management.use_cases.limits import LimitBook
@@ -77,6 +80,30 @@ class Services:
         from src.services.data_ingestion.bootstrap import build_companies
 
         return build_companies(self.settings, self.engine, lambda: self.broker)
+
+    @cached_property
+    def reference(self) -> ReferenceLoad:
+        """Listings, splits and dividends in."""
+        from src.services.data_ingestion.bootstrap import build_reference
+
+        return build_reference(self.engine)
+
+    @cached_property
+    def symbols(self) -> SymbolsToLoad:
+        """Which symbols to load."""
+        from src.services.data_ingestion.bootstrap import build_symbols
+
+        return build_symbols(self.engine)
+
+    def reference_source(self) -> ReferenceSource:
+        """Polygon.io's listings, splits and dividends.
+
+        Raises:
+            SettingsInvalid: there is no key.
+        """
+        from src.services.data_ingestion.bootstrap import polygon_reference
+
+        return polygon_reference(self.settings)
 
     def bar_source(self, vendor: str) -> BarSource:
         """A vendor of past bars by its name.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from functools import cached_property
-from importlib.metadata import version
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,8 +11,9 @@ import numpy as np
 
 from src.services.data_ingestion.adapters.polygon import parsing
 from src.services.data_ingestion.adapters.polygon.reference import PolygonReference
-from src.services.data_ingestion.adapters.polygon.wire import Wire
-from src.shared.domain.bars import HOURLY
+from src.services.data_ingestion.adapters.polygon.wire import CLIENT, Wire
+from src.services.data_ingestion.domain.grid import HALF_HOURS
+from src.shared.domain.bars import DAILY, HOURLY
 from src.shared.domain.errors import InputInvalid, Refused, Transient
 from src.shared.domain.ids import parse_symbol
 from src.shared.domain.vendor_data import VendorBars
@@ -22,8 +21,7 @@ from src.shared.ports.market_data import Adjustment
 
 MOST_A_PAGE = 50_000
 _NEW_YORK = ZoneInfo("America/New_York")
-_DAILY, _HALF_HOURS = "1Day", "30Min"
-_WIDTHS = {_HALF_HOURS: (30, "minute"), _DAILY: (1, "day")}
+_WIDTHS = {HALF_HOURS: (30, "minute"), DAILY: (1, "day")}
 _ADJUSTED: dict[str, bool] = {"raw": False, "split": True}
 _TICK = timedelta(microseconds=1)
 
@@ -33,17 +31,17 @@ class PolygonHistory:
 
     vendor = parsing.VENDOR
     # Its own hours mix what was before the open with what came after it.
-    made_from: Mapping[str, str] = {HOURLY: _HALF_HOURS, _DAILY: _DAILY}
+    made_from: Mapping[str, str] = {HOURLY: HALF_HOURS, DAILY: DAILY}
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._reference = PolygonReference(wire)
         self._known: set[str] = set()
 
-    @cached_property
+    @property
     def client(self) -> str:
         """Library and version."""
-        return f"polygon-api-client {version('polygon-api-client')}"
+        return CLIENT
 
     def history(
         self, symbol: str, start: datetime, end: datetime, timeframe: str, adjustment: Adjustment
@@ -94,7 +92,7 @@ class PolygonHistory:
 
 def _window(start: datetime, end: datetime, timeframe: str) -> tuple[Any, Any]:
     """Return what stands in the address: both ends are included there."""
-    if timeframe == _DAILY:
+    if timeframe == DAILY:
         return start.astimezone(_NEW_YORK).date(), (end - _TICK).astimezone(_NEW_YORK).date()
     # Milliseconds, and none of the next bar.
     return start, int(end.timestamp() * 1000) - 1

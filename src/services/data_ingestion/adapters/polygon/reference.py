@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from src.services.data_ingestion.adapters.polygon import parsing
-from src.services.data_ingestion.adapters.polygon.wire import Wire
+from src.services.data_ingestion.adapters.polygon.wire import CLIENT, Wire
 from src.services.data_ingestion.domain.reference import Dividend, Found, Listing, MarketStatus, StockSplit
 
 V = TypeVar("V", StockSplit, Dividend)
@@ -27,6 +27,11 @@ class PolygonReference:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
+
+    @property
+    def client(self) -> str:
+        """Library and version."""
+        return CLIENT
 
     def market_status(self) -> MarketStatus:
         """Say whether the market is open."""

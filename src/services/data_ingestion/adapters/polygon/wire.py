@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
+from importlib.metadata import version
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ T = TypeVar("T")
 Ask = Callable[[Any], Any]
 Row = dict[str, Any]
 
+CLIENT = f"polygon-api-client {version('polygon-api-client')}"
 ATTEMPTS = 3
 _PAUSE_SECONDS = 60.0
 _DONE = frozenset({"OK", "DELAYED"})

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from src.services.data_ingestion.adapters.yahoo.answers import Raw
 from src.services.data_ingestion.adapters.yahoo.companies import Reader
-from src.services.data_ingestion.domain.company import Answer, Dataset, DividendPaid, SplitDone
+from src.services.data_ingestion.domain.company import Answer, CompanyDataset, DividendPaid, SplitDone
 from src.services.data_ingestion.domain.figures import NotAFigure, figure
 from src.shared.domain.bars import Floats
 from src.shared.domain.errors import Transient
@@ -116,7 +116,7 @@ def ex_day(at: int) -> date:
 
 def dividends_of(symbol: str, raw: Raw | None) -> Answer:
     """Read what was paid."""
-    reader, currency = Reader(symbol, Dataset.DIVIDENDS), read_chart(raw).currency or "USD"
+    reader, currency = Reader(symbol, CompanyDataset.DIVIDENDS), read_chart(raw).currency or "USD"
 
     def read(row: Raw) -> DividendPaid | None:
         amount = _decimal(row.get("amount"))
@@ -130,7 +130,7 @@ def dividends_of(symbol: str, raw: Raw | None) -> Answer:
 
 def splits_of(symbol: str, raw: Raw | None) -> Answer:
     """Read what was split."""
-    reader = Reader(symbol, Dataset.SPLITS)
+    reader = Reader(symbol, CompanyDataset.SPLITS)
 
     def read(row: Raw) -> SplitDone | None:
         old, new = _decimal(row.get("denominator")), _decimal(row.get("numerator"))

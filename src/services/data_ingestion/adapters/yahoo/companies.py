@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from src.services.data_ingestion.adapters.yahoo.answers import Raw
 from src.services.data_ingestion.domain.company import (
     Answer,
+    CompanyDataset,
     CompanyInfo,
     CompanyRow,
-    Dataset,
     Holder,
     KeyStatistics,
     Officer,
@@ -80,7 +80,7 @@ class Reader:
     """Reads fields of one company's dataset and keeps aside what can't be read."""
 
     symbol: str
-    dataset: Dataset
+    dataset: CompanyDataset
     unread: list[Unread] = field(default_factory=list)
 
     def each(self, rows: Any, read: Callable[[Raw], CompanyRow | None]) -> list[CompanyRow]:
@@ -107,16 +107,18 @@ class Reader:
             return None
 
     def aside(self, rule: str, reason: str, raw: Mapping[str, Any]) -> None:
+        """Keep a row or a field that can't be read."""
         self.unread.append(Unread(self.symbol, self.dataset, rule, reason, _json_safe(raw)))
 
     def answer(self, rows: Sequence[CompanyRow]) -> Answer:
+        """Say what was read and what was not."""
         kept = without_doubles(self.dataset, rows)
         return Answer(kept, tuple(self.unread), "" if kept else NOTHING)
 
 
 def information(symbol: str, summary: Raw | None) -> Answer:
     """Read who a company is from the modules `INFORMATION_MODULES`."""
-    reader = Reader(symbol, Dataset.INFORMATION)
+    reader = Reader(symbol, CompanyDataset.INFORMATION)
     if summary is None:
         return reader.answer(())
     profile, kind, price = (_module(summary, name) for name in INFORMATION_MODULES)
@@ -137,7 +139,7 @@ def information(symbol: str, summary: Raw | None) -> Answer:
 
 def officers(symbol: str, summary: Raw | None) -> Answer:
     """Read the people at the top from the module `assetProfile`."""
-    reader = Reader(symbol, Dataset.OFFICERS)
+    reader = Reader(symbol, CompanyDataset.OFFICERS)
     listed = _module(summary or {}, "assetProfile").get("companyOfficers")
 
     def read(raw: Raw) -> Officer | None:
@@ -161,7 +163,7 @@ def officers(symbol: str, summary: Raw | None) -> Answer:
 
 def statistics(symbol: str, summary: Raw | None, as_of: date) -> Answer:
     """Read the figures of a day from the modules `STATISTIC_MODULES`."""
-    reader = Reader(symbol, Dataset.STATISTICS)
+    reader = Reader(symbol, CompanyDataset.STATISTICS)
     read = {name: _first(reader, summary or {}, places) for name, places in _STATISTICS.items()}
     found = KeyStatistics(as_of, **read)
     return reader.answer(() if says_nothing(reader.dataset, found) else (found,))
@@ -169,7 +171,7 @@ def statistics(symbol: str, summary: Raw | None, as_of: date) -> Answer:
 
 def holders(symbol: str, summary: Raw | None) -> Answer:
     """Read the institutions that hold shares from the module `institutionOwnership`."""
-    reader = Reader(symbol, Dataset.HOLDERS)
+    reader = Reader(symbol, CompanyDataset.HOLDERS)
     listed = _module(summary or {}, "institutionOwnership").get("ownershipList")
 
     def read(raw: Raw) -> Holder | None:

@@ -23,6 +23,9 @@ from src.shared.ports.market_data import Adjustment
 
 VENDOR: Final = "yahoo"
 _INTERVALS = {HOURLY: "1h", DAILY: "1d"}
+HOURLY_DAYS = 729
+"""So many days back there are hours: Yahoo keeps them for 730."""
+
 _LATEST = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp())
 
 

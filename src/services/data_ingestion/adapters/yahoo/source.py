@@ -10,7 +10,7 @@ from src.services.data_ingestion.adapters.yahoo.charts import dividends_of, spli
 from src.services.data_ingestion.adapters.yahoo.client import YahooClient
 from src.services.data_ingestion.adapters.yahoo.history import VENDOR
 from src.services.data_ingestion.adapters.yahoo.statements import PERIODS, STATEMENTS, statements, types_of
-from src.services.data_ingestion.domain.company import Answer, Dataset
+from src.services.data_ingestion.domain.company import Answer, CompanyDataset
 
 _BOOKS_SINCE = datetime(2016, 12, 31, tzinfo=UTC)
 _EVENTS_SINCE = datetime(2000, 1, 1, tzinfo=UTC)
@@ -32,24 +32,24 @@ class YahooCompanies:
         """Library and version that brings them."""
         return self._client.library
 
-    def ask(self, dataset: Dataset, symbol: str, as_of: date) -> Answer:
+    def ask(self, dataset: CompanyDataset, symbol: str, as_of: date) -> Answer:
         """Read one dataset of one company; see `CompanySource.ask`."""
-        asked: dict[Dataset, Callable[[], Answer]] = {
-            Dataset.INFORMATION: lambda: companies.information(
+        asked: dict[CompanyDataset, Callable[[], Answer]] = {
+            CompanyDataset.INFORMATION: lambda: companies.information(
                 symbol, self._client.summary(symbol, companies.INFORMATION_MODULES)
             ),
-            Dataset.OFFICERS: lambda: companies.officers(
+            CompanyDataset.OFFICERS: lambda: companies.officers(
                 symbol, self._client.summary(symbol, companies.OFFICER_MODULES)
             ),
-            Dataset.STATISTICS: lambda: companies.statistics(
+            CompanyDataset.STATISTICS: lambda: companies.statistics(
                 symbol, self._client.summary(symbol, companies.STATISTIC_MODULES), as_of
             ),
-            Dataset.HOLDERS: lambda: companies.holders(
+            CompanyDataset.HOLDERS: lambda: companies.holders(
                 symbol, self._client.summary(symbol, companies.HOLDER_MODULES)
             ),
-            Dataset.STATEMENTS: lambda: self._statements(symbol, as_of),
-            Dataset.DIVIDENDS: lambda: dividends_of(symbol, self._events(symbol, as_of)),
-            Dataset.SPLITS: lambda: splits_of(symbol, self._events(symbol, as_of)),
+            CompanyDataset.STATEMENTS: lambda: self._statements(symbol, as_of),
+            CompanyDataset.DIVIDENDS: lambda: dividends_of(symbol, self._events(symbol, as_of)),
+            CompanyDataset.SPLITS: lambda: splits_of(symbol, self._events(symbol, as_of)),
         }
         return asked[dataset]()
 

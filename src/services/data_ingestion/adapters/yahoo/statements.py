@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from src.services.data_ingestion.adapters.yahoo.answers import Raw
 from src.services.data_ingestion.adapters.yahoo.companies import NOTHING, Reader
-from src.services.data_ingestion.domain.company import Answer, Dataset, Period, StatementItem, StatementName
+from src.services.data_ingestion.domain.company import Answer, CompanyDataset, Period, StatementItem, StatementName
 from src.services.data_ingestion.domain.figures import LARGEST, day, figure, words
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def types_of(statement: str, period: Period) -> list[str]:
 
 def statements(symbol: str, answers: Sequence[tuple[StatementName, Period, Sequence[Raw]]]) -> Answer:
     """Put together what came for each statement and period; what breaks the schema is set aside, row by row."""
-    reader = Reader(symbol, Dataset.STATEMENTS)
+    reader = Reader(symbol, CompanyDataset.STATEMENTS)
     rows = [row for name, period, series in answers for row in _rows(reader, name, period, series)]
     items = _that_fit(reader, rows)
     return Answer(tuple(items), tuple(reader.unread), "" if items else NOTHING)

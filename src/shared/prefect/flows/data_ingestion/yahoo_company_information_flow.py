@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State
 
 from src.shared.prefect.monitoring import flow_hooks
 from src.shared.prefect.states import ended, ended_load
-from src.shared.prefect.tasks.strategy_engine_tasks import symbols_to_watch
+from src.shared.prefect.tasks.history_tasks import active_symbols
 from src.shared.prefect.tasks.yahoo_tasks import load_company_data, publish_company_loads
 
 
@@ -17,10 +17,10 @@ from src.shared.prefect.tasks.yahoo_tasks import load_company_data, publish_comp
 async def yahoo_company_information(
     symbols: list[str] | None = None, force: bool = False
 ) -> dict[str, Any] | State[Any]:
-    """Store profile and officers of the given symbols, or of all that are watched, where they are due."""
-    wanted = symbols or await symbols_to_watch()
+    """Store profile and officers of the given symbols, or of all that are active, where they are due."""
+    wanted = symbols or await active_symbols()
     if not wanted:
-        return ended("NO_SYMBOLS", "No pair is registered and no symbol was named.")
+        return ended("SKIPPED", "No symbol is active: none was loaded before, and no pair is registered.")
     loads = [
         await load_company_data("information", wanted, force=force),
         await load_company_data("officers", wanted, force=force),

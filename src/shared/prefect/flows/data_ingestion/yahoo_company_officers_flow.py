@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State
 
 from src.shared.prefect.monitoring import flow_hooks
 from src.shared.prefect.states import ended, ended_load
-from src.shared.prefect.tasks.strategy_engine_tasks import symbols_to_watch
+from src.shared.prefect.tasks.history_tasks import active_symbols
 from src.shared.prefect.tasks.yahoo_tasks import load_company_data, publish_company_loads
 
 
@@ -17,9 +17,9 @@ from src.shared.prefect.tasks.yahoo_tasks import load_company_data, publish_comp
 async def yahoo_company_officers(
     symbols: list[str] | None = None, force: bool = False
 ) -> dict[str, Any] | State[Any]:
-    """Store the officers of the given symbols, or of all that are watched, where they are due."""
-    wanted = symbols or await symbols_to_watch()
+    """Store the officers of the given symbols, or of all that are active, where they are due."""
+    wanted = symbols or await active_symbols()
     if not wanted:
-        return ended("NO_SYMBOLS", "No pair is registered and no symbol was named.")
+        return ended("SKIPPED", "No symbol is active: none was loaded before, and no pair is registered.")
     loads = [await load_company_data("officers", wanted, force=force)]
     return ended_load(await publish_company_loads(loads))

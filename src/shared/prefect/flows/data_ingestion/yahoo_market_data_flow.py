@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 
+from src.shared.domain.bars import HOURLY
 from src.shared.prefect.monitoring import flow_hooks
 from src.shared.prefect.states import ended, ended_load, joined
-from src.shared.prefect.tasks.strategy_engine_tasks import symbols_to_watch
-from src.shared.prefect.tasks.yahoo_tasks import (
-    load_company_data,
-    load_yahoo_bars,
-    publish_company_loads,
-    publish_yahoo_bars,
-)
+from src.shared.prefect.tasks.history_tasks import active_symbols, load_history, publish_load, recent_window
+from src.shared.prefect.tasks.yahoo_tasks import load_company_data, publish_company_loads
 
 
 @flow(name="yahoo-market-data", retries=1, retry_delay_seconds=300, timeout_seconds=3600, **flow_hooks())
-async def yahoo_market_data(
-    symbols: list[str] | None = None, start: datetime | None = None
-) -> dict[str, Any] | State[Any]:
-    """Store missing hourly bars, dividends and splits of the given symbols, or of all that are watched."""
-    wanted = symbols or await symbols_to_watch()
+async def yahoo_market_data(symbols: list[str] | None = None, days: int = 729) -> dict[str, Any] | State[Any]:
+    """Store what is missing of the last days (Yahoo has hours of 730), of the given symbols or of all active ones."""
+    wanted = symbols or await active_symbols()
     if not wanted:
-        return ended("NO_SYMBOLS", "No pair is registered and no symbol was named.")
-    adjusted = await load_yahoo_bars(wanted, "split", start)
-    raw = await load_yahoo_bars(wanted, "raw", start)
+        return ended("SKIPPED", "No symbol is active: none was loaded before, and no pair is registered.")
+    window = await recent_window(days)
+    adjusted = await load_history("yahoo", wanted, window, HOURLY, "split")
+    raw = await load_history("yahoo", wanted, window, HOURLY, "raw")
     events = [await load_company_data("dividends", wanted), await load_company_data("splits", wanted)]
-    bars = await publish_yahoo_bars({"split": adjusted, "raw": raw})
+    bars, _ = await publish_load("yahoo", {"split": [adjusted], "raw": [raw]})
     return ended_load(joined(bars, await publish_company_loads(events)))
