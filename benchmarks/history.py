@@ -38,8 +38,8 @@ from src.shared.infra.embedded.postgres import TRADING_DATABASE
 from src.shared.ports.market_data import Adjustment
 from tests.fakes.twin_server import running_twin
 
-FIRST, LAST = datetime(2016, 1, 1, tzinfo=UTC), datetime(2025, 12, 31, 22, tzinfo=UTC)
-SYMBOLS = 16
+FIRST, LAST = datetime(2021, 1, 1, tzinfo=UTC), datetime(2025, 12, 31, 22, tzinfo=UTC)
+SYMBOLS = 12
 REPEATS = 3
 SHARE = 0.75
 """A load must reach this part of the speed of a bare COPY."""

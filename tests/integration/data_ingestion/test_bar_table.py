@@ -25,7 +25,7 @@ def bars(symbol: str, count: int = 60, price: float = 100.0) -> BarColumns:
     # Over the end of a year, an hour of daylight saving and a leap day: times are times.
     end = np.datetime64("2023-12-31T20:00", "us") + 26 * HOUR * np.arange(count)
     close = price + np.random.default_rng(5).normal(0, 1, count)
-    return BarColumns(symbol, end - HOUR, end, close, close + 2, close - 2, close, np.arange(count) * 1e9)
+    return BarColumns(symbol, end - HOUR, end, close, close + 2, close - 2, close, np.linspace(0.0, 1e14, count))
 
 
 def stored(engine: Engine, series: Series) -> BarColumns:
@@ -86,7 +86,8 @@ def test_what_is_on_another_basis_is_not_written(engine: Engine) -> None:
     with engine.begin() as connection:
         BarTable(connection).put({SPY: bars("SPY")}, add_load(connection))
     columns = bars("SPY", 70)
-    halved = BarColumns("SPY", *columns.columns[:2], *(each / 2 for each in columns.columns[2:6]), columns.volume)
+    open_, high, low, close = (column / 2 for column in columns.columns[2:6])
+    halved = BarColumns("SPY", columns.start, columns.end, open_, high, low, close, columns.volume)
 
     with engine.connect() as connection, pytest.raises(OtherBasis) as refused:
         BarTable(connection).put({SPY: halved}, add_load(connection))

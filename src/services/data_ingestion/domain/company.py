@@ -17,7 +17,7 @@ StatementName = Literal["income", "balance_sheet", "cash_flow"]
 Outcome = Literal["stored", "unchanged", "empty", "failed", "not due"]
 
 
-class Dataset(StrEnum):
+class CompanyDataset(StrEnum):
     """Kinds of company data. Each is asked for, stored and due by itself."""
 
     INFORMATION = "information"
@@ -160,7 +160,7 @@ class Unread:
     """A row that could not be read: its dataset, the rule it broke, why, and the row as it came."""
 
     symbol: str
-    dataset: Dataset
+    dataset: CompanyDataset
     rule: str
     reason: str
     raw: Mapping[str, Any]
@@ -199,7 +199,7 @@ class CompanyOutcome:
     """How loading one dataset of one company went; `reason` says why there is nothing, or what failed."""
 
     symbol: str
-    dataset: Dataset
+    dataset: CompanyDataset
     outcome: Outcome
     stored: Stored = Stored()
     unread: int = 0
@@ -228,27 +228,27 @@ class CompanyLoad:
         return sum(each.stored.changed for each in self.outcomes)
 
 
-KEY_OF: Mapping[Dataset, tuple[str, ...]] = {
-    Dataset.INFORMATION: (),
-    Dataset.OFFICERS: ("name",),
-    Dataset.STATISTICS: ("as_of",),
-    Dataset.STATEMENTS: ("statement", "period", "period_end", "item"),
-    Dataset.HOLDERS: ("organization", "report_date"),
-    Dataset.DIVIDENDS: ("ex_date", "kind"),
-    Dataset.SPLITS: ("ex_date",),
+KEY_OF: Mapping[CompanyDataset, tuple[str, ...]] = {
+    CompanyDataset.INFORMATION: (),
+    CompanyDataset.OFFICERS: ("name",),
+    CompanyDataset.STATISTICS: ("as_of",),
+    CompanyDataset.STATEMENTS: ("statement", "period", "period_end", "item"),
+    CompanyDataset.HOLDERS: ("organization", "report_date"),
+    CompanyDataset.DIVIDENDS: ("ex_date", "kind"),
+    CompanyDataset.SPLITS: ("ex_date",),
 }
 """What tells the rows of one company apart, by dataset."""
 
-WHOLE = frozenset({Dataset.INFORMATION, Dataset.OFFICERS})
+WHOLE = frozenset({CompanyDataset.INFORMATION, CompanyDataset.OFFICERS})
 """Datasets whose every answer is all there is: what it does not hold any more is taken away."""
 
 
-def key_of(dataset: Dataset, row: Any) -> tuple[Any, ...]:
+def key_of(dataset: CompanyDataset, row: Any) -> tuple[Any, ...]:
     """Return what tells a row apart from the others of its company."""
     return tuple(getattr(row, name) for name in KEY_OF[dataset])
 
 
-def without_doubles(dataset: Dataset, rows: Sequence[CompanyRow]) -> tuple[CompanyRow, ...]:
+def without_doubles(dataset: CompanyDataset, rows: Sequence[CompanyRow]) -> tuple[CompanyRow, ...]:
     """Keep the last of the rows that have one key."""
     return tuple({key_of(dataset, row): row for row in rows}.values())
 
@@ -258,6 +258,6 @@ def is_due(loaded_at: datetime | None, now: datetime, days: float) -> bool:
     return loaded_at is None or now - loaded_at >= timedelta(days=days)
 
 
-def says_nothing(dataset: Dataset, row: CompanyRow) -> bool:
+def says_nothing(dataset: CompanyDataset, row: CompanyRow) -> bool:
     """Whether nothing is known but what the row is about."""
     return all(getattr(row, each.name) is None for each in fields(row) if each.name not in KEY_OF[dataset])

@@ -13,7 +13,8 @@ any        | … it would open a trade that was given up       | GiveUp
 any        | … it begins an entry: entries are not allowed   | Rest
 any        | an order is past its deadline at the broker,    | Cancel, once; then Wait
            | or opens a trade that was given up              |
-any        | fills are reported but not booked               | Book
+any        | fills are reported but not booked, and the step | Book
+           | is to Rest or to end in OPEN or for good        |
 OPENING    | no first leg yet                                | Place the short leg, if entries are allowed now
 OPENING    | … the market closes too soon for both legs      | Move ABANDONED
 OPENING    | … the moment for it is over                     | Move ABANDONED
@@ -53,12 +54,13 @@ from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 
 from src.services.execution.domain.clearance import Around
 from src.shared.domain.orders import AT_BROKER, UNSETTLED, OrderAction, OrderIntent, OrderReport, OrderState
-from src.shared.domain.pairs import PairTrade, PairTradeState
+from src.shared.domain.pairs import FINISHED_TRADES, PairTrade, PairTradeState
 from src.shared.domain.risk import RiskState
 
 LEGS = (1, 2)
 WHOLE = Decimal(1)
 _ENTRIES = frozenset({OrderAction.OPEN})
+_WHOLE = frozenset({PairTradeState.OPEN, *FINISHED_TRADES})
 
 
 @dataclass(frozen=True)
@@ -206,8 +208,25 @@ class Situation:
 
 
 def next_step(situation: Situation, rules: Rules) -> Step:
-    """Return the one next step for a trade."""
-    return settling_step(situation, rules) or _BY_STATE[situation.trade.state](situation, rules)
+    """Return the one next step for a trade.
+
+    A leg is hedged or got rid of by what the broker reports as filled. The executions behind it come by another way,
+    which may be slow or shut: they are booked when nothing more urgent is left, and before a trade counts as done.
+    """
+    if step := settling_step(situation, rules):
+        return step
+    step = _BY_STATE[situation.trade.state](situation, rules)
+    return booking_step(situation) or step if _is_an_end(step) else step
+
+
+def booking_step(situation: Situation) -> Book | None:
+    """Have executions booked that are reported and not in the books."""
+    unbooked = tuple(i for i in situation.intents if not is_booked(i, situation.booked))
+    return Book(unbooked) if unbooked else None
+
+
+def _is_an_end(step: Step) -> bool:
+    return isinstance(step, Rest) or (isinstance(step, Move) and step.state in _WHOLE)
 
 
 def first_leg(trade: PairTrade) -> int:
@@ -274,8 +293,7 @@ def settling_step(s: Situation, rules: Rules) -> Step | None:
     for intent in s.intents:
         if intent.state in AT_BROKER and _is_late(intent, s, rules) and intent.client_order_id not in s.cancelling:
             return Cancel(intent)
-    unbooked = tuple(i for i in s.intents if not is_booked(i, s.booked))
-    return Book(unbooked) if unbooked else None
+    return None
 
 
 def _planned(intent: OrderIntent, s: Situation) -> Step:
