@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +16,7 @@ from src.config.settings import load_settings
 from src.shared.domain.errors import InputInvalid, TradewindsError, UserError
 from src.shared.domain.ids import parse_symbol
 from src.shared.infra.logging import configure_logging
-from src.shared.prefect.scripts import run_script
+from src.shared.prefect.scripts import parse_day, run_script
 from src.shared.prefect.tasks.wiring import Services
 
 if TYPE_CHECKING:
@@ -90,9 +90,9 @@ def _window(first: str, last: str, wired: Services) -> Window:
     from src.services.data_ingestion.adapters.yahoo.history import HOURLY_DAYS
 
     now = wired.broker.clock().now
-    end = min(now, _moment("--to", last) + timedelta(days=1)) if last else now
+    end = min(now, parse_day("--to", last) + timedelta(days=1)) if last else now
     oldest = now - timedelta(days=HOURLY_DAYS)
-    start = _moment("--from", first) if first else oldest
+    start = parse_day("--from", first) if first else oldest
     if start < oldest:
         raise InputInvalid(
             f"--from {first}: Yahoo keeps hourly bars for two years; begin at {oldest:%Y-%m-%d} or later."
@@ -100,13 +100,6 @@ def _window(first: str, last: str, wired: Services) -> Window:
     if start >= end:
         raise InputInvalid(f"--from {start:%Y-%m-%d} is not before --to {end:%Y-%m-%d}.")
     return start, end
-
-
-def _moment(option: str, text: str) -> datetime:
-    try:
-        return datetime.combine(date.fromisoformat(text), time(), UTC)
-    except ValueError:
-        raise InputInvalid(f"{option} {text!r} is no day: write it like 2025-01-31.") from None
 
 
 def _tell_plan(names: list[str], symbols: list[str], window: Window, wired: Services, *, resume: bool) -> None:
