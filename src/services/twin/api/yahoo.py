@@ -64,11 +64,11 @@ def _session_routes(router: APIRouter, twin: Twin) -> None:
 def _data_routes(router: APIRouter, twin: Twin) -> None:
     @router.get("/v8/finance/chart/{symbol}")
     async def bars(symbol: str, request: Request) -> Response:
-        return chart(twin.catch_up(), symbol, request)
+        return chart(twin.catch_up(), _listed(symbol), request)
 
     @router.get("/v10/finance/quoteSummary/{symbol}")
     async def summary(symbol: str, request: Request) -> Response:
-        return _with_crumb(twin, request, lambda venue: _summary(venue, symbol, request))
+        return _with_crumb(twin, request, lambda venue: _summary(venue, _listed(symbol), request))
 
     @router.get("/v7/finance/quote")
     async def quotes(request: Request) -> Response:
@@ -77,8 +77,13 @@ def _data_routes(router: APIRouter, twin: Twin) -> None:
     @router.get("/ws/fundamentals-timeseries/v1/finance/timeseries/{symbol}")
     async def timeseries(symbol: str, request: Request) -> Response:
         types = request.query_params.get("type", "").split(",")
-        found = series(twin.catch_up(), symbol, types)
+        found = series(twin.catch_up(), _listed(symbol), types)
         return Json({"timeseries": {"result": found, "error": None}})
+
+
+def _listed(symbol: str) -> str:
+    """Return a symbol as the exchange lists it: Yahoo writes BRK-B."""
+    return symbol.replace("-", ".")
 
 
 def _with_cookie(answer: Response) -> Response:
@@ -111,7 +116,7 @@ def no_fundamentals(modules: list[str]) -> Response:
 
 
 def _quotes(venue: Venue, request: Request) -> Response:
-    asked = request.query_params.get("symbols", "").split(",")
+    asked = [_listed(name) for name in request.query_params.get("symbols", "").split(",")]
     return Json(
         {"quoteResponse": {"result": [quote(venue, name) for name in asked if name in venue.rules], "error": None}}
     )
