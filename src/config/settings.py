@@ -249,6 +249,28 @@ class IndicatorSettings(_Component):
     )
 
 
+class YahooSettings(_Component):
+    """Yahoo Finance: where it is, how often it may be asked, and how old what it says of companies may get."""
+
+    model_config = SettingsConfigDict(env_prefix="TRADEWINDS_YAHOO_")
+
+    base_url: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="Stands for all of Yahoo's hosts; empty: the twin's in the twin environment, else Yahoo itself.",
+    )
+    requests_per_minute: int = Field(60, ge=1, le=10000, description="Own limit over all processes.")
+    connect_timeout_seconds: PositiveFloat = Field(5.0, description="Wait for a connection to Yahoo.")
+    read_timeout_seconds: PositiveFloat = Field(20.0, description="Wait for an answer from Yahoo.")
+    symbols_at_once: int = Field(4, ge=1, le=32, description="Symbols that are asked for side by side.")
+    information_due_days: PositiveFloat = Field(30.0, description="Ask again who a company is after this many days.")
+    officers_due_days: PositiveFloat = Field(28.0, description="Ask again for officers after this many days.")
+    statistics_due_days: PositiveFloat = Field(6.0, description="Ask again for key statistics after this many days.")
+    statements_due_days: PositiveFloat = Field(28.0, description="Ask again for statements after this many days.")
+    holders_due_days: PositiveFloat = Field(28.0, description="Ask again for holders after this many days.")
+    dividends_due_days: PositiveFloat = Field(6.0, description="Ask again for dividends and splits after these days.")
+
+
 class TwinSettings(_Component):
     """The offline twin's market and account."""
 
@@ -289,6 +311,7 @@ class Settings:
     execution: ExecutionSettings
     quality: QualitySettings
     indicators: IndicatorSettings
+    yahoo: YahooSettings
     twin: TwinSettings
     logging: LoggingSettings
 
@@ -324,6 +347,11 @@ class Settings:
     def twin_url(self) -> str:
         """Where the offline twin listens."""
         return f"http://127.0.0.1:{self.stack.twin_port}"
+
+    @property
+    def yahoo_url(self) -> str | None:
+        """What stands for Yahoo's hosts in this environment; None: they themselves."""
+        return self.yahoo.base_url or (f"{self.twin_url}/yahoo" if self.environment == "twin" else None)
 
     @property
     def prefect_api_url(self) -> str:
@@ -364,6 +392,7 @@ def load_settings() -> Settings:
         execution=_load(ExecutionSettings),
         quality=_load(QualitySettings),
         indicators=_load(IndicatorSettings),
+        yahoo=_load(YahooSettings),
         twin=_load(TwinSettings),
         logging=_load(LoggingSettings),
     )

@@ -106,6 +106,8 @@ OF_LOADS = {
     "data_ingestion.rebased": "… and committed",
     "data_ingestion.before_repair": "gaps are filled from another vendor's bars, not committed",
     "data_ingestion.repaired": "… and committed; nothing was judged since",
+    "data_ingestion.company_load_begun": "a load of company data is written down, nothing was asked for",
+    "data_ingestion.before_company": "what is said of a company is written, not committed",
 }
 """Those of long loads of past bars, of what is known of companies, and of repairs."""
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from uuid import UUID
 
 from src.services.data_ingestion.domain.basis import Replaced
+from src.services.data_ingestion.domain.company import Answer, CompanyDataset, CompanyLoad, Outcome, Stored
 from src.services.data_ingestion.domain.differences import Written
 from src.services.data_ingestion.domain.gate import Rejection
 from src.services.data_ingestion.domain.grid import Span
@@ -209,6 +210,63 @@ class QualityRepository(Protocol):
     def note(self, note: AuditNote) -> None:
         """Add a line to the audit log."""
         ...
+
+
+class CompanySource(Protocol):
+    """One vendor's word on companies."""
+
+    @property
+    def vendor(self) -> str:
+        """Name under which its rows are stored."""
+        ...
+
+    @property
+    def client(self) -> str:
+        """Library and version that brings them."""
+        ...
+
+    def ask(self, dataset: CompanyDataset, symbol: str, as_of: date) -> Answer:
+        """Read one dataset of one company; an answer without rows says why.
+
+        Raises:
+            Transient: no usable answer; asking again is harmless.
+            Refused: the vendor does not know the symbol, or does not answer such a request.
+        """
+        ...
+
+
+class CompanyRepository(Protocol):
+    """Company data and its loads, inside one transaction."""
+
+    def loaded_at(self, vendor: str, dataset: CompanyDataset, symbols: Sequence[str]) -> dict[str, datetime]:
+        """Say when each symbol's dataset came last; one that never came is absent."""
+        ...
+
+    def begin_load(
+        self, vendor: str, client: str, dataset: CompanyDataset, symbols: Sequence[str], now: datetime
+    ) -> UUID:
+        """Write a load's row in state running."""
+        ...
+
+    def store(self, vendor: str, dataset: CompanyDataset, symbol: str, answer: Answer, load_run_id: UUID) -> Stored:
+        """Write the rows that are new or differ, with the earlier ones into the history, and set aside the unread."""
+        ...
+
+    def note_loaded(
+        self,
+        vendor: str,
+        dataset: CompanyDataset,
+        symbol: str,
+        outcome: Outcome,
+        reason: str,
+        load_run_id: UUID,
+        now: datetime,
+    ) -> None:
+        """Remember that a symbol's dataset came, and with what outcome."""
+        ...
+
+    def finish_load(self, load_run_id: UUID, load: CompanyLoad) -> None:
+        """Write how a load went into its row."""
 
 
 class HistoryRepository(Protocol):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from src.services.analytics.use_cases.indicators import Indicators
     from src.services.analytics.use_cases.results import Analytics
     from src.services.data_ingestion.ports import ReferenceSource
+    from src.services.data_ingestion.use_cases.companies import CompanyData
     from src.services.data_ingestion.use_cases.history import HistoryLoad
     from src.services.data_ingestion.use_cases.ingestion import DataIngestion
     from src.services.data_ingestion.use_cases.quality import DataQuality
@@ -81,6 +82,13 @@ class Services:
         from src.services.data_ingestion.bootstrap import build_history
 
         return build_history(self.engine, self.broker)
+
+    @cached_property
+    def companies(self) -> CompanyData:
+        """What is known of companies, in."""
+        from src.services.data_ingestion.bootstrap import build_companies
+
+        return build_companies(self.settings, self.engine, lambda: self.broker)
 
     @cached_property
     def reference(self) -> ReferenceLoad:

@@ -2,7 +2,17 @@
 
 from src.shared.infra.database.tables.analytics import indicator_set, pair_performance, technical_indicators
 from src.shared.infra.database.tables.base import METADATA, SCHEMAS
-from src.shared.infra.database.tables.company import dividends, stock_splits
+from src.shared.infra.database.tables.company import (
+    company_history,
+    company_info,
+    company_load,
+    company_officers,
+    dividends,
+    financial_statements,
+    institutional_holders,
+    key_statistics,
+    stock_splits,
+)
 from src.shared.infra.database.tables.data_ingestion import (
     corporate_action,
     data_quality,
@@ -53,6 +63,10 @@ __all__ = [
     "alert",
     "audit_log",
     "cash_flow",
+    "company_history",
+    "company_info",
+    "company_load",
+    "company_officers",
     "consumed_event",
     "consumer_position",
     "corporate_action",
@@ -63,7 +77,10 @@ __all__ = [
     "environment",
     "equity_point",
     "fill",
+    "financial_statements",
     "indicator_set",
+    "institutional_holders",
+    "key_statistics",
     "ledger_entry",
     "ledger_posting",
     "limit_change",

@@ -73,6 +73,8 @@ load_run = Table(
     # Which client library, in which version, brought the rows; and a digest of the rows as they were written.
     Column("client", Text, nullable=False, server_default=""),
     Column("digest", LargeBinary),
+    # What was loaded: bars, or a kind of company data, which has no time frame.
+    Column("dataset", String(32), nullable=False, server_default="bars"),
     # A repair asked its vendor for nothing: its bars fill gaps of another vendor's series, and it says nothing about
     # what its own vendor has.
     one_of("state", ["running", "complete", "partial", "failed", "repaired"]),
