@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from src.shared.failpoints import FAILPOINTS
+from src.shared.failpoints import FAILPOINTS, OUTSIDE_A_SLOT
 from tests.chaos.scene import LANES, Outcome, Scene
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
@@ -29,9 +29,10 @@ KILLED = -signal.SIGKILL
 Kills = tuple[str, ...]
 """What each process in turn is armed with; after them one runs undisturbed."""
 
-IN_A_ROW = [(f"{name}:kill", f"{name}:kill:2") for name in FAILPOINTS]
-ALL_PAIRS = [(f"{first}:kill", f"{second}:kill") for first, second in permutations(FAILPOINTS, 2)]
-ALL_LATER = [(f"{name}:kill:{nth}",) for name in FAILPOINTS for nth in (2, 3)]
+OF_A_SLOT = [name for name in FAILPOINTS if not name.startswith(OUTSIDE_A_SLOT)]
+IN_A_ROW = [(f"{name}:kill", f"{name}:kill:2") for name in OF_A_SLOT]
+ALL_PAIRS = [(f"{first}:kill", f"{second}:kill") for first, second in permutations(OF_A_SLOT, 2)]
+ALL_LATER = [(f"{name}:kill:{nth}",) for name in OF_A_SLOT for nth in (2, 3)]
 IS_WHOLE = os.environ.get("CRASH_MATRIX") == "all"
 # Steps that share no divisor with the number of names come by all of them.
 PAIRS = ALL_PAIRS if IS_WHOLE else ALL_PAIRS[:: len(ALL_PAIRS) // 12 + 1]

@@ -1,4 +1,4 @@
-"""What the three scripts under scripts/prefect share."""
+"""What the scripts share."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from typing import Any
 import typer
 
 from src.config.settings import Settings, load_settings
-from src.shared.domain.errors import UserError
+from src.shared.domain.errors import TradewindsError, UserError
 from src.shared.failpoints import arm_from_environment
 from src.shared.prefect.config import SOURCE_ROOT, adopt, client_environment
 
 
 def run_script(command: Callable[..., Any]) -> None:
-    """Run `command` with the options its parameters describe; a person's mistake is one line and code 2."""
+    """Run `command` with the options its parameters describe.
+
+    A person's mistake is one line and code 2, any other failure that we know one line and code 1.
+    """
     _enter_source_root()
     try:
         arm_from_environment()
@@ -25,6 +28,9 @@ def run_script(command: Callable[..., Any]) -> None:
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from None
+    except TradewindsError as error:
+        sys.stderr.write(f"{' '.join(str(error).split())}\n")
+        raise SystemExit(1) from None
 
 
 def settings_for_prefect() -> Settings:

@@ -26,7 +26,9 @@ from src.shared.infra.database.tables.execution import (
 )
 from src.shared.infra.database.tables.ops import (
     alert,
+    archive_file,
     audit_log,
+    backup_run,
     consumed_event,
     consumer_position,
     environment,
@@ -46,7 +48,9 @@ __all__ = [
     "METADATA",
     "SCHEMAS",
     "alert",
+    "archive_file",
     "audit_log",
+    "backup_run",
     "cash_flow",
     "consumed_event",
     "consumer_position",
