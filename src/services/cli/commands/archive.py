@@ -40,9 +40,7 @@ def list_files(as_json: Json = False) -> None:
     print_table(console(), files_table(files), f"Nothing is archived in {found.settings.archive_folder}.")
 
 
-def verify(
-    month: Annotated[str, typer.Option(help=f"{_MONTH_HELP} Else all.")] = "", as_json: Json = False
-) -> None:
+def verify(month: Annotated[str, typer.Option(help=f"{_MONTH_HELP} Else all.")] = "", as_json: Json = False) -> None:
     """Read the files whole and compare them with what was written down; exit code 1 if one is not whole."""
     from src.services.cli.desk import console, print_json, wired
     from src.services.maintenance.domain.archive import parse_month

@@ -91,7 +91,9 @@ def restore(
             build_writer_lock(settings),
             lambda text: out.print(f"{text} …", soft_wrap=True),
         ).run(whole, into, confirm=confirm)
-    out.print(f"{done.database} holds {done.rows} rows in {done.tables} tables, as the manifest says.", soft_wrap=True)
+    out.print(
+        f"{done.database} holds {done.rows} rows in {done.tables} tables, as the manifest says.", soft_wrap=True
+    )
     if done.kept_as:
         out.print(f"The database before is {done.kept_as}: drop it when you no longer need it.", soft_wrap=True)
 

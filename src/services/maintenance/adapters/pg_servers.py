@@ -16,7 +16,7 @@ from src.config.settings import Settings
 from src.services.maintenance.adapters.pg_dumps import connected
 from src.services.maintenance.domain.backups import What
 from src.services.maintenance.ports import Source, Target
-from src.shared.domain.errors import InputInvalid
+from src.shared.domain.errors import InputInvalid, Unreachable
 from src.shared.infra.database.grants import grant_app_role
 from src.shared.infra.embedded.postgres import (
     PREFECT_ROLE,
@@ -67,9 +67,9 @@ class SuiteServers:
     def scratch(self, what: What) -> Iterator[str]:
         """Make an empty database, hold a connection to it as a sign that it is used, and drop it."""
         home = _existing(self.source(what).url)
-        self._sweep(home)
         made = replace(home, name=f"{_SCRATCH}{uuid4().hex[:12]}", exists=False, live=None)
         made = replace(made, url=_renamed(home.url, made.name))
+        self._sweep(made)
         self.create(made, what)
         try:
             with connected(made.url):
@@ -85,7 +85,7 @@ class SuiteServers:
         target = Target(name, url, False, 0, self._live(url), 0)
         with _admin(self._admin_url(target)) as connection:
             version = connection.info.server_version
-            found = connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone()
+            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
         return replace(target, exists=found is not None, tables=_tables(url) if found else 0, server_version=version)
 
     def create(self, target: Target, what: What) -> None:
@@ -159,7 +159,8 @@ class SuiteServers:
             try:
                 if _place(self.source(what).url) == _place(url):
                     return what
-            except InputInvalid:
+            except (InputInvalid, Unreachable):
+                # What runs elsewhere, or not at all, is not what the URL names.
                 continue
         return None
 
@@ -176,12 +177,18 @@ class SuiteServers:
         return OWNER_ROLE if what == "trading" else PREFECT_ROLE
 
     def _admin_url(self, target: Target) -> str:
-        server = self._embedded(target)
-        return _renamed(target.url, "postgres") if server is None else server.url("postgres", SUPERUSER)
+        """Name another database of the same server: none can be dropped or renamed from within."""
+        if (server := self._embedded(target)) is not None:
+            return server.url("postgres", SUPERUSER)
+        neighbour = self.source("trading").url
+        is_near = _place(neighbour)[:2] == _place(target.url)[:2]
+        near = str(make_url(neighbour).database) if is_near else target.name
+        # Not everybody may enter `postgres`, which every server has.
+        return _renamed(target.url, "postgres" if near == target.name else near)
 
-    def _sweep(self, home: Target) -> None:
+    def _sweep(self, scratch: Target) -> None:
         """Drop what the trials of killed runs left."""
-        with _admin(self._admin_url(home)) as connection:
+        with _admin(self._admin_url(scratch)) as connection:
             for (name,) in connection.execute(_UNUSED_SCRATCH, [_SCRATCH]).fetchall():
                 try:
                     _drop(connection, name)

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 from src.services.maintenance.domain.backups import (
     BackupFailed,
+    Drill,
     Facts,
     Manifest,
     What,
@@ -19,7 +20,7 @@ from src.services.maintenance.domain.backups import (
     superseded,
 )
 from src.services.maintenance.ports import BackupFolder, BackupRuns, BooksCheck, Dumps, Servers, Source, Tell
-from src.shared.domain.errors import TradewindsError
+from src.shared.domain.errors import TradewindsError, UserError
 from src.shared.domain.ids import derived_id
 from src.shared.failpoints import failpoint
 from src.shared.messages.ops import AlertRaised
@@ -100,6 +101,8 @@ class Backups:
             except (TradewindsError, OSError) as error:
                 self.folder.drop_passing(name)
                 self._note_failure(run, source, error)
+                if isinstance(error, UserError):
+                    raise
                 raise BackupFailed(f"No backup of {source.name}: {_line(error)}") from error
 
     def drill(self, file: Path) -> Backup:
@@ -107,22 +110,21 @@ class Backups:
 
         Raises:
             BackupFailed: it does not hold what it should. Its manifest says so from now on.
+            TradewindsError: it could not be tried, which says nothing about it.
         """
         with self.folder.claimed():
             manifest = self.folder.manifest(file)
             self.tell(f"restoring {file.name} for trial")
-            problems = self._problems(file, manifest)
+            try:
+                problems = self._problems(file, manifest)
+            except TradewindsError as error:
+                self._note_verdict(file, "not_run", _line(error), f"Backup {file.name} could not be tried")
+                raise
             failpoint("maintenance.before_drill_ends")
-            at = self.now()
-            judged = manifest.judged(problems, at)
+            judged = manifest.judged(problems, self.now())
             self.folder.rewrite(file.name, judged)
-            with self.runs() as work:
-                work.repo.judged(str(file), judged.drill, shortened(problems), at)
-                if problems:
-                    title = f"Backup {file.name} failed its trial restore"
-                    alert_id = derived_id("alert", str(file), "drill", at.isoformat())
-                    _alert(work, alert_id, title, shortened(problems), at)
-                work.commit()
+            failed = f"Backup {file.name} failed its trial restore" if problems else ""
+            self._note_verdict(file, judged.drill, shortened(problems), failed)
             if problems:
                 raise BackupFailed(f"{file.name} failed its trial restore: {shortened(problems)}")
         return Backup(file, judged)
@@ -165,8 +167,16 @@ class Backups:
                 self.tell("counting what came back")
                 found = differences(manifest.facts, self.dumps.facts(url))
                 return found + (list(self.books(url)) if manifest.what == "trading" else [])
-        except TradewindsError as error:
+        except BackupFailed as error:
             return [_line(error)]
+
+    def _note_verdict(self, file: Path, drill: Drill, error: str, alert: str) -> None:
+        at = self.now()
+        with self.runs() as work:
+            work.repo.judged(str(file), drill, error, at)
+            if alert:
+                _alert(work, derived_id("alert", str(file), drill, at.isoformat()), alert, error, at)
+            work.commit()
 
     def _note_failure(self, run: UUID, source: Source, error: Exception) -> None:
         at = self.now()

@@ -95,14 +95,14 @@ class Restore:
 
     @contextmanager
     def _claimed(self, target: Target) -> Iterator[None]:
+        if others := self.servers.others(target):
+            raise InputInvalid(f"{target.name} is in use ({', '.join(others)}): run `tradewinds down` first.")
         with ExitStack() as held:
             if target.live == "trading":
                 try:
                     held.enter_context(self.writer(target.url))
                 except NotTheWriter:
                     raise InputInvalid(f"{target.name} is being traded on: run `tradewinds down` first.") from None
-            if others := self.servers.others(target):
-                raise InputInvalid(f"{target.name} is in use ({', '.join(others)}): stop that first.")
             yield
 
     def _fill(self, file: Path, manifest: Manifest, made: Target) -> None:
