@@ -78,9 +78,7 @@ def test_while_somebody_trades_or_is_connected_nothing_is_restored(suite: Suite)
     assert f"{suite.database} is in use (no name as postgres): run `tradewinds down` first." in used.err
 
 
-def test_a_writer_whom_nobody_sees_keeps_the_database_as_it_is(
-    suite: Suite, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_writer_whom_nobody_sees_keeps_the_database_as_it_is(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     """One who came after the look at who is connected."""
     dump = suite.back_up()
     close(suite.services)

@@ -39,7 +39,7 @@ _OTHERS = """
         AND application_name NOT IN ('tradewinds-maintenance', 'tradewinds-restore')
     ORDER BY 1
 """
-_UNUSED_SCRATCH = """
+_UNUSED = """
     SELECT datname FROM pg_database d WHERE starts_with(datname, %s)
         AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datname = d.datname)
 """
@@ -69,7 +69,7 @@ class SuiteServers:
         home = _existing(self.source(what).url)
         made = replace(home, name=f"{_SCRATCH}{uuid4().hex[:12]}", exists=False, live=None)
         made = replace(made, url=_renamed(home.url, made.name))
-        self._sweep(made)
+        self._sweep(made, _SCRATCH)
         self.create(made, what)
         try:
             with connected(made.url):
@@ -112,6 +112,7 @@ class SuiteServers:
     def beside(self, target: Target, what: What) -> Target:
         """Make an empty database with a passing name."""
         name = _fitting(f"{target.name}_restored_{uuid4().hex[:8]}")
+        self._sweep(target, name.rpartition("_")[0])
         made = replace(target, name=name, url=_renamed(target.url, name), exists=False, tables=0, live=None)
         self.create(made, what)
         return made
@@ -186,10 +187,10 @@ class SuiteServers:
         # Not everybody may enter `postgres`, which every server has.
         return _renamed(target.url, "postgres" if near == target.name else near)
 
-    def _sweep(self, scratch: Target) -> None:
-        """Drop what the trials of killed runs left."""
-        with _admin(self._admin_url(scratch)) as connection:
-            for (name,) in connection.execute(_UNUSED_SCRATCH, [_SCRATCH]).fetchall():
+    def _sweep(self, neighbour: Target, beginning: str) -> None:
+        """Drop what killed runs left: databases that are named so and that nobody is connected to."""
+        with _admin(self._admin_url(neighbour)) as connection:
+            for (name,) in connection.execute(_UNUSED, [beginning]).fetchall():
                 try:
                     _drop(connection, name)
                 except psycopg.errors.InsufficientPrivilege:

@@ -39,6 +39,12 @@ _F = archive_file.c
 _KEY = [column.name for column in market_data.primary_key]
 _NAMES = ", ".join(column.name for column in market_data.columns)
 _PART = "archive_part"
+# Of each bar the version in the newest part: what came later is what the table held when it was archived.
+_NEWEST = (
+    f"SELECT DISTINCT ON ({', '.join(_KEY)}) {_NAMES} FROM archived"  # noqa: S608 (names of columns)
+    f" ORDER BY {', '.join(_KEY)}, {_PART} DESC"
+)
+_LOCK_WAIT = "20s"
 _LOCK_NOT_AVAILABLE = "55P03"
 
 
@@ -65,7 +71,7 @@ class SqlBarArchive:
     def lock(self, series: SeriesMonth) -> None:
         """Lock the month's own table, which few write to; wait a moment for those who do."""
         self._take_time()
-        self._connection.execute(text("SET LOCAL lock_timeout = '20s'"))
+        self._connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'"))
         table = f"data_ingestion.market_data_y{series.month:%Y}m{series.month:%m}"
         try:
             self._connection.execute(text(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"))
@@ -107,7 +113,7 @@ class SqlBarArchive:
         which = _condition(series)
         query = f"SELECT {_NAMES} FROM data_ingestion.market_data WHERE {which}"  # noqa: S608 (literals below)
         if self._staged:
-            query = f"{query} EXCEPT SELECT {_NAMES} FROM archived"  # noqa: S608
+            query = f"{query} EXCEPT ({_NEWEST})"
         shown = ", ".join(_as_read(column) for column in market_data.columns)
         order = ", ".join(_ordered(market_data.columns[name]) for name in _KEY)
         command = f"COPY (SELECT {shown} FROM ({query}) AS b ORDER BY {order}) TO STDOUT (FORMAT csv)"  # noqa: S608
@@ -134,11 +140,9 @@ class SqlBarArchive:
         series = SeriesMonth(month, "", "")
         add_months(self._connection, series.start, series.start)
         self._refuse_unknown_loads()
-        key = ", ".join(_KEY)
-        newest = f"SELECT DISTINCT ON ({key}) {_NAMES} FROM archived ORDER BY {key}, {_PART} DESC"  # noqa: S608
-        keys = self._connection.execute(text(f"SELECT count(*) FROM ({newest}) AS n")).scalar_one()  # noqa: S608
+        keys = self._connection.execute(text(f"SELECT count(*) FROM ({_NEWEST}) AS n")).scalar_one()  # noqa: S608
         inserted = self._connection.execute(
-            text(f"INSERT INTO data_ingestion.market_data ({_NAMES}) {newest} ON CONFLICT DO NOTHING")
+            text(f"INSERT INTO data_ingestion.market_data ({_NAMES}) {_NEWEST} ON CONFLICT DO NOTHING")
         ).rowcount
         return int(keys), inserted
 
