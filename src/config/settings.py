@@ -373,8 +373,8 @@ def _check_together(settings: Settings) -> None:
     if (needed := days_of_bars(settings.strategy.history_bars)) > settings.intraday_retention_days:
         raise SettingsInvalid(
             f"TRADEWINDS_MAINTENANCE_INTRADAY_RETENTION_DAYS={settings.intraday_retention_days} is less than "
-            f"decisions read: {settings.strategy.history_bars} hourly bars (TRADEWINDS_STRATEGY_HISTORY_BARS) span up to "
-            f"{needed} days. Raise it to {needed}, or leave it empty."
+            f"decisions read: {settings.strategy.history_bars} hourly bars (TRADEWINDS_STRATEGY_HISTORY_BARS) "
+            f"span up to {needed} days. Raise it to {needed}, or leave it empty."
         )
     try:
         check_together(settings.risk.limits())

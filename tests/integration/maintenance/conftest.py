@@ -1,4 +1,4 @@
-"""A suite whose books come from real trades, on a server where its role may make databases, and one on the embedded."""
+"""A suite whose books come from real trades: on a server where its role may make databases, and on the embedded."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def test_fault_43_rows_that_are_not_those_of_the_manifest_fail_the_trial(suite: 
     tables = json.loads(dump.with_name(f"{dump.name}.json").read_text())["facts"]["tables"]
     rewrite_manifest(dump, tables=tables | {"execution.fill": 77}, ledger={"cash USD": "1.000000"})
 
-    with pytest.raises(BackupFailed, match="rows of execution.fill: 2 instead of 77; ledger sum of cash USD: "):
+    with pytest.raises(BackupFailed, match=r"rows of execution\.fill: 2 instead of 77; ledger sum of cash USD: "):
         suite.maintenance.backups(suite.folder).drill(dump)
 
 

@@ -90,7 +90,7 @@ def test_dead_rows_go_statistics_come_and_months_are_made_ahead(
     assert [each.refused for each in done.tables if each.refused] == []
     assert (done.months_added, again.months_added) == (4, 0)
     with engine.connect() as connection:
-        found = connection.execute(text("SELECT to_regclass('data_ingestion.market_data_y2026m07')")).scalar_one()
+        found = connection.execute(text("SELECT to_regclass('data_ingestion.market_data_y2026m06')")).scalar_one()
     assert found is not None
 
 

@@ -60,7 +60,7 @@ def verify(month: Annotated[str, typer.Option(help=f"{_MONTH_HELP} Else all.")] 
 
 
 def restore(month: Annotated[str, typer.Option(help=_MONTH_HELP)]) -> None:
-    """Put a month's bars back into the database, where they stay for some days. What it has already stays as it is."""
+    """Put a month's bars back into the database, where they stay for some days; what it has stays as it is."""
     from datetime import UTC, datetime
 
     from src.services.cli.desk import wired
@@ -71,7 +71,8 @@ def restore(month: Annotated[str, typer.Option(help=_MONTH_HELP)]) -> None:
     done = found.maintenance.archive.put_back(chosen, datetime.now(UTC))
     typer.echo(
         f"{done.month:%Y-%m}: {done.inserted} of {done.rows} bars put back from {done.files} files, "
-        f"{done.rows - done.inserted} were there; they stay for {found.settings.maintenance.restored_month_days} days."
+        f"{done.rows - done.inserted} were there; "
+        f"they stay for {found.settings.maintenance.restored_month_days} days."
     )
 
 

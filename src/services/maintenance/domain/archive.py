@@ -57,7 +57,7 @@ class SeriesMonth:
     @property
     def end(self) -> datetime:
         """Where the next one begins."""
-        return month_start(self.start + timedelta(days=31))
+        return month_start(self.start, later=1)
 
     @property
     def folder(self) -> str:
@@ -113,9 +113,11 @@ class Verdict:
     fault: str
 
 
-def month_start(moment: datetime) -> datetime:
-    """Return the start of the month (UTC)."""
-    return moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+def month_start(moment: datetime, later: int = 0) -> datetime:
+    """Return the start of the month (UTC), or of one so many months later."""
+    at = moment.astimezone(UTC)
+    years, month = divmod(at.month - 1 + later, 12)
+    return datetime(at.year + years, month + 1, 1, tzinfo=UTC)
 
 
 def parse_month(text: str) -> date:

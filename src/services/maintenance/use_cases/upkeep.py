@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from src.services.maintenance.domain.archive import month_start
 from src.services.maintenance.domain.upkeep import CleanUp, TableState, Treatment
 from src.services.maintenance.ports import Logs, Upkeep
-
-_DAYS_OF_A_MONTH = 31
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ def optimise(database: Upkeep, now: datetime, months_ahead: int) -> Optimisation
     Raises:
         Transient: the database went away.
     """
-    added = database.add_months(now, now + timedelta(days=_DAYS_OF_A_MONTH * months_ahead))
+    added = database.add_months(now, month_start(now, later=months_ahead))
     before = database.tables()
     refused = {table.name: database.treat(table.name, table.wants_vacuum) for table in before}
     after = {table.name: table for table in database.tables()}
