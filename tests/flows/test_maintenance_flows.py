@@ -1,4 +1,4 @@
-"""The flows of maintenance as a worker calls them: on a Prefect server whose own database is one that is backed up."""
+"""The flows of maintenance as a worker calls them: on a Prefect server whose own database is backed up, too."""
 
 from __future__ import annotations
 
@@ -127,13 +127,13 @@ async def test_prefects_own_database_is_backed_up_with_the_deployments(
     assert "kept-in-the-backup" in [each["name"] for each in exported]
 
 
-async def test_a_prefect_database_that_is_elsewhere_is_said_and_the_deployments_are_kept(
+async def test_where_prefects_database_is_elsewhere_the_deployments_are_kept_all_the_same(
     client: PrefectClient, suite: Suite
 ) -> None:
     suite.use(PREFECT_API_URL="http://127.0.0.1:1/api")
 
     state = await prefect_database_backup.with_options(retries=0)(return_state=True)
 
-    assert state.is_failed()
+    assert (state.is_completed(), state.name) == (True, "SKIPPED")
     assert "set TRADEWINDS_PREFECT_DATABASE_URL to back it up from here" in str(state.message)
     assert list(suite.services.settings.backup_folder.glob("prefect-deployments-*.json"))

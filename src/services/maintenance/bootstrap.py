@@ -20,12 +20,14 @@ from src.services.maintenance.adapters.sql_archive import SqlBarArchive
 from src.services.maintenance.adapters.sql_backup_runs import SqlBackupRuns
 from src.services.maintenance.adapters.sql_upkeep import SqlUpkeep
 from src.services.maintenance.domain.archive import Retention
+from src.services.maintenance.domain.backups import What
 from src.services.maintenance.domain.upkeep import CleanUp
 from src.services.maintenance.ports import BooksCheck, Tell, WriterLock
 from src.services.maintenance.use_cases.archive import Archive
 from src.services.maintenance.use_cases.backups import Backup, Backups, listed
 from src.services.maintenance.use_cases.restore import Restore
 from src.services.maintenance.use_cases.upkeep import Optimisation, clean_logs, optimise
+from src.shared.domain.errors import InputInvalid
 from src.shared.infra.database.engine import make_engine
 from src.shared.infra.database.migrate import check_revision
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
@@ -61,6 +63,14 @@ class Maintenance:
         dumps = PostgresDumps(self.settings.maintenance.backup_timeout_seconds)
         runs = SqlUnitOfWork(self.engine, SqlBackupRuns)
         return Backups(SuiteServers(self.settings), dumps, chosen, runs, self.books, _now, tell)
+
+    def out_of_reach(self, what: What) -> str:
+        """Say why a database can't be backed up from here, nothing where it can."""
+        try:
+            SuiteServers(self.settings).source(what)
+        except InputInvalid as elsewhere:
+            return str(elsewhere)
+        return ""
 
     def clean_logs(self) -> CleanUp:
         """Remove old logs."""

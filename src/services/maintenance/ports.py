@@ -24,12 +24,8 @@ BooksCheck = Callable[[str], Sequence[str]]
 """Takes a database's URL and says what breaks the invariants that need no broker."""
 
 
-class WriterLock(Protocol):
-    """The place of the one writer of orders."""
-
-    def __call__(self, url: str) -> AbstractContextManager[object]:
-        """Hold it in a trading database. Raises NotTheWriter while somebody trades there."""
-        ...
+WriterLock = Callable[[str], AbstractContextManager[object]]
+"""Holds the place of the one writer in the trading database at a URL. Raises NotTheWriter while somebody trades there."""
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def test_the_embedded_server_is_backed_up_by_the_owner_and_tried_by_the_superuse
 
 def test_counts_are_those_of_the_dumps_own_snapshot(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     original = pg_programs.Programs.run
-    rows = []
+    rows: list[int] = []
 
     def write_meanwhile(programs: pg_programs.Programs, tool: str, *words: str, **more: object) -> str:
         if tool == "pg_dump" and not rows:

@@ -81,7 +81,7 @@ TYPES = [pa.string(), pa.float64(), pa.int64(), pa.bool_()]
 
 
 def table(rows: list[tuple[object, ...]]) -> pa.Table:
-    columns = list(zip(*rows, strict=True)) or [[] for _ in NAMES]
+    columns = [[row[place] for row in rows] for place in range(len(NAMES))]
     return pa.table([pa.array(each, kind) for each, kind in zip(columns, TYPES, strict=True)], names=NAMES)
 
 

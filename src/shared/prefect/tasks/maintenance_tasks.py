@@ -125,6 +125,12 @@ async def retire_backups(what: Literal["trading", "prefect"]) -> list[str]:
     return gone
 
 
+@repeatable("find-database")
+async def find_database(what: Literal["trading", "prefect"]) -> str:
+    """Say why a database can't be backed up from here, nothing where it can."""
+    return services().maintenance.out_of_reach(what)
+
+
 @repeatable("export-deployments")
 async def export_deployments() -> Path:
     """Keep what the Prefect server holds of deployments, pauses and schedules included, as JSON."""

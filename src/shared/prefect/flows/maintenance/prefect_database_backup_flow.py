@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 
 from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.states import ended
 from src.shared.prefect.tasks.maintenance_tasks import (
     dump_database,
     export_deployments,
+    find_database,
     publish_backup,
     restore_for_trial,
     retire_backups,
@@ -17,9 +20,11 @@ from src.shared.prefect.tasks.maintenance_tasks import (
 
 
 @flow(name="prefect-database-backup", retries=1, retry_delay_seconds=60, timeout_seconds=1800, **flow_hooks())
-async def prefect_database_backup() -> dict[str, Any]:
+async def prefect_database_backup() -> dict[str, Any] | State[Any]:
     """Keep the deployments, dump, restore for trial, and only then let old backups go."""
     deployments = await export_deployments()
+    if elsewhere := await find_database("prefect"):
+        return ended("SKIPPED", elsewhere, {"deployments": str(deployments)})
     made = await dump_database("prefect")
     tried = await restore_for_trial(made)
     removed = await retire_backups("prefect")
