@@ -25,7 +25,7 @@ BooksCheck = Callable[[str], Sequence[str]]
 
 
 WriterLock = Callable[[str], AbstractContextManager[object]]
-"""Holds the place of the one writer in the trading database at a URL. Raises NotTheWriter while somebody trades there."""
+"""Holds the place of the one writer in the trading database at a URL; NotTheWriter while somebody trades there."""
 
 
 @dataclass(frozen=True)
@@ -204,8 +204,8 @@ class Servers(Protocol):
         """Make an empty database on the same server and drop it afterwards; yield its URL."""
         ...
 
-    def target(self, into: str) -> Target:
-        """Look at a database named by a URL, or by a name on the trading database's server."""
+    def target(self, into: str, what: What) -> Target:
+        """Look at a database named by a URL, or by a name on the server where the suite keeps what is to come in."""
         ...
 
     def create(self, target: Target, what: What) -> None:

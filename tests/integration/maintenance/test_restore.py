@@ -11,7 +11,7 @@ from src.services.execution.bootstrap import build_books_check, build_writer_loc
 from src.services.maintenance.adapters.pg_servers import SuiteServers
 from src.services.maintenance.bootstrap import build_restore
 from src.shared.failpoints import Crashed, armed
-from src.shared.infra.embedded.postgres import SUPERUSER
+from src.shared.infra.embedded.postgres import PREFECT_DATABASE, PREFECT_ROLE, SUPERUSER
 from tests.integration.maintenance.conftest import Suite, close, execute
 
 TOLD = "SELECT count(*), max(position) FROM ops.outbox"
@@ -122,6 +122,27 @@ def test_on_the_embedded_server_the_services_may_use_what_was_restored(embedded_
     owner = embedded_suite.ask("SELECT tableowner FROM pg_tables WHERE tablename = 'fill'")
     assert owner == [("tradewinds_owner",)]
     assert embedded_suite.back_up().is_file()
+
+
+def test_prefects_database_comes_back_too_and_never_into_the_trading_one(embedded_suite: Suite) -> None:
+    with embedded_suite.server.connect(PREFECT_DATABASE, PREFECT_ROLE) as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+        connection.execute("CREATE TABLE flow_run (n int)")
+        connection.execute("INSERT INTO flow_run SELECT generate_series(1, 7)")
+    made, _ = embedded_suite.maintenance.backups().back_up("prefect", keep=1)
+    with embedded_suite.server.connect(PREFECT_DATABASE) as connection:
+        connection.execute("TRUNCATE flow_run")
+
+    wrong = embedded_suite.tradewinds("restore", str(made.file), "--into", embedded_suite.database, "--confirm")
+    said = embedded_suite.tradewinds("restore", str(made.file), "--into", PREFECT_DATABASE, "--confirm")
+
+    assert made.manifest.drill == "passed"
+    assert wrong.code == 2
+    assert "is the trading database, the file a backup of prefect" in wrong.err
+    assert (said.code, said.err) == (0, "")
+    assert embedded_suite.ask("SELECT count(*) FROM flow_run", PREFECT_DATABASE) == [(7,)]
+    with embedded_suite.server.connect(PREFECT_DATABASE, PREFECT_ROLE) as connection:
+        connection.execute("DROP TABLE flow_run")
 
 
 def test_a_restore_that_dies_before_the_swap_leaves_the_one_in_use(suite: Suite) -> None:

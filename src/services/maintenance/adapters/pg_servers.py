@@ -34,7 +34,7 @@ _TABLES = """
     WHERE c.relkind IN ('r', 'p') AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
 """
 _OTHERS = """
-    SELECT coalesce(nullif(application_name, ''), 'no name') || ' as ' || usename FROM pg_stat_activity
+    SELECT DISTINCT coalesce(nullif(application_name, ''), 'no name') || ' as ' || usename FROM pg_stat_activity
     WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type = 'client backend'
         AND application_name NOT IN ('tradewinds-maintenance', 'tradewinds-restore')
     ORDER BY 1
@@ -77,16 +77,17 @@ class SuiteServers:
         finally:
             self.drop(made)
 
-    def target(self, into: str) -> Target:
+    def target(self, into: str, what: What) -> Target:
         """Look at a database."""
-        trading = self.source("trading").url
-        url = normalised_url(into, name="--into") if "://" in into else _renamed(trading, _checked_name(into))
+        by_name = "://" not in into
+        url = _renamed(self.source(what).url, _checked_name(into)) if by_name else normalised_url(into, name="--into")
         name = str(make_url(url).database)
         target = Target(name, url, False, 0, self._live(url), 0)
         with _admin(self._admin_url(target)) as connection:
             version = connection.info.server_version
             found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
-        return replace(target, exists=found is not None, tables=_tables(url) if found else 0, server_version=version)
+        tables = _tables(self._looking_url(target)) if found else 0
+        return replace(target, exists=found is not None, tables=tables, server_version=version)
 
     def create(self, target: Target, what: What) -> None:
         """Make the database, for whoever owns such a one; others may not enter it.
@@ -176,6 +177,11 @@ class SuiteServers:
         if self._embedded(target) is None:
             return None
         return OWNER_ROLE if what == "trading" else PREFECT_ROLE
+
+    def _looking_url(self, target: Target) -> str:
+        """Look as somebody who may enter: on the embedded server each database is open to its own roles alone."""
+        server = self._embedded(target)
+        return target.url if server is None else server.url(target.name, SUPERUSER)
 
     def _admin_url(self, target: Target) -> str:
         """Name another database of the same server: none can be dropped or renamed from within."""

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from src.shared.domain.errors import InputInvalid, Terminal
 
-_DAY_AND_LONGER = re.compile(r"\d*(day|week|month|year)s?|\d*[dw]", re.IGNORECASE)
+_DAY_AND_LONGER = re.compile(r"\d*(d|w|wk|mo|y|(day|week|month|year)s?)", re.IGNORECASE)
 # What a vendor and a time frame are called becomes a folder: nothing that leads elsewhere.
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _FILE = re.compile(r"(?P<vendor>[^/]+)/(?P<timeframe>[^/]+)/(?P<month>\d{4}-\d{2})\.(?P<part>\d{3,})\.parquet")

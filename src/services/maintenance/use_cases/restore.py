@@ -47,7 +47,7 @@ class Restore:
             Terminal: what came back is not what the manifest says; the database before is as it was.
         """
         manifest = self._checked(file)
-        target = self.servers.target(into)
+        target = self.servers.target(into, manifest.what)
         check_restorable(manifest, target.server_version)
         _refuse_unless(confirm, manifest, target)
         kept_as = self._replace(file, manifest, target) if target.tables else self._make(file, manifest, target)
