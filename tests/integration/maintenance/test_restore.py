@@ -160,6 +160,7 @@ def test_a_restore_that_dies_before_the_swap_leaves_the_one_in_use(suite: Suite)
     assert suite.ask(TOLD)[0][0] > 0
     done = restore.run(dump, suite.database, confirm=True)
     assert done.kept_as.startswith(f"{suite.database}_before_")
+    assert not [name for name in suite.databases() if "_restored_" in name]
 
 
 def test_somebody_who_connects_at_the_last_moment_keeps_the_database_as_it_is(

@@ -44,6 +44,7 @@ _NEWEST = (
     f"SELECT DISTINCT ON ({', '.join(_KEY)}) {_NAMES} FROM archived"  # noqa: S608 (names of columns)
     f" ORDER BY {', '.join(_KEY)}, {_PART} DESC"
 )
+_ROWS_AT_ONCE = 50_000
 _LOCK_WAIT = "20s"
 _LOCK_NOT_AVAILABLE = "55P03"
 
@@ -102,11 +103,13 @@ class SqlBarArchive:
             )
             self._staged = True
         names = [name for name in rows.column_names if name in market_data.columns]
-        columns = [rows.column(name).to_pylist() for name in names]
-        command = f"COPY archived ({', '.join(names)}, {_PART}) FROM STDIN"
+        numbered = rows.select(names).append_column(_PART, pa.repeat(part, rows.num_rows))
+        command = f"COPY archived ({', '.join(names)}, {_PART}) FROM STDIN (FORMAT csv)"
         with self._cursor() as cursor, cursor.copy(command) as copy:
-            for values in zip(*columns, strict=True):
-                copy.write_row((*values, part))
+            for batch in numbered.to_batches(max_chunksize=_ROWS_AT_ONCE):
+                packed = io.BytesIO()
+                pa_csv.write_csv(batch, packed, pa_csv.WriteOptions(include_header=False))
+                copy.write(packed.getbuffer())
 
     def unarchived(self, series: SeriesMonth) -> pa.Table:
         """Read what is not staged already; PostgreSQL compares whole rows, absent values included."""
