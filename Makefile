@@ -45,7 +45,7 @@ down: setup ## Stop what `make up` started
 
 # Two files at a time: most of a test's time is waiting for servers. Each worker has servers of its own.
 test: setup ## Run the whole test suite
-	@$(VENV)/pytest -n 2 --dist loadfile --benchmark-disable
+	@$(VENV)/pytest -n 2 --dist loadfile --no-loadscope-reorder --benchmark-disable
 
 # One seed with everything it does and sends: make chaos SEEDS=1 FIRST_SEED=123 VERBOSE=1
 SEEDS ?= 500

@@ -13,7 +13,7 @@ from benchmarks.rows import Row, median_milliseconds
 from benchmarks.scratch import ScratchDatabase, environment, trading_database
 from src.config.settings import load_settings
 from src.services.data_ingestion.bootstrap import build
-from src.services.data_ingestion.domain.hours import VENDOR_TIMEFRAME
+from src.services.data_ingestion.domain.grid import HALF_HOURS
 from src.services.data_ingestion.domain.loads import ADJUSTMENT
 from src.shared.domain.bars import HOURLY, Floats
 from src.shared.domain.sessions import TradingCalendar
@@ -86,9 +86,7 @@ def _fetch(engine: Engine) -> list[Row]:
         symbols = twin.admin.get("market")["symbols"][:FETCHED]
         spans = ingestion.calendar.last_spans(FETCH_SLOT, BARS)
         client.clock()
-        alone = median_milliseconds(
-            lambda: client.bars(symbols, spans[0][0], FETCH_SLOT, VENDOR_TIMEFRAME, ADJUSTMENT), 3
-        )
+        alone = median_milliseconds(lambda: client.bars(symbols, spans[0][0], FETCH_SLOT, HALF_HOURS, ADJUSTMENT), 3)
         first = median_milliseconds(lambda: ingestion.fetch_bars(symbols, FETCH_SLOT, BARS), 1)
         steady = median_milliseconds(lambda: ingestion.fetch_bars(symbols, FETCH_SLOT, BARS), REPEATS)
     name = f"fetch_bars, {len(symbols)} symbols × {BARS} bars"

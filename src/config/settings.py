@@ -29,6 +29,7 @@ PositiveFloat = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 PAPER_URL = "https://paper-api.alpaca.markets"
 LIVE_URL = "https://api.alpaca.markets"
 DATA_URL = "https://data.alpaca.markets"
+POLYGON_URL = "https://api.polygon.io"
 LIVE_ARMING_PHRASE = "trade-real-money"
 
 
@@ -107,6 +108,19 @@ class BrokerSettings(_Component):
     connect_timeout_seconds: PositiveFloat = Field(3.0, description="Wait for a connection to Alpaca.")
     read_timeout_seconds: PositiveFloat = Field(10.0, description="Wait for an answer from Alpaca.")
     requests_per_minute: int = Field(180, ge=1, le=10000, description="Own limit; Alpaca's is 200 an account.")
+
+
+class PolygonSettings(_Component):
+    """Polygon.io, a second source of past bars, and of listings, splits and dividends."""
+
+    model_config = SettingsConfigDict(env_prefix="TRADEWINDS_POLYGON_")
+
+    api_key: SecretStr | None = Field(None, description="Polygon.io key; empty: not used, but for the offline twin.")
+    base_url: str | None = Field(None, description="Polygon.io's API; empty: the one that fits the environment.")
+    requests_per_minute: int = Field(5, ge=1, le=100_000, description="Own limit; that of your plan.")
+    connect_timeout_seconds: PositiveFloat = Field(3.0, description="Wait for a connection to Polygon.io.")
+    read_timeout_seconds: PositiveFloat = Field(20.0, description="Wait for an answer from Polygon.io.")
+    history_days: int = Field(730, ge=1, le=36_500, description="How far back your plan goes.")
 
 
 class StrategySettings(_Component):
@@ -195,6 +209,7 @@ class TwinSettings(_Component):
     bars: Path | None = Field(None, description="Parquet or csv file of bars; empty: the synthetic market.")
     clock: str = Field("wall", description="wall, or a UTC time such as 2025-03-03T15:30:05Z to stand at.")
     requests_per_minute: int = Field(200, ge=0, description="The twin's limit per account; 0 lifts it.")
+    polygon_requests_per_minute: int = Field(5, ge=0, description="The twin's limit as Polygon.io; 0 lifts it.")
     equity_dollars: Decimal = Field(Decimal(100_000), gt=0, description="Opening cash of the twin's account.")
 
 
@@ -242,6 +257,7 @@ class Settings:
     redis: RedisSettings
     orchestrator: OrchestratorSettings
     broker: BrokerSettings
+    polygon: PolygonSettings
     strategy: StrategySettings
     risk: RiskSettings
     execution: ExecutionSettings
@@ -289,6 +305,11 @@ class Settings:
         return self.broker.data_url or (self.twin_url if self.environment == "twin" else DATA_URL)
 
     @property
+    def polygon_url(self) -> str:
+        """Base URL of Polygon.io for this environment."""
+        return self.polygon.base_url or (self.twin_url if self.environment == "twin" else POLYGON_URL)
+
+    @property
     def twin_url(self) -> str:
         """Where the offline twin listens."""
         return f"http://127.0.0.1:{self.stack.twin_port}"
@@ -326,6 +347,7 @@ def load_settings() -> Settings:
         redis=_load(RedisSettings),
         orchestrator=_load(OrchestratorSettings),
         broker=_load(BrokerSettings),
+        polygon=_load(PolygonSettings),
         strategy=_load(StrategySettings),
         risk=_load(RiskSettings),
         execution=_load(ExecutionSettings),

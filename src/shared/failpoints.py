@@ -25,7 +25,7 @@ from src.shared.domain.errors import InputInvalid
 VARIABLE = "FAILPOINT"
 SLEEP_SECONDS = 2.0
 
-FAILPOINTS = {
+OF_A_SLOT = {
     "data_ingestion.load_begun": "the load is written down, nothing was asked for",
     "data_ingestion.before_bars": "bars and their event are written, not committed",
     "data_ingestion.bars_stored": "… and committed",
@@ -91,6 +91,21 @@ FAILPOINTS = {
     "consumer.before_handle": "an event is marked in the open transaction, its effects are still to come",
     "consumer.before_commit": "its effects are written, not committed",
     "consumer.after_commit": "… and committed",
+}
+"""The failpoints that a slot comes by, in its order, and what is so when a process gets there."""
+
+OF_LOADS = {
+    "data_ingestion.history_begun": "a long load is written down, nothing was asked for",
+    "data_ingestion.before_history": "bars of a long load are written, not committed",
+    "data_ingestion.history_stored": "… and committed",
+    "data_ingestion.before_reference": "listings, splits or dividends are written, not committed",
+    "data_ingestion.reference_stored": "… and committed",
+    "data_ingestion.before_rebase": "a whole series is replaced by one on another price basis, not committed",
+    "data_ingestion.rebased": "… and committed",
+}
+"""Those of long loads of past bars."""
+
+OF_MAINTENANCE = {
     "maintenance.before_file": "bars of a month are read under a lock, no file is written",
     "maintenance.file_unnamed": "their file is written under a passing name",
     "maintenance.file_kept": "… has its name and was read back; the bars are still in the table",
@@ -102,10 +117,10 @@ FAILPOINTS = {
     "maintenance.before_drill_ends": "a trial database holds the dump's rows; the verdict is not written",
     "maintenance.before_swap": "a restored database is checked and has a passing name",
 }
-"""Every failpoint there is, in the order of a slot, and what is so when a process gets there."""
+"""Those of the archive, of backups and of restores."""
 
-OUTSIDE_A_SLOT = ("maintenance.",)
-"""How the names of those begin that no slot of trading comes by."""
+FAILPOINTS = OF_A_SLOT | OF_LOADS | OF_MAINTENANCE
+"""Every failpoint there is."""
 
 Action = Literal["kill", "exc", "sleep", "hang", "stop"]
 

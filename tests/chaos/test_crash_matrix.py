@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from src.shared.failpoints import FAILPOINTS, OUTSIDE_A_SLOT
+from src.shared.failpoints import FAILPOINTS, OF_A_SLOT
 from tests.chaos.scene import LANES, Outcome, Scene
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
@@ -29,7 +29,6 @@ KILLED = -signal.SIGKILL
 Kills = tuple[str, ...]
 """What each process in turn is armed with; after them one runs undisturbed."""
 
-OF_A_SLOT = [name for name in FAILPOINTS if not name.startswith(OUTSIDE_A_SLOT)]
 IN_A_ROW = [(f"{name}:kill", f"{name}:kill:2") for name in OF_A_SLOT]
 ALL_PAIRS = [(f"{first}:kill", f"{second}:kill") for first, second in permutations(OF_A_SLOT, 2)]
 ALL_LATER = [(f"{name}:kill:{nth}",) for name in OF_A_SLOT for nth in (2, 3)]

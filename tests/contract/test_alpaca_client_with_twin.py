@@ -14,7 +14,7 @@ from src.shared.domain.errors import DuplicateOrderId, Refused, Transient
 from src.shared.domain.orders import OrderReport
 from src.shared.infra.alpaca.client import AlpacaClient
 from src.shared.infra.alpaca.endpoints import Endpoints
-from src.shared.infra.alpaca.rate_limit import MinuteLimiter
+from src.shared.infra.rate_limit import MinuteLimiter
 from tests.fakes.twin_server import TwinHandle, running_twin
 
 START = datetime(2025, 3, 3, 15, 30, 5, tzinfo=UTC)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,12 +17,12 @@ from uuid import uuid4
 import httpx
 import pytest
 from loguru import logger
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 
 from src.config.settings import load_settings
 from src.services.cli.main import run
 from src.shared.domain.signals import SignalAction, signal_id
-from src.shared.infra.database.tables import audit_log, pair_registry, pair_signal, pair_trade, risk_decision
+from src.shared.infra.database.tables import audit_log, fill, pair_registry, pair_signal, pair_trade, risk_decision
 from src.shared.prefect.tasks.wiring import Services, services
 from tests.conftest import TradingDatabase
 from tests.fakes.pairs import registered_pair
@@ -115,6 +116,15 @@ class Installation:
         with self.services.engine.connect() as connection:
             return list(connection.execute(select(pair_trade.c.state).order_by(pair_trade.c.slot)).scalars())
 
+    def trade_results(self) -> list[Decimal | None]:
+        with self.services.engine.connect() as connection:
+            return list(connection.execute(select(pair_trade.c.realized_pnl).order_by(pair_trade.c.slot)).scalars())
+
+    def cash_of_fills(self) -> Decimal:
+        """Dollars that our own executions moved."""
+        with self.services.engine.connect() as connection:
+            return -Decimal(connection.execute(select(func.sum(fill.c.quantity * fill.c.price))).scalar_one())
+
     def held(self) -> dict[str, int]:
         return {each.symbol: int(each.quantity) for each in self.services.broker.positions()}
 
@@ -143,6 +153,8 @@ def installation(
             "ALPACA_BASE_URL": twin.url,
             "ALPACA_DATA_URL": twin.url,
             "ALPACA_REQUESTS_PER_MINUTE": "10000",
+            "POLYGON_BASE_URL": twin.url,
+            "POLYGON_REQUESTS_PER_MINUTE": "10000",
             "EXECUTION_POLL_SECONDS": "0.02",
             "EXECUTION_LEG_DEADLINE_SECONDS": "2",
             "EXECUTION_WRITER_WAIT_SECONDS": "20",

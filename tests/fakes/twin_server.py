@@ -26,6 +26,7 @@ from src.services.twin.bootstrap import TwinConfig, build_app
 from src.services.twin.main import HOST, listen, server_config
 
 START_SECONDS = 30
+NO_LIMITS = {"requests_per_minute": 0, "polygon_requests_per_minute": 0}
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class TwinHandle:
 def running_twin(**config: Any) -> Iterator[TwinHandle]:
     """Serve a twin until the block ends."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = {"store": Path(folder), "clock": "2025-03-03T15:30:05Z", "requests_per_minute": 0, **config}
+        settings = {"store": Path(folder), "clock": "2025-03-03T15:30:05Z", **NO_LIMITS, **config}
         server = uvicorn.Server(server_config(build_app(TwinConfig(**settings))))
         with listen(0) as listener:
             thread = threading.Thread(target=server.run, args=([listener],), daemon=True)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from math import inf, nan
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,13 +17,14 @@ from sqlalchemy import Engine, text
 from src.config.settings import load_settings
 from src.services.data_ingestion.adapters.repository import SqlMarketRepository
 from src.services.data_ingestion.bootstrap import build as build_ingestion
-from src.services.data_ingestion.domain.quality import judge
-from src.services.data_ingestion.use_cases import DataIngestion
+from src.services.data_ingestion.domain.gate import judge
+from src.services.data_ingestion.domain.grid import Grid
+from src.services.data_ingestion.use_cases.ingestion import DataIngestion
 from src.services.execution.use_cases.cycle import Gate
 from src.services.strategy_engine.bootstrap import build as build_strategy
 from src.services.strategy_engine.domain.reasons import Reason
 from src.services.strategy_engine.use_cases import StrategyEngine
-from src.shared.domain.bars import Bar
+from src.shared.domain.bars import Bar, BarColumns
 from src.shared.domain.errors import InputInvalid, Transient
 from src.shared.domain.ids import client_order_id, pair_trade_id
 from src.shared.domain.sessions import TradingCalendar
@@ -30,6 +32,7 @@ from src.shared.domain.signals import SignalAction
 from src.shared.infra.database.engine import make_engine
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
 from tests.conftest import TradingDatabase
+from tests.fakes.bar_columns import rows_of
 from tests.fakes.stored_market import store_pairs
 from tests.fakes.vendor import HALF, FakeVendor
 from tests.faults.scene import ELSEWHERE, ENTER, EXIT, PAIR, SLOT, A, B, Scene
@@ -298,9 +301,9 @@ def test_fault_34_no_number_that_can_not_be_a_price_gets_through(which: str, num
     good = [Bar("PEP", start, end, 100.0, 101.0, 99.0, 100.5, 1000.0) for start, end in _SPANS]
     bars = [replace(bar, **{which: number}) if n == at else bar for n, bar in enumerate(good)]  # type: ignore[arg-type]
 
-    verdict = judge(bars, _SPANS, (100.0,), SLOT, spike_ratio=10.0)
+    verdict = judge(BarColumns.of("PEP", bars), Grid.of(_SPANS), np.array([100.0]), SLOT, spike_ratio=10.0)
 
-    assert list(verdict.accepted) == good[:at] + good[at + 1 :]
+    assert rows_of(verdict.accepted) == good[:at] + good[at + 1 :]
     assert [(each.end, bool(each.reason)) for each in verdict.rejected] == [(_SPANS[at][1], True)]
 
 

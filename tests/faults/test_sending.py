@@ -9,8 +9,8 @@ import pytest
 
 from src.shared.domain.errors import Terminal, Transient
 from src.shared.infra.alpaca.client import AlpacaClient
-from src.shared.infra.alpaca.rate_limit import MinuteLimiter
 from src.shared.infra.embedded.ports import free_port
+from src.shared.infra.rate_limit import MinuteLimiter
 from tests.faults.scene import ENTER, FOR_EVER, LOOK_UP, ORDERS, A, B, Scene
 
 BOTH_LEGS = [(B, -4, "filled"), (A, 5, "filled")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import shutil
 import signal
@@ -48,6 +49,15 @@ async def eventually(what: Callable[[], Awaitable[T | None]], seconds: float = 6
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         await asyncio.sleep(0.1)
     return answer
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left_for_later() -> Iterator[None]:
+    """Let go of the connections that Prefect leaves open here, not in the middle of somebody else's test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

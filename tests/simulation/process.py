@@ -27,11 +27,11 @@ from src.shared.failpoints import Crashed
 from src.shared.infra.alpaca.client import AlpacaClient
 from src.shared.infra.alpaca.endpoints import Endpoints
 from src.shared.infra.alpaca.keys import broker_keys
-from src.shared.infra.alpaca.rate_limit import MinuteLimiter
 from src.shared.infra.bus.consumer import Consumer
 from src.shared.infra.bus.relay import OutboxRelay
 from src.shared.infra.database.engine import make_engine
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
+from src.shared.infra.rate_limit import MinuteLimiter
 from src.shared.messages.envelope import Envelope
 from tests.simulation.clock import SimClock
 from tests.simulation.network import Answer, Network, SimulatedAdapter

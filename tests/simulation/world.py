@@ -319,10 +319,15 @@ class World:
 
     def take_back_what_was_traded_by_hand(self) -> None:
         """Let that somebody do the opposite: what is missing of a trade's shares only they can put back."""
-        shares, _ = self.external(self.admin("state")["fills"])
+        state = self.admin("state")
+        account = {each["symbol"]: Decimal(each["qty"]) for each in state["positions"]}
+        shares, _ = self.external(state["fills"])
         for symbol, held in sorted(shares.items()):
+            there = account.get(symbol, Decimal(0))
+            # An order that turns the account's position round is refused: the rest follows the next time.
+            size = min(abs(held), abs(there)) if held * there > 0 else abs(held)
             if held:
-                self.trade_by_hand(symbol, "sell" if held > 0 else "buy", int(abs(held)))
+                self.trade_by_hand(symbol, "sell" if held > 0 else "buy", int(size))
 
     # Time
 

@@ -127,6 +127,7 @@ def _twin_command(settings: Settings) -> list[str]:
         "--clock": settings.twin.clock,
         "--equity": str(settings.twin.equity_dollars),
         "--requests-per-minute": str(settings.twin.requests_per_minute),
+        "--polygon-requests-per-minute": str(settings.twin.polygon_requests_per_minute),
     }
     if settings.twin.bars is not None:
         options["--bars"] = str(settings.twin.bars)

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 from uuid import UUID
 
-from src.services.data_ingestion.domain.hours import Span
+from src.services.data_ingestion.domain.basis import Replaced
+from src.services.data_ingestion.domain.differences import Written
+from src.services.data_ingestion.domain.gate import Rejection
+from src.services.data_ingestion.domain.grid import Span
+from src.services.data_ingestion.domain.history import Brought
 from src.services.data_ingestion.domain.loads import LoadRequest, LoadResult, LoadState, StoredClose
-from src.shared.domain.bars import Bar
+from src.services.data_ingestion.domain.reference import (
+    Dataset,
+    Dividend,
+    Found,
+    Kept,
+    Listing,
+    MarketStatus,
+    SetAside,
+    StockSplit,
+)
+from src.shared.domain.bars import BarColumns, Moments, Series
 from src.shared.domain.orders import AssetReport
 
 
@@ -39,14 +53,169 @@ class MarketRepository(Protocol):
         """
         ...
 
-    def store(self, bars: Sequence[Bar], load_run_id: UUID) -> None:
-        """Write bars in one statement; one that is there is replaced."""
+    def lock(self, symbols: Iterable[str]) -> None:
+        """Keep others from writing the bars of symbols until the transaction ends; wait for who does."""
         ...
 
-    def forget(self, symbols: Sequence[str]) -> None:
-        """Remove all bars of symbols whose price basis has changed."""
+    def store(self, bars: Mapping[str, BarColumns], load_run_id: UUID) -> dict[str, Written]:
+        """Write bars by symbol; one that is there and differs goes to the history."""
         ...
 
-    def store_symbols(self, assets: Iterable[AssetReport], as_of: datetime) -> int:
-        """Write what the broker says of symbols; return how many."""
+    def first_start(self, symbol: str) -> datetime | None:
+        """Read the start of the oldest stored bar of a symbol."""
+        ...
+
+    def replace(self, symbol: str, bars: BarColumns, load_run_id: UUID, why: str) -> Replaced | None:
+        """Put the bars of a symbol, read anew as a whole, in the place of the stored ones, which go to the history.
+
+        None where there are too few of them: then nothing was written.
+        """
+        ...
+
+    def quarantine(self, rejected: Sequence[Rejection], load_run_id: UUID) -> None:
+        """Keep rejected rows with their reasons; the same row again adds nothing."""
+        ...
+
+    def store_symbols(self, assets: Sequence[AssetReport], unknown: Sequence[str], as_of: datetime) -> int:
+        """Write what the broker says of symbols; return how many it knows.
+
+        What is not active, or `unknown` to it and was known before, is inactive since `as_of`.
+        """
+        ...
+
+
+class HistoryRepository(Protocol):
+    """Bars of any series and the loads that brought them, inside one transaction."""
+
+    def stored_ends(self, series: Series, first: datetime, last: datetime) -> Moments:
+        """List the ends of the stored bars that end from `first` to `last`, oldest first."""
+        ...
+
+    def asked(self, series: Series, since: datetime) -> list[Span]:
+        """List the windows that ended after `since` and that finished loads have asked for."""
+        ...
+
+    def begin_run(self, series: Series, client: str, start: datetime, end: datetime) -> UUID:
+        """Write a load's row in state running, under the first of its ids that is free."""
+        ...
+
+    def finish_run(self, run_id: UUID, until: datetime, brought: Brought, written: Written) -> None:
+        """Write how a load went that has come as far as `until`."""
+        ...
+
+    def fail_run(self, run_id: UUID, problem: str) -> None:
+        """Write that a load broke off."""
+        ...
+
+    def lock(self, series: Series) -> None:
+        """Keep others from writing the series until the transaction ends; wait for who does."""
+        ...
+
+    def put(self, series: Series, bars: BarColumns, run_id: UUID) -> Written:
+        """Write what is new or has changed; a bar that is there and differs goes to the history."""
+        ...
+
+    def stored_before(self, series: Series, moment: datetime, count: int) -> list[Span]:
+        """List the last `count` stored bars that end at or before a moment, oldest first."""
+        ...
+
+    def stored_after(self, series: Series, moment: datetime, count: int) -> list[Span]:
+        """List the first `count` stored bars that end after a moment, oldest first."""
+        ...
+
+    def ex_days(self, series: Series, first: date, last: date) -> list[date]:
+        """List the days from `first` to `last` for which the prices of the series are adjusted, oldest first."""
+        ...
+
+    def rebases(self, series: Series) -> int:
+        """Count how often the series was put on another basis."""
+        ...
+
+    def edges(self, series: Series) -> Span | None:
+        """Read the start of the oldest and the end of the newest stored bar."""
+        ...
+
+    def replace(self, series: Series, bars: BarColumns, run_id: UUID, why: str) -> Replaced | None:
+        """Put a series, read anew as a whole, in the place of the stored one, which goes to the history.
+
+        None where it is too short for that: then nothing was written.
+        """
+        ...
+
+    def quarantine(self, series: Series, run_id: UUID, rejected: Sequence[Rejection]) -> None:
+        """Keep the rejected rows with their reasons; the same row again adds nothing."""
+        ...
+
+
+class ReferenceSource(Protocol):
+    """What one vendor knows of listings, splits and dividends.
+
+    Every method raises Transient (no usable answer; asking again is harmless) or Refused (key or plan do not allow
+    it).
+    """
+
+    @property
+    def vendor(self) -> str:
+        """Name under which it is stored."""
+        ...
+
+    @property
+    def client(self) -> str:
+        """Library and version that brings it."""
+        ...
+
+    def market_status(self) -> MarketStatus:
+        """Say whether the market is open, by the vendor's clock."""
+        ...
+
+    def listings(self, symbols: Sequence[str]) -> Found[Listing]:
+        """Read how symbols are listed; one that never was is absent."""
+        ...
+
+    def splits(self, symbols: Sequence[str], since: date | None) -> Found[StockSplit]:
+        """Read the splits of symbols: all there are, or those from a day on."""
+        ...
+
+    def dividends(self, symbols: Sequence[str], since: date | None) -> Found[Dividend]:
+        """Read the dividends of symbols: all there are, or those from a day on."""
+        ...
+
+
+class ReferenceRepository(Protocol):
+    """Listings, splits and dividends and the loads that brought them, inside one transaction."""
+
+    def begin(self, source: ReferenceSource, dataset: Dataset, symbols: Sequence[str], window: Span) -> UUID:
+        """Write a load's row in state running."""
+        ...
+
+    def finish(self, run_id: UUID, state: LoadState, kept: Kept, rejected: int, problems: Sequence[str]) -> None:
+        """Write how a load went."""
+        ...
+
+    def keep_listings(self, rows: Sequence[Listing], vendor: str, as_of: datetime) -> Kept:
+        """Write what has changed of symbols: whether they are listed; name and exchange where there are none yet."""
+        ...
+
+    def keep_splits(self, rows: Sequence[StockSplit], run_id: UUID) -> Kept:
+        """Write splits that are new or have changed."""
+        ...
+
+    def keep_dividends(self, rows: Sequence[Dividend], run_id: UUID) -> Kept:
+        """Write dividends that are new or have changed."""
+        ...
+
+    def quarantine(self, vendor: str, dataset: Dataset, run_id: UUID, rejected: Sequence[SetAside]) -> int:
+        """Keep the rows that were set aside, if they have a symbol, each once; return how many are new."""
+        ...
+
+
+class SymbolBook(Protocol):
+    """Which symbols are of interest, and how far a vendor's bars of them go."""
+
+    def active(self) -> list[str]:
+        """List the symbols to load bars of: see `SymbolsToLoad.active`."""
+        ...
+
+    def loaded_until(self, vendor: str, timeframe: str, symbols: Sequence[str]) -> dict[str, datetime]:
+        """Say per symbol up to when finished loads have asked the vendor; symbols without any are absent."""
         ...

@@ -20,6 +20,7 @@ from src.services.execution.domain.desk import (
     SymbolPosition,
     TradeLine,
     TradeStory,
+    WriteOff,
 )
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.corporate_actions import CorporateAction
@@ -214,6 +215,14 @@ class DeskStore(TradeStore, Protocol):
 
     def first_slot(self) -> datetime | None:
         """Return the slot of the oldest order."""
+        ...
+
+    def write_off(self, gone: WriteOff, at: datetime, epoch: int) -> None:
+        """Book shares out of a trade that nobody can give back.
+
+        Raises:
+            NotTheWriter: another process took over.
+        """
         ...
 
     def add_snapshot(self, moment: datetime, positions: Iterable[SymbolPosition]) -> int:

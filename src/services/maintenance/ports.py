@@ -88,10 +88,11 @@ class BarArchive(Protocol):
         """Count the bars of the series."""
         ...
 
-    def put_back(self, month: date) -> tuple[int, int]:
-        """Insert staged bars that the table lacks, of each key the newest part's; return staged keys and inserted.
+    def put_back(self, month: date) -> tuple[int, int, int]:
+        """Insert staged bars that the table lacks, of each key the newest part's.
 
-        Raises InputInvalid where the loads that brought them are not in this database.
+        Return how many keys could go in, how many did, and how many rows were left out because their series was put
+        on another price basis since. Raises InputInvalid where the loads that brought them are not in this database.
         """
         ...
 

@@ -21,6 +21,7 @@ from src.services.twin.api.admin import admin_routes
 from src.services.twin.api.company import company_routes
 from src.services.twin.api.data import data_routes
 from src.services.twin.api.gate import Gate, Limits
+from src.services.twin.api.polygon import polygon_routes
 from src.services.twin.api.render import Json
 from src.services.twin.api.stream import Stream
 from src.services.twin.api.trading import trading_routes
@@ -49,6 +50,7 @@ class TwinConfig:
     clock: str = WALL
     latency_ms: float = 0.0
     requests_per_minute: int = 200
+    polygon_requests_per_minute: int = 5
     partial_fill_probability: float = 0.0
     half_spread_bps: float = 1.5
     faults: Path | None = None
@@ -68,12 +70,13 @@ def build_app(config: TwinConfig, wall: Callable[[], int] | None = None) -> Fast
     twin.arm(rules, "file")
     stream = Stream(twin.faults)
     twin.listen(stream.publish)
-    limits = Limits(config.requests_per_minute, config.latency_ms)
+    limits = Limits(config.requests_per_minute, config.polygon_requests_per_minute, config.latency_ms)
     app = FastAPI(
         title="Alpaca twin", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan(twin, store)
     )
     app.include_router(data_routes(twin))
     app.include_router(company_routes(twin))
+    app.include_router(polygon_routes(twin))
     app.include_router(trading_routes(twin))
     app.include_router(admin_routes(twin, limits))
     app.include_router(stream.routes())

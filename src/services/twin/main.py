@@ -23,7 +23,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 @app.callback()
 def twin() -> None:
-    """Stand in for Alpaca on this machine: REST, websocket, a market and a clock to steer."""
+    """Stand in for the vendors on this machine: REST, websocket, a market and a clock to steer."""
 
 
 @app.command()
@@ -38,6 +38,9 @@ def serve(
     clock: Annotated[str, typer.Option(help="`wall`, or a time like 2025-03-03T14:30:00Z to stand at.")] = "wall",
     latency_ms: Annotated[float, typer.Option(min=0, help="Delay of every vendor answer.")] = 0.0,
     requests_per_minute: Annotated[int, typer.Option(min=0, help="Limit per key and host; 0 lifts it.")] = 200,
+    polygon_requests_per_minute: Annotated[
+        int, typer.Option(min=0, help="Polygon.io's limit per key; 0 lifts it.")
+    ] = 5,
     partial_fill_probability: Annotated[
         float, typer.Option(min=0, max=1, help="Chance of a fill in two parts.")
     ] = 0.0,
@@ -55,6 +58,7 @@ def serve(
         clock=clock,
         latency_ms=latency_ms,
         requests_per_minute=requests_per_minute,
+        polygon_requests_per_minute=polygon_requests_per_minute,
         partial_fill_probability=partial_fill_probability,
         half_spread_bps=half_spread_bps,
         faults=faults,

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Moments = NDArray[np.datetime64]
 
 HOURLY = "1Hour"
+DAILY = "1Day"
+
+
+def as_moments(times: Sequence[datetime]) -> Moments:
+    """Turn N times with a zone into an array of shape (N,) and dtype datetime64[us], in UTC."""
+    return np.array([time.astimezone(UTC).replace(tzinfo=None) for time in times], dtype="datetime64[us]")
+
+
+def as_datetime(moment: np.datetime64) -> datetime:
+    """Turn one element of such an array back into a time in UTC."""
+    time: datetime = moment.astype("datetime64[us]").item()
+    return time.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, order=True)
+class Series:
+    """Which bars belong together: one symbol, one length of bar, one vendor, one way of adjusting prices."""
+
+    symbol: str
+    timeframe: str
+    vendor: str
+    adjustment: str
 
 
 @dataclass(frozen=True)
@@ -25,6 +50,53 @@ class Bar:
     low: float
     close: float
     volume: float
+
+
+@dataclass(frozen=True, eq=False)
+class BarColumns:
+    """Bars of one symbol in columns of N rows, usually oldest first.
+
+    `start` and `end` have shape (N,) and dtype datetime64[us], in UTC; the other columns have shape (N,) and dtype
+    float64, in dollars and shares.
+    """
+
+    symbol: str
+    start: Moments
+    end: Moments
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+
+    @classmethod
+    def of(cls, symbol: str, bars: Sequence[Bar]) -> BarColumns:
+        """Put the bars of a symbol into columns, in their order."""
+        numbers = np.array([(bar.open, bar.high, bar.low, bar.close, bar.volume) for bar in bars], dtype=np.float64)
+        spans = as_moments([bar.start for bar in bars]), as_moments([bar.end for bar in bars])
+        return cls(symbol, *spans, *numbers.reshape(-1, 5).T)
+
+    @classmethod
+    def joined(cls, symbol: str, parts: Sequence[BarColumns]) -> BarColumns:
+        """Put parts of one symbol one after the other."""
+        if not parts:
+            return cls.of(symbol, ())
+        return cls(
+            symbol, *(np.concatenate(columns) for columns in zip(*(part.columns for part in parts), strict=True))
+        )
+
+    @property
+    def columns(self) -> tuple[Moments, Moments, Floats, Floats, Floats, Floats, Floats]:
+        """Start, end, open, high, low, close and volume."""
+        return self.start, self.end, self.open, self.high, self.low, self.close, self.volume
+
+    def take(self, rows: Any) -> BarColumns:
+        """Choose rows by a mask, by their numbers or by a slice."""
+        return BarColumns(self.symbol, *(column[rows] for column in self.columns))
+
+    def __len__(self) -> int:
+        """Count the bars."""
+        return len(self.end)
 
 
 @dataclass(frozen=True)

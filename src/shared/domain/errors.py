@@ -13,7 +13,8 @@ TradewindsError
 │   ├── InvalidTransition      a life cycle was asked for a step its table does not hold
 │   ├── NotTheWriter           another process writes orders for this account now; the caller leaves the work to it
 │   └── Refused                the vendor said no, with a code; execution books it, others stop
-│       └── DuplicateOrderId       the broker has an order with this id: look it up and adopt it
+│       ├── DuplicateOrderId       the broker has an order with this id: look it up and adopt it
+│       └── UnknownSymbol          the vendor does not know it: the other symbols go on
 └── OutcomeUnknown         reconciliation decides; the request is never simply sent again
 """
 
@@ -81,6 +82,17 @@ class Refused(Terminal):
 
 class DuplicateOrderId(Refused):
     """The broker already has an order with this client order id. Execution looks it up and adopts it."""
+
+
+class UnknownSymbol(Refused):
+    """The vendor does not know a symbol. Loads of other symbols go on."""
+
+    def __init__(self, vendor: str, symbol: str) -> None:
+        super().__init__(f"{vendor} does not know {symbol}", "unknown symbol")
+        self.vendor, self.symbol = vendor, symbol
+
+    def __reduce__(self) -> tuple[type[Refused], tuple[str, str]]:
+        return type(self), (self.vendor, self.symbol)
 
 
 class OutcomeUnknown(TradewindsError):

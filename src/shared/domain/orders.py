@@ -160,7 +160,7 @@ class AccountReport:
 
 @dataclass(frozen=True)
 class AssetReport:
-    """Whether a symbol may be traded and sold short."""
+    """Whether a symbol may be traded and sold short; what is not active any more is delisted or suspended."""
 
     symbol: str
     name: str
@@ -168,6 +168,7 @@ class AssetReport:
     tradable: bool
     shortable: bool
     easy_to_borrow: bool
+    active: bool = True
 
 
 @dataclass(frozen=True)

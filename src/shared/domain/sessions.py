@@ -39,6 +39,11 @@ class TradingCalendar:
         self._schedule = _schedule(exchange, first, last)
         self._days = [session.day for session in self._schedule]
 
+    @property
+    def first(self) -> datetime:
+        """The open of the first session that is known."""
+        return self._schedule[0].open
+
     def sessions(self, first: date, last: date) -> list[Session]:
         """List the sessions from `first` to `last`, both included."""
         from bisect import bisect_left, bisect_right

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from src.shared.domain.bars import Floats
+from src.shared.domain.bars import Floats, Moments, as_moments
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class VendorBar:
     volume: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VendorBars:
     """Bars of one symbol as they came, in columns of N rows in the vendor's order; judged like a `VendorBar`.
 
@@ -37,12 +38,36 @@ class VendorBars:
     """
 
     symbol: str
-    start: NDArray[np.datetime64]
+    start: Moments
     open: Floats
     high: Floats
     low: Floats
     close: Floats
     volume: Floats
+
+    @classmethod
+    def of(cls, symbol: str, rows: Sequence[VendorBar]) -> VendorBars:
+        """Put the rows of a symbol into columns, in their order."""
+        numbers = np.array([(row.open, row.high, row.low, row.close, row.volume) for row in rows], dtype=np.float64)
+        return cls(symbol, as_moments([row.start for row in rows]), *numbers.reshape(-1, 5).T)
+
+    @classmethod
+    def joined(cls, symbol: str, parts: Sequence[VendorBars]) -> VendorBars:
+        """Put parts of one symbol one after the other."""
+        if not parts:
+            return cls.of(symbol, ())
+        return cls(
+            symbol, *(np.concatenate(columns) for columns in zip(*(part.columns for part in parts), strict=True))
+        )
+
+    @property
+    def columns(self) -> tuple[Moments, Floats, Floats, Floats, Floats, Floats]:
+        """Start, open, high, low, close and volume."""
+        return self.start, self.open, self.high, self.low, self.close, self.volume
+
+    def take(self, rows: Any) -> VendorBars:
+        """Choose rows by a mask, by their numbers or by a slice."""
+        return VendorBars(self.symbol, *(column[rows] for column in self.columns))
 
     def __len__(self) -> int:
         """Count the rows."""

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from src.shared.domain.errors import Terminal
 from src.shared.messages.base import Event
-from src.shared.messages.market_data import MarketDataStored
+from src.shared.messages.market_data import MarketDataStored, SeriesRebased
 from src.shared.messages.ops import AlertRaised
 from src.shared.messages.orders import ORDER_EVENTS, PAIR_TRADE_EVENTS
 from src.shared.messages.portfolio import PerformanceRecorded
@@ -19,6 +19,7 @@ from src.shared.messages.signals import PairModeChanged, SignalRaised
 
 _TYPES: tuple[type[Event], ...] = (
     MarketDataStored,
+    SeriesRebased,
     SignalRaised,
     PairModeChanged,
     TradeApproved,

@@ -18,3 +18,20 @@ class MarketDataStored(Event):
     rows: int
     rejected: int
     complete: bool
+
+
+class SeriesRebased(Event):
+    """A whole series of bars was read anew on another basis of prices, which are `factor` times the earlier ones.
+
+    A fit on bars up to `occurred_at` or before is of the old basis.
+    """
+
+    speaker: ClassVar[str] = "market_data"
+    aggregate: ClassVar[str] = "series"
+
+    vendor: str
+    symbol: str
+    timeframe: str
+    adjustment: str
+    factor: float
+    reason: str

@@ -48,15 +48,27 @@ class BarSource(Protocol):
         """Library and version that brings them, such as "polygon-api-client 1.16.3"."""
         ...
 
+    @property
+    def made_from(self) -> Mapping[str, str]:
+        """Which rows it is asked for to make the bars of a timeframe, such as {"1Hour": "30Min", "1Day": "1Day"}.
+
+        Bars of a timeframe that is not here can't be had. Rows of 1Hour start with the session (09:30 New York), not
+        with the clock; a row of 1Day may start at any moment of its New York day.
+        """
+        ...
+
     def history(
         self, symbol: str, start: datetime, end: datetime, timeframe: str, adjustment: Adjustment
     ) -> Iterator[VendorBars]:
-        """Read the bars of one symbol that start in [start, end), oldest first, page by page.
+        """Read the rows of one symbol that start in [start, end), oldest first, page by page.
+
+        `timeframe` is one of the rows' (a value of `made_from`). Safe to call from several threads.
 
         A symbol without bars then gives none; an answer that is not whole is an error, never an early end.
 
         Raises:
             Transient: no usable answer; reading again is harmless.
-            Refused: the keys, the plan or the request are not accepted, or the vendor does not know the symbol.
+            UnknownSymbol: the vendor does not know the symbol.
+            Refused: the keys, the plan or the request are not accepted.
         """
         ...

@@ -7,8 +7,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from loguru import logger
@@ -77,3 +80,53 @@ async def leave_table(key: str, rows: Sequence[dict[str, Any]], description: str
     from prefect.artifacts import acreate_table_artifact
 
     return await acreate_table_artifact(key=key, table=list(rows), description=description or None)
+
+
+@asynccontextmanager
+async def progress(key: str, steps: int, description: str) -> AsyncIterator[Callable[[], None]]:
+    """Show on the current run how many of `steps` are done; what is yielded counts one, from any thread.
+
+    Raises, from what is yielded:
+        Stopped: the block was left, for instance because the run's time is up: a thread that works on should end.
+    """
+    from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
+
+    identity = await acreate_progress_artifact(0.0, key, description)
+    shown = _Progress(asyncio.get_running_loop(), steps, partial(aupdate_progress_artifact, identity))
+    try:
+        yield shown.step
+        await shown.settle()
+    finally:
+        shown.stopped = True
+
+
+class Stopped(Exception):
+    """Nobody waits for this work any more."""
+
+
+class _Progress:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, steps: int, show: Callable[..., Coroutine[Any, Any, object]]
+    ) -> None:
+        self._loop = loop
+        self._steps = max(1, steps)
+        self._show = show
+        self._done = 0
+        self._last: Future[object] | None = None
+        self.stopped = False
+
+    def step(self) -> None:
+        """Count one; a whole per cent more is shown."""
+        if self.stopped:
+            raise Stopped("the run has ended")
+        before, self._done = self._share(), self._done + 1
+        if int(self._share()) > int(before):
+            self._last = asyncio.run_coroutine_threadsafe(self._show(progress=self._share()), self._loop)
+
+    async def settle(self) -> None:
+        """Wait until what was last counted is shown."""
+        if self._last is not None:
+            await asyncio.wrap_future(self._last)
+
+    def _share(self) -> float:
+        return min(100.0, 100.0 * self._done / self._steps)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from src.config.settings import Settings, load_settings
-from src.shared.domain.errors import TradewindsError, UserError
+from src.shared.domain.errors import InputInvalid, TradewindsError, UserError
 from src.shared.failpoints import arm_from_environment
 from src.shared.prefect.config import SOURCE_ROOT, adopt, client_environment
 
@@ -19,7 +20,7 @@ from src.shared.prefect.config import SOURCE_ROOT, adopt, client_environment
 def run_script(command: Callable[..., Any]) -> None:
     """Run `command` with the options its parameters describe.
 
-    A person's mistake is one line and code 2, any other failure that we know one line and code 1.
+    A person's mistake is one line and code 2, another failure of ours one line and code 1.
     """
     _enter_source_root()
     try:
@@ -31,6 +32,18 @@ def run_script(command: Callable[..., Any]) -> None:
     except TradewindsError as error:
         sys.stderr.write(f"{' '.join(str(error).split())}\n")
         raise SystemExit(1) from None
+
+
+def parse_day(option: str, text: str) -> datetime:
+    """Read a day such as 2025-01-31 as its first moment in UTC.
+
+    Raises:
+        InputInvalid: it is none; `option` is what the person has typed it for.
+    """
+    try:
+        return datetime.combine(date.fromisoformat(text), time(), UTC)
+    except ValueError:
+        raise InputInvalid(f"{option} {text!r} is no day: write it like 2025-01-31.") from None
 
 
 def settings_for_prefect() -> Settings:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from prefect import Task
     from prefect.client.schemas.objects import State, TaskRun
 
-EndName = Literal["MARKET_CLOSED", "ALREADY_DONE", "NO_DECISION", "DEGRADED", "HALTED", "SKIPPED"]
+EndName = Literal[
+    "MARKET_CLOSED", "ALREADY_DONE", "NO_DECISION", "DEGRADED", "HALTED", "SKIPPED", "PARTIAL", "NO_KEY"
+]
 
 
 def ended(name: EndName, message: str, data: Any = None) -> State[Any]:

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from src.shared.domain.errors import Transient
-from src.shared.infra.alpaca.rate_limit import MinuteLimiter
-from src.shared.infra.alpaca.shared_limit import SharedLimiter
 from src.shared.infra.embedded.redis import EmbeddedRedis
+from src.shared.infra.rate_limit import MinuteLimiter, Patience
+from src.shared.infra.shared_limit import SharedLimiter
 from src.shared.ports.rate_limit import RateLimiter
 from tests.fakes.hand_clock import HandClock
 
@@ -27,15 +27,24 @@ Make = Callable[..., RateLimiter]
 def make(request: pytest.FixtureRequest) -> Make:
     """Make a limiter with a window of its own."""
     if request.param == "of a process":
-        return lambda clock, per_minute, max_wait=60.0: MinuteLimiter(per_minute, max_wait, clock.read, clock.sleep)
+        return lambda clock, per_minute, max_wait=60.0, longest_pause=5.0, reserve=True: MinuteLimiter(
+            per_minute, Patience(max_wait, longest_pause), clock.read, clock.sleep, reserve=reserve
+        )
     server: EmbeddedRedis = request.getfixturevalue("embedded_redis")
 
-    def shared(clock: HandClock, per_minute: int, max_wait: float = 60.0) -> SharedLimiter:
+    def shared(
+        clock: HandClock,
+        per_minute: int,
+        max_wait: float = 60.0,
+        longest_pause: float = 5.0,
+        reserve: bool = True,
+    ) -> SharedLimiter:
         return SharedLimiter(
             server.url(),
             uuid.uuid4().hex,
             per_minute,
-            max_wait_seconds=max_wait,
+            patience=Patience(max_wait, longest_pause),
+            reserve=reserve,
             redis_seconds=PATIENT_SECONDS,
             now=clock.read,
             sleep=clock.sleep,
@@ -88,6 +97,26 @@ def test_a_fifth_is_kept_for_urgent_requests(make: Make) -> None:
         under_test.take(urgent=True)
 
     assert clock.slept == 0
+
+
+def test_without_a_reserve_the_whole_limit_is_everybodys(make: Make) -> None:
+    clock = HandClock()
+    under_test = make(clock, 5, max_wait=1.0, reserve=False)
+    for _ in range(5):
+        under_test.take()
+
+    with pytest.raises(Transient, match=r"60\.0 s away"):
+        under_test.take()
+
+
+def test_who_has_time_waits_for_the_end_of_a_long_pause(make: Make) -> None:
+    clock = HandClock()
+    under_test = make(clock, 100, longest_pause=60.0)
+    under_test.pause(40)
+
+    under_test.take()
+
+    assert clock.slept == pytest.approx(40.0)
 
 
 def test_a_limit_of_one_still_lets_requests_through(make: Make) -> None:

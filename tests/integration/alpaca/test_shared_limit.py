@@ -18,10 +18,11 @@ from pydantic import SecretStr
 from src.shared.domain.errors import OutcomeUnknown, Transient
 from src.shared.infra.alpaca.client import AlpacaClient
 from src.shared.infra.alpaca.endpoints import Endpoints
-from src.shared.infra.alpaca.shared_limit import SharedLimiter
 from src.shared.infra.embedded.ports import free_port
 from src.shared.infra.embedded.processes import wait_ended
 from src.shared.infra.embedded.redis import EmbeddedRedis
+from src.shared.infra.rate_limit import Patience
+from src.shared.infra.shared_limit import SharedLimiter
 from tests.fakes.hand_clock import HandClock
 from tests.fakes.twin_server import running_twin
 from tests.forked import context
@@ -37,7 +38,12 @@ PATIENT_SECONDS = 5.0
 def hammer(redis_url: str, account: str, quota: int, results: Any) -> None:
     """Take so many permits as fast as they come; tell when each was asked for and when it was there."""
     limiter = SharedLimiter(
-        redis_url, account, LIMIT, window_seconds=WINDOW_SECONDS, max_wait_seconds=0.0, redis_seconds=PATIENT_SECONDS
+        redis_url,
+        account,
+        LIMIT,
+        window_seconds=WINDOW_SECONDS,
+        patience=Patience(0.0),
+        redis_seconds=PATIENT_SECONDS,
     )
     taken: list[tuple[float, float]] = []
     while len(taken) < quota:
@@ -53,7 +59,7 @@ def hammer(redis_url: str, account: str, quota: int, results: Any) -> None:
 
 def ask_for_the_time(redis_url: str, account: str, twin_url: str, tries: int, results: Any) -> None:
     """Make so many requests without waiting for permits; tell how many were answered, and what else was said."""
-    limiter = SharedLimiter(redis_url, account, LIMIT, max_wait_seconds=0.0, redis_seconds=PATIENT_SECONDS)
+    limiter = SharedLimiter(redis_url, account, LIMIT, patience=Patience(0.0), redis_seconds=PATIENT_SECONDS)
     client = AlpacaClient(Endpoints(twin_url, twin_url, SecretStr("TWIN"), SecretStr("twin"), 5.0, 30.0), limiter)
     answered, said = 0, set[str]()
     for _ in range(tries):
@@ -135,7 +141,7 @@ def test_without_redis_a_process_goes_by_its_own_count_and_redis_hears_of_it_whe
             own_redis.url(),
             account,
             100,
-            max_wait_seconds=0.0,
+            patience=Patience(0.0),
             redis_seconds=PATIENT_SECONDS,
             now=clock.read,
             sleep=clock.sleep,

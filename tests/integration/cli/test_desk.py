@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from threading import Barrier
 from typing import Any
 from uuid import UUID
@@ -263,6 +264,54 @@ def test_an_entry_under_way_is_given_up_and_unwound(desk: Installation, monkeypa
     assert "opening → unwound" in said.out
     assert desk.held() == {}
     assert desk.services.broker.open_orders() == []
+
+
+def test_shares_that_somebody_sold_are_written_off_and_the_rest_of_the_trade_is_closed(desk: Installation) -> None:
+    desk.open_trade()
+    desk.order_by_hand(FIRST, -5)
+    desk.tradewinds("close", PAIR, "--why", "enough")
+    orphaned = desk.states()
+
+    said = desk.tradewinds("write-off", PAIR, FIRST, "20.5", "--why", "sold by phone", "--who", "ada")
+
+    assert orphaned == ["orphaned"]
+    assert (said.code, said.err) == (0, "")
+    assert desk.states() == ["closed"]
+    assert desk.held() == {}
+    assert desk.audits()[-1] == ("ada", "written off by hand", PAIR, "sold by phone")
+    assert desk.trade_results() == [Decimal("5") * Decimal("20.5") + desk.cash_of_fills()]
+    # Signals and decisions are written here without their events; their services tell them.
+    invariants = _json(desk, "verify", code=1)["invariants"]
+    assert [each["name"] for each in invariants if each["breaches"]] == ["I6"]
+    assert _json(desk, "reconcile")["reconciled"] is True
+
+
+def test_an_open_trade_that_lost_a_leg_to_somebody_is_closed_by_the_write_off(desk: Installation) -> None:
+    desk.open_trade()
+    desk.order_by_hand(SECOND, 3)
+    of_three = desk.tradewinds("write-off", PAIR, SECOND, "0", "--why", "gone")
+
+    assert (of_three.code, desk.states(), desk.held()) == (0, ["closed"], {})
+    assert sorted(desk.orders()[3:]) == [(FIRST, -5), (SECOND, 1)]
+
+
+def test_what_is_not_missing_is_not_written_off(desk: Installation) -> None:
+    desk.open_trade()
+    desk.order_by_hand(FIRST, 2)
+    orders = desk.orders()
+
+    for words, told in (
+        ((PAIR, FIRST, "20"), "the broker has all that the books hold of"),
+        ((PAIR, "QVEL", "20"), "is no leg of"),
+        ((PAIR, "q;vel", "20"), "is not a symbol"),
+        ((PAIR, FIRST, "nan"), "is no price"),
+        ((PAIR, FIRST, "-1"), "is no price"),
+        ((PAIR, FIRST, "cheap"), "is no price"),
+        (("AAA/BBB", FIRST, "20"), "No pair is called"),
+    ):
+        said = desk.tradewinds("write-off", *words[:2], "--why", "x", "--", words[2])
+        assert (said.code, said.err.count("\n"), told in said.err) == (2, 1, True), (words, said)
+    assert (desk.orders(), desk.states(), desk.audits()) == (orders, ["open"], [])
 
 
 def test_flatten_without_confirm_says_what_it_would_do_and_sends_nothing(desk: Installation) -> None:

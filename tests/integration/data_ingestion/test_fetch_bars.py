@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 from src.services.data_ingestion.adapters.repository import SqlMarketRepository
 from src.services.data_ingestion.domain.plan import REASKED_BARS
-from src.services.data_ingestion.use_cases import DataIngestion
+from src.services.data_ingestion.use_cases.ingestion import DataIngestion
 from src.shared.domain.errors import InputInvalid, Transient
 from src.shared.domain.orders import AssetReport
 from src.shared.domain.sessions import TradingCalendar
@@ -205,8 +205,42 @@ def test_a_split_replaces_the_history_instead_of_mixing_two_price_bases(
         closes = read_closes(connection, ["SPY"], ends(slot=NEXT_SLOT)).column("SPY")
     assert np.nanmax(closes) < 30
     assert not np.isnan(closes).any()
-    assert any("price basis changed" in line for line in result.problems)
-    assert result.rows_written == BARS + 1
+    assert any("price basis changed by a factor of 0.25" in line for line in result.problems)
+    # All that is stored of SPY, the bar before the window included, and a new bar of each.
+    assert result.rows_written == BARS + 2
+    assert select(
+        engine, "SELECT count(*), min(close) > 90, min(reason) FROM data_ingestion.market_data_history"
+    ) == [(BARS, True, "rebased")]
+    noted = select(engine, "SELECT symbol, factor, effective_at FROM data_ingestion.series_rebase")
+    assert noted == [("SPY", 0.25, SLOT)]
+    told = select(engine, "SELECT payload FROM ops.outbox WHERE channel LIKE '%SeriesRebased'")
+    assert [(row[0]["symbol"], row[0]["factor"]) for row in told] == [("SPY", 0.25)]
+
+
+def test_a_close_that_was_restated_alone_is_no_other_basis(
+    ingestion: DataIngestion, engine: Engine, vendor: FakeVendor
+) -> None:
+    ingestion.fetch_bars(["SPY"], SLOT, BARS)
+    vendor.spoil("SPY", SLOT - HALF, close=vendor.rows["SPY", SLOT - HALF].close * 1.01, high=200.0)
+    vendor.now = NEXT_SLOT
+
+    ingestion.fetch_bars(["SPY"], NEXT_SLOT, BARS)
+
+    kept = select(engine, "SELECT bar_end, reason FROM data_ingestion.market_data_history")
+    assert kept == [(SLOT, "restated")]
+    assert select(engine, "SELECT * FROM data_ingestion.series_rebase") == []
+
+
+def test_a_bad_row_of_the_hourly_cycle_is_kept_with_its_reason(
+    ingestion: DataIngestion, engine: Engine, vendor: FakeVendor
+) -> None:
+    vendor.spoil("SPY", SLOT - HALF, close=float("nan"))
+
+    for _ in range(2):
+        ingestion.fetch_bars(["SPY"], SLOT, BARS)
+
+    rejected = select(engine, "SELECT symbol, bar_end, rule, vendor, timeframe FROM data_ingestion.quarantine")
+    assert rejected == [("SPY", SLOT, "not_finite", "alpaca", "1Hour")]
 
 
 def test_a_new_history_that_is_too_short_does_not_replace_the_old(
@@ -253,6 +287,35 @@ def test_symbols_are_refreshed_from_the_brokers_assets(
         engine, "SELECT symbol, name, exchange, tradable, shortable, easy_to_borrow FROM data_ingestion.symbol"
     )
     assert rows == [("SPY", "SPDR", "ARCA", True, False, False)]
+
+
+def test_a_symbol_that_the_broker_lists_no_longer_as_active_is_inactive_until_it_is_again(
+    ingestion: DataIngestion, engine: Engine, vendor: FakeVendor
+) -> None:
+    def refreshed() -> list[tuple[Any, ...]]:
+        ingestion.refresh_symbols(["QQQ", "SPY", "XLK"])
+        return select(engine, "SELECT symbol, status, status_reason FROM data_ingestion.symbol ORDER BY symbol")
+
+    for name in ("QQQ", "SPY", "XLK"):
+        vendor.known[name] = AssetReport(name, name, "ARCA", True, True, True)
+    assert {status for _, status, _ in refreshed()} == {"active"}
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE data_ingestion.symbol SET status = 'delisted', status_reason = 'polygon: delisted'"
+                " WHERE symbol = 'XLK'"
+            )
+        )
+
+    vendor.known["SPY"] = AssetReport("SPY", "SPY", "ARCA", False, False, False, active=False)
+    del vendor.known["QQQ"]
+    gone = refreshed()
+    vendor.known["SPY"] = AssetReport("SPY", "SPY", "ARCA", True, True, True)
+    back = refreshed()
+
+    said = ("XLK", "delisted", "polygon: delisted")
+    assert gone == [("QQQ", "inactive", "broker: not listed"), ("SPY", "inactive", "broker: not active"), said]
+    assert back == [("QQQ", "inactive", "broker: not listed"), ("SPY", "active", ""), said]
 
 
 def test_closes_come_back_on_the_grid_with_nan_where_there_is_no_bar(

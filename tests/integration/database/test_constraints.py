@@ -163,6 +163,20 @@ def test_what_is_no_symbol_is_refused(as_app: Engine, symbol: str) -> None:
     _refuses(as_app, market_data, BAR | {"symbol": symbol})
 
 
+def test_a_load_that_a_bar_names_can_not_be_deleted_and_any_other_can(as_app: Engine) -> None:
+    with as_app.begin() as connection:
+        add_months(connection, BAR["bar_end"], BAR["bar_end"])
+        run_id = add_load(connection)
+        connection.execute(insert(market_data).values(BAR | {"load_run_id": run_id}))
+    delete = text("DELETE FROM data_ingestion.load_run WHERE load_run_id = :run_id")
+    with as_app.connect() as connection, pytest.raises(sqlalchemy.exc.IntegrityError, match="has brought bars"):
+        connection.execute(delete, {"run_id": run_id})
+
+    with as_app.begin() as connection:
+        connection.execute(text("DELETE FROM data_ingestion.market_data"))
+        assert connection.execute(delete, {"run_id": run_id}).rowcount == 1
+
+
 def test_rows_that_fit_are_taken(as_app: Engine) -> None:
     with as_app.begin() as connection:
         add_months(connection, BAR["bar_end"], BAR["bar_end"])

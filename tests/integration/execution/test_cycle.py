@@ -395,7 +395,7 @@ def test_a_first_leg_alone_is_completed_in_its_hour_and_unwound_after_it(
     desk: Desk, hours: int, state: str, held: dict[str, int]
 ) -> None:
     desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
-    desk.interrupted("fills_since")
+    desk.interrupted("order_by_client_id", after=True)
     assert desk.held() == {"BBB": -8}
     desk.broker.now += hours * HOUR
 
@@ -422,7 +422,7 @@ def test_an_entry_that_nobody_knows_of_is_not_sent_again_when_its_hour_is_over(d
 
 def test_nothing_is_sent_while_the_market_is_closed(desk: Desk) -> None:
     desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
-    desk.interrupted("fills_since")
+    desk.interrupted("order_by_client_id", after=True)
     desk.broker.is_open = False
 
     desk.service.cycle.open_gate()

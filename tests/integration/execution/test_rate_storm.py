@@ -10,7 +10,7 @@ import pytest
 from src.services.execution.use_cases.cycle import Gate
 from src.shared.domain.errors import Transient
 from src.shared.domain.signals import SignalAction
-from src.shared.infra.alpaca.rate_limit import LONGEST_PAUSE_WAITED
+from src.shared.infra.rate_limit import LONGEST_PAUSE_WAITED
 from tests.integration.execution.processes import FIRST, SECOND, Floor
 from tests.polling import eventually
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pyarrow.parquet as pq
 import pytest
@@ -23,7 +23,7 @@ from src.services.maintenance.domain.archive import Moved, Retention
 from src.services.maintenance.use_cases.archive import Archive
 from src.shared.domain.errors import InputInvalid, Transient
 from src.shared.infra.database.bar_months import add_months
-from src.shared.infra.database.tables import archive_file, load_run, market_data
+from src.shared.infra.database.tables import archive_file, load_run, market_data, series_rebase
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
 from src.shared.prefect.config import SOURCE_ROOT
 from tests.conftest import TradingDatabase
@@ -236,6 +236,29 @@ def test_putting_back_leaves_what_the_table_has(bars: Bars) -> None:
     assert (done.rows, done.inserted) == (80, 77)
     assert [row[9] for row in bars.rows() if row[0] == "SPY" and row[2].month == 3].count(499.5) == 3
     assert bars.archive.put_back(MARCH, NOW).inserted == 0
+
+
+def test_bars_of_a_basis_that_is_no_longer_the_series_own_are_left_out(bars: Bars) -> None:
+    bars.run()
+    with bars.engine.begin() as connection:
+        connection.execute(
+            insert(series_rebase).values(
+                rebase_id=uuid4(),
+                symbol="SPY",
+                timeframe="1Hour",
+                vendor="alpaca",
+                adjustment="split",
+                factor=0.5,
+                reason="test",
+                effective_at=NOW,
+                load_run_id=bars.load,
+            )
+        )
+
+    done = bars.archive.put_back(MARCH, NOW)
+
+    assert (done.rows, done.inserted, done.left_out) == (40, 40, 40)
+    assert {row[0] for row in bars.rows() if row[2].month == 3 and row[2].year == 2026} == {"QQQ"}
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, insert, select
 from typer.testing import CliRunner
 
 from src.config.settings import load_settings
@@ -17,7 +18,7 @@ from src.shared.domain.errors import InputInvalid
 from src.shared.domain.pairs import PairMode
 from src.shared.domain.signals import SignalAction
 from src.shared.infra.database.engine import make_engine
-from src.shared.infra.database.tables import audit_log, pair_freeze, pair_registry
+from src.shared.infra.database.tables import audit_log, pair_freeze, pair_registry, series_rebase
 from src.shared.prefect.tasks import wiring
 from src.shared.prefect.tasks.wiring import Services
 from tests.conftest import TradingDatabase
@@ -100,6 +101,38 @@ def test_a_split_freezes_and_a_new_fit_on_adjusted_history_releases(services: Se
 
     slot = at(services, twin, LATER + timedelta(hours=1))
     assert signal(services, slot, LATER + timedelta(hours=1)).reason != Reason.FROZEN
+
+
+def test_a_series_on_another_basis_keeps_its_pairs_from_entries_until_they_are_fitted_anew(
+    services: Services, twin: TwinHandle
+) -> None:
+    runner = CliRunner()
+    assert runner.invoke(application(), ["pairs", "add", PAIR]).exit_code == 0
+    (fitted,) = rows(services.engine, pair_registry)
+    series = {"symbol": "KYLO", "timeframe": "1Hour", "vendor": "alpaca", "adjustment": "split"}
+    rebase = {"rebase_id": uuid4(), **series, "factor": 0.5, "reason": "test", "load_run_id": uuid4()}
+    with services.engine.begin() as connection:
+        connection.execute(insert(series_rebase).values(**rebase, effective_at=fitted.fitted_to))
+
+    slot = at(services, twin, LATER)
+    frozen = signal(services, slot, LATER)
+    done = runner.invoke(application(), ["pairs", "rebase", PAIR, "--why", "new basis"])
+    slot = at(services, twin, LATER + timedelta(hours=1))
+
+    assert (frozen.action, frozen.reason) == (SignalAction.NO_DECISION, Reason.FROZEN)
+    assert done.exit_code == 0, done.output
+    assert signal(services, slot, LATER + timedelta(hours=1)).reason != Reason.FROZEN
+
+
+def test_another_vendors_series_is_nothing_to_a_pair(services: Services, twin: TwinHandle) -> None:
+    assert CliRunner().invoke(application(), ["pairs", "add", PAIR]).exit_code == 0
+    (fitted,) = rows(services.engine, pair_registry)
+    series = {"symbol": "KYLO", "timeframe": "1Hour", "vendor": "yahoo", "adjustment": "split"}
+    rebase = {"rebase_id": uuid4(), **series, "factor": 0.5, "reason": "test", "load_run_id": uuid4()}
+    with services.engine.begin() as connection:
+        connection.execute(insert(series_rebase).values(**rebase, effective_at=fitted.fitted_to))
+
+    assert signal(services, at(services, twin, LATER), LATER).reason != Reason.FROZEN
 
 
 def test_a_pair_that_is_not_frozen_has_nothing_to_rebase(services: Services, twin: TwinHandle) -> None:

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from src.shared.infra.alpaca.client import AlpacaClient
 from src.shared.infra.alpaca.endpoints import Endpoints
-from src.shared.infra.alpaca.rate_limit import MinuteLimiter
+from src.shared.infra.rate_limit import MinuteLimiter
 from tests.fakes.scripted_http import ScriptedServer, scripted_server
 
 KEY, SECRET = "PKCANARYKEY", "canary-secret"

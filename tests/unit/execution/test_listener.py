@@ -152,5 +152,6 @@ def test_a_stream_that_is_taken_or_away_is_asked_again() -> None:
 
 
 def test_what_a_person_has_to_mend_ends_it() -> None:
-    with pytest.raises(SchemaMismatch), listening(Stream(), Books([SchemaMismatch("older")])) as told:
-        eventually(lambda: bool(told))
+    books = Books([SchemaMismatch("older")])
+    with pytest.raises(SchemaMismatch), listening(Stream(), books):
+        eventually(lambda: books.is_closed)

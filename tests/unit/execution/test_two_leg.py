@@ -20,6 +20,7 @@ from src.services.execution.domain.two_leg import (
     Situation,
     Step,
     Wait,
+    booking_step,
     next_step,
     second_quantity,
 )
@@ -34,6 +35,7 @@ LATE = NOW + timedelta(seconds=61)
 
 SHORT = intent(2, -8)
 LONG = intent(1, 10)
+SHORT_BACK = intent(2, 8, action=UNWIND)
 
 
 def step(s: Situation) -> Step:
@@ -79,16 +81,27 @@ def test_an_order_past_its_deadline_is_cancelled_once_and_then_waited_for() -> N
     assert step(situation(trade(), slow, now=LATE, cancelling=frozenset({slow.client_order_id}))) == Wait((slow,))
 
 
-@pytest.mark.parametrize("state", list(PairTradeState))
-def test_fills_are_booked_before_the_next_step_in_every_state(state: PairTradeState) -> None:
-    assert step(situation(trade(state), SHORT, booked={})) == Book((SHORT,))
+@pytest.mark.parametrize("state", [state for state in T if state is not T.ORPHANED])
+def test_a_trade_is_whole_or_over_only_when_its_fills_are_booked(state: PairTradeState) -> None:
+    filled = (SHORT, LONG) if state in (T.OPENING, T.OPEN) else (SHORT, SHORT_BACK)
+
+    assert step(situation(trade(state), *filled, booked={})) == Book(filled)
+
+
+def test_the_second_leg_does_not_wait_for_the_books_of_the_first() -> None:
+    assert step(situation(trade(), SHORT, booked={})) == Place(1, OPEN, LONG.quantity, 1)
+
+
+def test_a_leg_is_got_rid_of_before_its_fill_is_booked() -> None:
+    assert step(situation(trade(T.UNWINDING), SHORT, booked={})) == Place(2, UNWIND, Decimal(8), 1)
 
 
 def test_a_working_order_is_booked_up_to_what_it_reports_and_may_be_booked_further() -> None:
     half = intent(2, -8, S.PARTIALLY_FILLED, filled=-4)
 
-    assert step(situation(trade(), half, booked={})) == Book((half,))
-    assert step(situation(trade(), half, booked={str(half.id): Decimal(-6)})) == Wait((half,))
+    assert booking_step(situation(trade(), half, booked={})) == Book((half,))
+    assert booking_step(situation(trade(), half, booked={str(half.id): Decimal(-6)})) is None
+    assert step(situation(trade(), half, booked={})) == Wait((half,))
 
 
 # Opening

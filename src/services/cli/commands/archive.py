@@ -74,6 +74,11 @@ def restore(month: Annotated[str, typer.Option(help=_MONTH_HELP)]) -> None:
         f"{done.rows - done.inserted} were there; "
         f"they stay for {found.settings.maintenance.restored_month_days} days."
     )
+    if done.left_out:
+        typer.echo(
+            f"{done.left_out} bars were left out: their series was put on another price basis since. "
+            "Load them anew with scripts/load_historical_data.py."
+        )
 
 
 def files_table(files: Iterable[ArchiveFile]) -> Table:

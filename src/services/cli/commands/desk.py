@@ -1,13 +1,15 @@
-"""`tradewinds reconcile`, `close` and `flatten`: what a person does by hand. Ours only, through the same machine."""
+"""`tradewinds reconcile`, `close`, `write-off` and `flatten`: what a person does by hand, with ours only."""
 
 from __future__ import annotations
 
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from src.services.cli.options import Json, Who, Why
 from src.shared.domain.errors import InputInvalid
+from src.shared.domain.ids import parse_symbol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +27,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command()(reconcile)
     app.command()(close)
+    app.command("write-off")(write_off)
     app.command()(flatten)
 
 
@@ -68,6 +71,19 @@ def close(
     from src.services.cli.desk import wired
 
     _report(wired().execution.desk.close(name, _person(who, why)))
+
+
+def write_off(
+    name: Annotated[str, typer.Argument(metavar="PAIR|ID", help="The pair whose trade it is, or the trade's id.")],
+    symbol: Annotated[str, typer.Argument(help="The leg of which shares are gone.")],
+    price: Annotated[str, typer.Argument(help="Dollars that each share was sold or bought back for; 0 for nothing.")],
+    why: Why = "",
+    who: Who = "",
+) -> None:
+    """Book out shares that are gone from the account for good; what is left of the trade is closed."""
+    from src.services.cli.desk import wired
+
+    _report(wired().execution.desk.write_off(name, parse_symbol(symbol), _dollars(price), _person(who, why)))
 
 
 def flatten(
@@ -148,6 +164,13 @@ def _waits(each: Carried, closing: Closing) -> str:
             "by manage-orders."
         )
     return f"{state}, not finished yet; manage-orders carries it on."
+
+
+def _dollars(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise InputInvalid(f"{text!r} is no price in dollars: write it like 12.34.") from None
 
 
 def _person(who: str, why: str) -> Person:

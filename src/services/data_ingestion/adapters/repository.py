@@ -8,10 +8,15 @@ from itertools import count
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import Connection, delete, func, text, update
+from sqlalchemy import Connection, func, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from src.services.data_ingestion.domain.hours import Span
+from src.services.data_ingestion.adapters.bar_table import FIRST_MOMENT, BarTable
+from src.services.data_ingestion.adapters.quarantine import keep_rejected
+from src.services.data_ingestion.domain.basis import Replaced
+from src.services.data_ingestion.domain.differences import Written
+from src.services.data_ingestion.domain.gate import Rejection
+from src.services.data_ingestion.domain.grid import Span
 from src.services.data_ingestion.domain.loads import (
     ADJUSTMENT,
     VENDOR,
@@ -20,11 +25,10 @@ from src.services.data_ingestion.domain.loads import (
     LoadState,
     StoredClose,
 )
-from src.shared.domain.bars import HOURLY, Bar
+from src.shared.domain.bars import HOURLY, BarColumns, Series
 from src.shared.domain.orders import AssetReport
-from src.shared.infra.database.bar_months import add_months
 from src.shared.infra.database.moments import server_microseconds
-from src.shared.infra.database.tables import load_run, market_data, symbol
+from src.shared.infra.database.tables import load_run, symbol
 
 _SERIES = {"timeframe": HOURLY, "vendor": VENDOR, "adjustment": ADJUSTMENT}
 
@@ -57,19 +61,21 @@ _CLOSES_BEFORE = text("""
     ORDER BY wanted.symbol, last.bar_end
 """)
 
-_STORE = text("""
-    INSERT INTO data_ingestion.market_data AS stored
-        (symbol, timeframe, bar_end, vendor, adjustment, bar_start, open, high, low, close, volume, load_run_id)
-    SELECT symbol, :timeframe, bar_end, :vendor, :adjustment, bar_start, open, high, low, close, volume, :load_run_id
-    FROM unnest(
-        CAST(:symbols AS text[]), CAST(:ends AS timestamptz[]), CAST(:starts AS timestamptz[]),
-        CAST(:opens AS float8[]), CAST(:highs AS float8[]), CAST(:lows AS float8[]), CAST(:closes AS float8[]),
-        CAST(:volumes AS float8[])
-    ) AS new (symbol, bar_end, bar_start, open, high, low, close, volume)
-    ON CONFLICT (symbol, timeframe, vendor, adjustment, bar_end) DO UPDATE SET
-        bar_start = excluded.bar_start, open = excluded.open, high = excluded.high, low = excluded.low,
-        close = excluded.close, volume = excluded.volume, load_run_id = excluded.load_run_id,
-        recorded_at = clock_timestamp()
+
+# What the broker called inactive it may call active again; what a vendor said of a symbol is for that vendor to take
+# back.
+_STATUS = text("""
+    UPDATE data_ingestion.symbol AS known
+    SET status = said.status, status_since = :as_of, status_reason = said.reason,
+        tradable = known.tradable AND said.status = 'active', shortable = known.shortable AND said.status = 'active',
+        easy_to_borrow = known.easy_to_borrow AND said.status = 'active'
+    FROM (
+        SELECT unnest(CAST(:active AS text[])) AS symbol, 'active' AS status, '' AS reason
+        UNION ALL SELECT unnest(CAST(:inactive AS text[])), 'inactive', 'broker: not active'
+        UNION ALL SELECT unnest(CAST(:unknown AS text[])), 'inactive', 'broker: not listed'
+    ) AS said
+    WHERE known.symbol = said.symbol AND known.status <> said.status
+        AND (known.status = 'active' OR known.status_reason LIKE 'broker: %')
 """)
 
 
@@ -78,6 +84,7 @@ class SqlMarketRepository:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._bars = BarTable(connection)
 
     def begin_load(self, request: LoadRequest) -> UUID:
         """Write a load's row in state running, under the first of its ids that is free."""
@@ -91,6 +98,7 @@ class SqlMarketRepository:
                 "window_start": request.spans[0][0],
                 "window_end": request.slot,
                 "state": "running",
+                "client": request.client,
                 "started_at": func.clock_timestamp(),
             }
             statement = insert(load_run).values(row).on_conflict_do_nothing().returning(load_run.c.load_run_id)
@@ -109,6 +117,7 @@ class SqlMarketRepository:
                 rows_rejected=result.rows_rejected,
                 rows_missing=result.rows_missing,
                 problems=list(result.problems),
+                digest=result.digest,
                 finished_at=func.clock_timestamp(),
             )
         )
@@ -142,47 +151,55 @@ class SqlMarketRepository:
             found.setdefault(name, []).append(StoredClose(start, end, close))
         return found
 
-    def store(self, bars: Sequence[Bar], load_run_id: UUID) -> None:
-        """Write bars in one statement."""
-        if not bars:
-            return
-        columns = {
-            "symbols": [bar.symbol for bar in bars],
-            "ends": [bar.end for bar in bars],
-            "starts": [bar.start for bar in bars],
-            "opens": [bar.open for bar in bars],
-            "highs": [bar.high for bar in bars],
-            "lows": [bar.low for bar in bars],
-            "closes": [bar.close for bar in bars],
-            "volumes": [bar.volume for bar in bars],
+    def lock(self, symbols: Iterable[str]) -> None:
+        """Take the locks of the series of symbols."""
+        self._bars.lock(_series(symbol) for symbol in symbols)
+
+    def store(self, bars: Mapping[str, BarColumns], load_run_id: UUID) -> dict[str, Written]:
+        """Write bars by symbol."""
+        written = self._bars.put({_series(symbol): columns for symbol, columns in bars.items()}, load_run_id)
+        return {series.symbol: each for series, each in written.items()}
+
+    def first_start(self, symbol: str) -> datetime | None:
+        """Read the start of the oldest stored bar."""
+        first = self._bars.spans_after(_series(symbol), FIRST_MOMENT, 1)
+        return first[0][0] if first else None
+
+    def replace(self, symbol: str, bars: BarColumns, load_run_id: UUID, why: str) -> Replaced | None:
+        """Put the whole series of a symbol in the place of the stored one."""
+        return self._bars.replace(_series(symbol), bars, load_run_id, why)
+
+    def quarantine(self, rejected: Sequence[Rejection], load_run_id: UUID) -> None:
+        """Keep rejected rows, each once."""
+        keep_rejected(self._connection, [(_series(each.symbol), each) for each in rejected], load_run_id)
+
+    def store_symbols(self, assets: Sequence[AssetReport], unknown: Sequence[str], as_of: datetime) -> int:
+        """Write what the broker says of symbols; return how many it knows."""
+        rows = [_symbol_row(asset, as_of) for asset in assets]
+        if rows:
+            new = insert(symbol)
+            changed = {name: new.excluded[name] for name in rows[0] if name != "symbol"}
+            self._connection.execute(new.values(rows).on_conflict_do_update(index_elements=["symbol"], set_=changed))
+        asked = {
+            "active": [asset.symbol for asset in assets if asset.active],
+            "inactive": [asset.symbol for asset in assets if not asset.active],
+            "unknown": list(unknown),
         }
-        add_months(self._connection, min(bar.end for bar in bars), max(bar.end for bar in bars))
-        self._connection.execute(_STORE, {**_SERIES, **columns, "load_run_id": load_run_id})
-
-    def forget(self, symbols: Sequence[str]) -> None:
-        """Remove all bars of symbols whose price basis has changed."""
-        if not symbols:
-            return
-        series = [market_data.c[name] == value for name, value in _SERIES.items()]
-        self._connection.execute(delete(market_data).where(market_data.c.symbol.in_(symbols), *series))
-
-    def store_symbols(self, assets: Iterable[AssetReport], as_of: datetime) -> int:
-        """Write what the broker says of symbols; return how many."""
-        rows = [
-            {
-                "symbol": asset.symbol,
-                "name": asset.name,
-                "exchange": asset.exchange[:16],
-                "tradable": asset.tradable,
-                "shortable": asset.shortable,
-                "easy_to_borrow": asset.easy_to_borrow,
-                "updated_at": as_of,
-            }
-            for asset in assets
-        ]
-        if not rows:
-            return 0
-        new = insert(symbol)
-        changed = {column.name: new.excluded[column.name] for column in symbol.c if not column.primary_key}
-        self._connection.execute(new.values(rows).on_conflict_do_update(index_elements=["symbol"], set_=changed))
+        self._connection.execute(_STATUS, {**asked, "as_of": as_of})
         return len(rows)
+
+
+def _series(symbol: str) -> Series:
+    return Series(symbol, HOURLY, VENDOR, ADJUSTMENT)
+
+
+def _symbol_row(asset: AssetReport, as_of: datetime) -> dict[str, object]:
+    return {
+        "symbol": asset.symbol,
+        "name": asset.name,
+        "exchange": asset.exchange[:16],
+        "tradable": asset.tradable,
+        "shortable": asset.shortable,
+        "easy_to_borrow": asset.easy_to_borrow,
+        "updated_at": as_of,
+    }

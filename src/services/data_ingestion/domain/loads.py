@@ -8,10 +8,12 @@ from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
-from src.services.data_ingestion.domain.hours import Span
+import numpy as np
+
+from src.services.data_ingestion.domain.gate import Rejection
+from src.services.data_ingestion.domain.grid import Span
 from src.services.data_ingestion.domain.plan import Ask
-from src.services.data_ingestion.domain.quality import Rejection
-from src.shared.domain.bars import HOURLY, Bar
+from src.shared.domain.bars import HOURLY, BarColumns, as_datetime, as_moments
 from src.shared.domain.ids import derived_id, slot_key
 
 VENDOR = "alpaca"
@@ -30,6 +32,7 @@ class LoadRequest:
 
     symbols: tuple[str, ...]
     spans: tuple[Span, ...]
+    client: str = ""
 
     @property
     def slot(self) -> datetime:
@@ -62,11 +65,11 @@ class LoadPlan:
 
 @dataclass
 class Harvest:
-    """What a load has brought in so far; it survives a failure half-way."""
+    """What a load has brought in so far; it survives a failure half-way. `anew` are whole series on a new basis."""
 
-    bars: list[Bar] = field(default_factory=list)
+    bars: dict[str, BarColumns] = field(default_factory=dict)
+    anew: dict[str, BarColumns] = field(default_factory=dict)
     rejected: list[Rejection] = field(default_factory=list)
-    rebased: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -93,6 +96,7 @@ class LoadResult:
     rows_missing: int
     complete: bool
     problems: tuple[str, ...]
+    digest: bytes | None = field(default=None, repr=False)
 
     @property
     def state(self) -> LoadState:
@@ -100,23 +104,27 @@ class LoadResult:
         return "complete" if self.complete else "partial"
 
 
-def is_rebased(bars: Sequence[Bar], stored: Sequence[StoredClose]) -> bool:
+def is_rebased(bars: BarColumns, stored: Sequence[StoredClose]) -> bool:
     """Say whether a stored close, asked for again, has changed by more than half a per cent: a new price basis."""
-    closes = {item.end: item.close for item in stored}
-    return any(abs(bar.close / closes[bar.end] - 1) > REBASED for bar in bars if bar.end in closes)
+    if not stored:
+        return False
+    again = np.isin(as_moments([item.end for item in stored]), bars.end)
+    before = np.array([item.close for item in stored])[again]
+    after = bars.close[np.isin(bars.end, as_moments([item.end for item in stored]))]
+    return bool((np.abs(after / before - 1) > REBASED).any())
 
 
 def summarise(plan: LoadPlan, harvest: Harvest, failure: str | None = None) -> LoadResult:
     """Count what was brought in against what was missing."""
     missing = {(symbol, span[1]) for symbol, spans in plan.missing.items() for span in spans}
-    written = {(bar.symbol, bar.end) for bar in harvest.bars}
+    written = {(symbol, as_datetime(end)) for symbol, bars in harvest.bars.items() for end in bars.end}
     rejected = {(item.symbol, item.end) for item in harvest.rejected} - written
     absent = missing - written - rejected
     problems = [failure] if failure else []
     problems += harvest.problems + [str(item) for item in harvest.rejected] + _absent_lines(absent)
     return LoadResult(
         load_run_id=plan.run_id,
-        rows_written=len(harvest.bars),
+        rows_written=len(written),
         rows_rejected=len(harvest.rejected),
         rows_missing=len(absent),
         complete=failure is None and missing <= written,

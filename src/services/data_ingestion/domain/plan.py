@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from src.services.data_ingestion.domain.hours import Span
+from src.services.data_ingestion.domain.grid import Span
 
 REASKED_BARS = 14
 """A bar that the vendor did not have is asked for again for this many bars of session time: two full days."""

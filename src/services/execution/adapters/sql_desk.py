@@ -13,6 +13,7 @@ from sqlalchemy import Connection, RowMapping, and_, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from src.services.execution.adapters.sql_trades import SqlTradeStore, intent_of, trade_of
+from src.services.execution.domain.books import surrender_postings
 from src.services.execution.domain.desk import (
     Audit,
     Booked,
@@ -26,13 +27,16 @@ from src.services.execution.domain.desk import (
     SymbolPosition,
     TradeLine,
     TradeStory,
+    WriteOff,
 )
 from src.shared.domain.bars import HOURLY
+from src.shared.domain.ids import derived_id
 from src.shared.domain.orders import DONE_ORDERS, OrderAction
 from src.shared.domain.pairs import FINISHED_TRADES, PairTrade
 from src.shared.domain.risk import RiskState
 from src.shared.infra.database.closes import ADJUSTMENT, VENDOR
 from src.shared.infra.database.tables import (
+    WRITE_OFF,
     audit_log,
     fill,
     ledger_entry,
@@ -180,6 +184,15 @@ class SqlDeskStore(SqlTradeStore):
     def first_slot(self) -> datetime | None:
         """Return the slot of the oldest order."""
         return self._db.execute(select(func.min(order_intent.c.slot))).scalar_one_or_none()
+
+    def write_off(self, gone: WriteOff, at: datetime, epoch: int) -> None:
+        """Book shares out of a trade that nobody can give back."""
+        self._check_epoch(epoch)
+        entry = derived_id("ledger", WRITE_OFF, str(gone.trade_id), gone.symbol, at.isoformat())
+        values = {"kind": WRITE_OFF, "pair_trade_id": gone.trade_id, "leg": gone.leg, "occurred_at": at}
+        self._db.execute(insert(ledger_entry).values(entry_id=entry, **values))
+        self._post(entry, surrender_postings(gone.symbol, gone.shares, gone.price))
+        self._move_position(gone.trade_id, gone.symbol, -gone.shares, at)
 
     def add_snapshot(self, moment: datetime, positions: Iterable[SymbolPosition]) -> int:
         """Store positions as of a moment and return how many were new; the first word on a moment stays."""

@@ -67,7 +67,7 @@ def dividend_postings(held: Decimal, per_share: Decimal) -> Postings:
 
 
 def surrender_postings(symbol: str, held: Decimal, per_share: Decimal) -> Postings:
-    """Post shares that are taken for cash, or for nothing."""
+    """Post shares that went without an order of ours: taken, or traded by somebody else, for cash or for nothing."""
     dollars = cents(held * per_share)
     shares = _moved(Posting(HOLDINGS, symbol, -held), against=(EXCHANGE, -held))
     return shares + _moved(Posting(CASH, DOLLARS, dollars), against=(EXCHANGE, dollars))

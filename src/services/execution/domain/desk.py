@@ -174,6 +174,17 @@ class Standing:
 
 
 @dataclass(frozen=True)
+class WriteOff:
+    """Signed shares of a leg that are in the books and not at the broker, and what each brought."""
+
+    trade_id: UUID
+    leg: int
+    symbol: str
+    shares: Decimal
+    price: Decimal
+
+
+@dataclass(frozen=True)
 class Comparison:
     """One symbol or order, both sides; `verdict` is "agree", "external" or "differ"."""
 
@@ -280,7 +291,8 @@ def _compare_symbol(position: SymbolPosition, drift: Finding | None) -> Comparis
         return Comparison(
             "position", position.symbol, ours, theirs, "external",
             f"Somebody else traded {plain(position.external or ZERO)} shares of it in this account.",
-            f"Nothing, or undo it there. No pair with {position.symbol} is entered meanwhile; exits go on.",
+            f"Nothing, or undo it there; what was sold of ours for good, `tradewinds write-off`. No pair with "
+            f"{position.symbol} is entered meanwhile; exits go on.",
         )  # fmt: skip
     return Comparison("position", position.symbol, ours, theirs, "agree", "", "")
 

@@ -52,8 +52,8 @@ class Facts:
     `unbalanced` are ledger entries whose amounts do not sum to zero; `versions` and `told` hold, by aggregate, the
     version a row is at and the versions the outbox tells; `paged` are pair ids with an alert; `forbidden` are client
     order ids of entries that risk did not approve for their slot; `log` is what the outbox says of the risk state and
-    of orders sent, in the order of its being recorded; `adjusted` holds, by trade and leg, the shares that companies'
-    actions added.
+    of orders sent, in the order of its being recorded; `adjusted` holds, by trade and leg, the shares that came
+    or went without an order of ours.
     """
 
     intents: tuple[OrderIntent, ...]

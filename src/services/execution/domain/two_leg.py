@@ -13,7 +13,8 @@ any        | … it would open a trade that was given up       | GiveUp
 any        | … it begins an entry: entries are not allowed   | Rest
 any        | an order is past its deadline at the broker,    | Cancel, once; then Wait
            | or opens a trade that was given up              |
-any        | fills are reported but not booked               | Book
+any        | fills are reported but not booked, and the step | Book
+           | is to Rest or to end in OPEN or for good        |
 OPENING    | no first leg yet                                | Place the short leg, if entries are allowed now
 OPENING    | … the market closes too soon for both legs      | Move ABANDONED
 OPENING    | … the moment for it is over                     | Move ABANDONED
@@ -25,7 +26,7 @@ OPENING    | second leg done, nothing filled                 | Move UNWINDING
 OPENING    | legs filled in different shares                 | Place an unwind of the excess, once
 OPENING    | legs hedge each other                           | Move OPEN
 OPENING    | they do not and the excess could not be unwound | Move UNWINDING
-OPEN       | a late fill broke the hedge                     | Move CLOSING
+OPEN       | the legs no longer hedge each other             | Move CLOSING
 CLOSING,   | a leg is held and has no order                  | LookAround, once; then, for all such legs:
 UNWINDING  | … after too many attempts in this slot          | Move ORPHANED
            | … an order of ours works on the other side      | ClearWay
@@ -53,12 +54,13 @@ from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 
 from src.services.execution.domain.clearance import Around
 from src.shared.domain.orders import AT_BROKER, UNSETTLED, OrderAction, OrderIntent, OrderReport, OrderState
-from src.shared.domain.pairs import PairTrade, PairTradeState
+from src.shared.domain.pairs import FINISHED_TRADES, PairTrade, PairTradeState
 from src.shared.domain.risk import RiskState
 
 LEGS = (1, 2)
 WHOLE = Decimal(1)
 _ENTRIES = frozenset({OrderAction.OPEN})
+_WHOLE = frozenset({PairTradeState.OPEN, *FINISHED_TRADES})
 
 
 @dataclass(frozen=True)
@@ -163,8 +165,8 @@ class Situation:
 
     `booked` holds signed shares booked per intent id; `slot` and `now` are market time; `may_enter` says whether a
     first leg may be sent in this pass; `around` is, by symbol, what the broker has there, once it was looked at;
-    `adjusted` holds, by leg, the signed shares that companies' actions added; `too_late` says whether the market
-    closes before both legs of an entry have had their time.
+    `adjusted` holds, by leg, the signed shares that came or went without an order of ours; `too_late` says whether
+    the market closes before both legs of an entry have had their time.
     """
 
     trade: PairTrade
@@ -206,8 +208,25 @@ class Situation:
 
 
 def next_step(situation: Situation, rules: Rules) -> Step:
-    """Return the one next step for a trade."""
-    return settling_step(situation, rules) or _BY_STATE[situation.trade.state](situation, rules)
+    """Return the one next step for a trade.
+
+    A leg is hedged or got rid of by what the broker reports as filled. The executions behind it come by another way,
+    which may be slow or shut: they are booked when nothing more urgent is left, and before a trade counts as done.
+    """
+    if step := settling_step(situation, rules):
+        return step
+    step = _BY_STATE[situation.trade.state](situation, rules)
+    return booking_step(situation) or step if _is_an_end(step) else step
+
+
+def booking_step(situation: Situation) -> Book | None:
+    """Have executions booked that are reported and not in the books."""
+    unbooked = tuple(i for i in situation.intents if not is_booked(i, situation.booked))
+    return Book(unbooked) if unbooked else None
+
+
+def _is_an_end(step: Step) -> bool:
+    return isinstance(step, Rest) or (isinstance(step, Move) and step.state in _WHOLE)
 
 
 def first_leg(trade: PairTrade) -> int:
@@ -274,8 +293,7 @@ def settling_step(s: Situation, rules: Rules) -> Step | None:
     for intent in s.intents:
         if intent.state in AT_BROKER and _is_late(intent, s, rules) and intent.client_order_id not in s.cancelling:
             return Cancel(intent)
-    unbooked = tuple(i for i in s.intents if not is_booked(i, s.booked))
-    return Book(unbooked) if unbooked else None
+    return None
 
 
 def _planned(intent: OrderIntent, s: Situation) -> Step:
@@ -356,11 +374,11 @@ def _is_within(excess: Decimal, target: Decimal, rules: Rules) -> bool:
 
 
 def _open(s: Situation, rules: Rules) -> Step:
-    """Rest while both legs are there; only a fill that came after its order's end can change that."""
+    """Rest while both legs are there; a fill after its order's end can change that, or what a person writes off."""
     more, excess = _excess(s)
     if _is_within(excess, s.trade.target(more), rules) and s.held(3 - more) != 0:
         return Rest()
-    return Move(PairTradeState.CLOSING, "a late fill broke the hedge")
+    return Move(PairTradeState.CLOSING, "the legs no longer hedge each other")
 
 
 def _flattening(s: Situation, rules: Rules) -> Step:

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from loguru import logger
 
+from src.services.execution.domain.clearance import Around
 from src.services.execution.domain.desk import (
+    ZERO,
     Comparison,
     SymbolPosition,
+    WriteOff,
     explain,
     is_external,
     lay_out,
     snapshot_moment,
 )
+from src.services.execution.domain.two_leg import LEGS
 from src.services.execution.ports import DeskStore
 from src.services.execution.use_cases.cycle import Execution, Gate
-from src.services.execution.use_cases.drive import Cycle, Driver
+from src.services.execution.use_cases.drive import LOOKS_APART_SECONDS, Cycle, Driver
 from src.services.execution.use_cases.look import find_unfinished
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.errors import InputInvalid, NotTheWriter, TradewindsError
@@ -35,6 +40,10 @@ from src.shared.ports.unit_of_work import UnitOfWork
 CLOSED_BY_HAND = "closed by hand"
 FLATTENED = "flattened by hand"
 RECONCILED = "reconciled by hand"
+WRITTEN_OFF = "written off by hand"
+
+DEAREST = Decimal(1_000_000)
+"""No share costs so many dollars: the books' own bound is far above it."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +111,36 @@ class Desk:
             with self.store() as work:
                 trade = find_unfinished(work.repo, name)
             return self._close([trade], CLOSED_BY_HAND, person, epoch)
+
+    def write_off(self, name: str, symbol: str, price: Decimal, person: Person) -> Closing:
+        """Book out the shares of a leg that the books hold and the broker has not, at `price` dollars each.
+
+        It is for what somebody sold or bought back by hand, for good. Two looks at the broker must agree. The trade
+        is then carried on: what is left of it does not hedge any more and is closed.
+
+        Raises:
+            InputInvalid: nothing is missing, an order for the leg is not over, or trade, symbol or price is wrong.
+            NotTheWriter, Transient: as `close`.
+        """
+        check_person(person)
+        if not (price.is_finite() and 0 <= price < DEAREST):
+            raise InputInvalid(f"{price} is no price in dollars: it is from 0 to below {DEAREST}.")
+        with self.execution.become_writer() as epoch:
+            with self.store() as work:
+                trade = find_unfinished(work.repo, name)
+            driver = self._driver(epoch)
+            market = driver.cycle.market
+            driver.settle_books(trade)
+            gone = self._gone(trade, symbol, price)
+            with self.store() as work:
+                work.repo.write_off(gone, market.now, epoch)
+                numbers = {"pair_trade_id": str(trade.id), "symbol": symbol, "shares": str(gone.shares)}
+                work.repo.note(
+                    AuditNote(person.who, WRITTEN_OFF, trade.pair_id, person.why, numbers | {"price": str(price)})
+                )
+                after = driver.restate(work, trade.id)
+                work.commit()
+            return Closing(market, (self._carry(driver, trade, after),))
 
     def flatten(self, person: Person) -> Closing:
         """Close every unfinished trade of ours; what else the account holds is left alone. Raises as `close`."""
@@ -172,14 +211,39 @@ class Desk:
         failpoint("execution.snapshot_kept")
         return Snapshot(moment, positions, stored)
 
+    def _gone(self, trade: PairTrade, symbol: str, price: Decimal) -> WriteOff:
+        """Find what is missing of a leg, in both of two looks."""
+        leg = next((leg for leg in LEGS if trade.symbol(leg) == symbol), None)
+        if leg is None:
+            raise InputInvalid(f"{symbol} is no leg of {trade.pair_id}.")
+        with self.store() as work:
+            intents = work.repo.intents(trade.id)
+            mine = [each for each in work.repo.holdings_by_trade() if each.pair_trade_id == trade.id]
+            ours = work.repo.holdings().get(symbol, ZERO)
+        held = sum((each.quantity for each in mine if each.symbol == symbol), ZERO)
+        if any(intent.leg == leg and not intent.is_done for intent in intents):
+            raise InputInvalid(f"An order for {symbol} is not over: cancel it, or wait for it, and say it again.")
+        looks = []
+        for pause in (LOOKS_APART_SECONDS, 0.0):
+            told = {report.symbol: report.quantity for report in self.execution.broker.positions()}
+            looks.append(Around(ours, told.get(symbol, ZERO)).missing(-held))
+            self.execution.clock.sleep(pause)
+        shares = min(abs(held), *looks).copy_sign(held)
+        if shares == 0:
+            raise InputInvalid(f"Nothing is to be written off: the broker has all that the books hold of {symbol}.")
+        return WriteOff(trade.id, leg, symbol, shares, price)
+
     def _close(self, trades: list[PairTrade], what: str, person: Person, epoch: int) -> Closing:
-        market = self.execution.broker.clock()
-        slot = self.execution.calendar.last_slot(market.now)
-        driver = self.execution.make_driver(Cycle(slot, market, self.execution.clock.now(), epoch, may_enter=False))
+        driver = self._driver(epoch)
         self._refuse_while_halted()
         # All of it is written down before the first order: what this process does not finish, the next gate does.
         begun = [(trade, self._begin(driver, trade, what, person)) for trade in trades]
-        return Closing(market, tuple(self._carry(driver, before, trade) for before, trade in begun))
+        return Closing(driver.cycle.market, tuple(self._carry(driver, before, trade) for before, trade in begun))
+
+    def _driver(self, epoch: int) -> Driver:
+        market = self.execution.broker.clock()
+        slot = self.execution.calendar.last_slot(market.now)
+        return self.execution.make_driver(Cycle(slot, market, self.execution.clock.now(), epoch, may_enter=False))
 
     def _begin(self, driver: Driver, trade: PairTrade, what: str, person: Person) -> PairTrade:
         numbers = {"pair_trade_id": str(trade.id), "state": trade.state.value}

@@ -212,8 +212,20 @@ class Driver:
             step = two_leg.next_step(situation, self.rules)
             logger.debug("{} {}: {}", trade.pair_id, situation.trade.state, step)
             failpoint("execution.step_chosen")
-            if not self._take(step, situation, patient):
-                return situation.trade
+            try:
+                if self._take(step, situation, patient):
+                    continue
+            except Frozen:
+                self._book_told(situation)
+                raise
+            if not isinstance(step, Book):
+                self._book_told(situation)
+            return situation.trade
+
+    def _book_told(self, situation: Situation) -> None:
+        """Book, before a trade is left as it is, what is told of its fills without waiting for more."""
+        if unbooked := two_leg.booking_step(situation):
+            self._book(unbooked.intents, patient=False)
 
     def _take(self, step: Step, situation: Situation, patient: bool) -> bool:  # noqa: PLR0911 (one arm for each step)
         """Take one step; False when there is no further one now."""
@@ -261,7 +273,7 @@ class Driver:
         """Book what was filled, as far as the broker tells, and send nothing. Raises as `drive`."""
         for _ in range(self.patience.booking_looks):
             situation = self._situation(trade)
-            match two_leg.settling_step(situation, self.rules):
+            match two_leg.settling_step(situation, self.rules) or two_leg.booking_step(situation):
                 case Book(intents):
                     self._book(intents, patient=True)
                 case Resolve(intent):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any
 
+import psycopg
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 from sqlalchemy import (
@@ -26,7 +28,7 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.types import TypeEngine, Uuid
 
 from src.services.maintenance.domain.archive import ArchiveFile, SeriesMonth
@@ -44,6 +46,12 @@ _NEWEST = (
     f"SELECT DISTINCT ON ({', '.join(_KEY)}) {_NAMES} FROM archived"  # noqa: S608 (names of columns)
     f" ORDER BY {', '.join(_KEY)}, {_PART} DESC"
 )
+# Prices from before a series was put on another basis would stand beside those of the new one.
+_LEAVE_OLD_BASES_OUT = text("""
+    DELETE FROM archived a USING data_ingestion.series_rebase r
+    WHERE r.symbol = a.symbol AND r.timeframe = a.timeframe AND r.vendor = a.vendor AND r.adjustment = a.adjustment
+        AND r.recorded_at > a.recorded_at
+""")
 _ROWS_AT_ONCE = 50_000
 _LOCK_WAIT = "20s"
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -105,7 +113,7 @@ class SqlBarArchive:
         names = [name for name in rows.column_names if name in market_data.columns]
         numbered = rows.select(names).append_column(_PART, pa.repeat(part, rows.num_rows))
         command = f"COPY archived ({', '.join(names)}, {_PART}) FROM STDIN (FORMAT csv)"
-        with self._cursor() as cursor, cursor.copy(command) as copy:
+        with self._copy(command) as copy:
             for batch in numbered.to_batches(max_chunksize=_ROWS_AT_ONCE):
                 packed = io.BytesIO()
                 pa_csv.write_csv(batch, packed, pa_csv.WriteOptions(include_header=False))
@@ -120,7 +128,7 @@ class SqlBarArchive:
         shown = ", ".join(_as_read(column) for column in market_data.columns)
         order = ", ".join(_ordered(market_data.columns[name]) for name in _KEY)
         command = f"COPY (SELECT {shown} FROM ({query}) AS b ORDER BY {order}) TO STDOUT (FORMAT csv)"  # noqa: S608
-        with self._cursor() as cursor, cursor.copy(command) as copy:
+        with self._copy(command) as copy:
             packed = b"".join(copy)
         return _parsed(packed)
 
@@ -137,17 +145,18 @@ class SqlBarArchive:
         query = select(func.count()).select_from(market_data).where(*_where(series))
         return int(self._connection.execute(query).scalar_one())
 
-    def put_back(self, month: date) -> tuple[int, int]:
+    def put_back(self, month: date) -> tuple[int, int, int]:
         """Insert what is staged and missing."""
         self._take_time()
         series = SeriesMonth(month, "", "")
         add_months(self._connection, series.start, series.start)
         self._refuse_unknown_loads()
+        left_out = self._connection.execute(_LEAVE_OLD_BASES_OUT).rowcount
         keys = self._connection.execute(text(f"SELECT count(*) FROM ({_NEWEST}) AS n")).scalar_one()  # noqa: S608
         inserted = self._connection.execute(
             text(f"INSERT INTO data_ingestion.market_data ({_NAMES}) {_NEWEST} ON CONFLICT DO NOTHING")
         ).rowcount
-        return int(keys), inserted
+        return int(keys), inserted, left_out
 
     def note_restored(self, files: Iterable[ArchiveFile], at: datetime) -> None:
         """Write the time down."""
@@ -168,10 +177,18 @@ class SqlBarArchive:
     def _take_time(self) -> None:
         self._connection.execute(text("SET LOCAL statement_timeout = 0"))
 
-    def _cursor(self) -> Any:
-        connection = self._connection.connection.driver_connection
-        assert connection is not None  # noqa: S101 (it is open: statements ran on it)
-        return connection.cursor()
+    @contextmanager
+    def _copy(self, command: str) -> Iterator[psycopg.Copy]:
+        raw = self._connection.connection.driver_connection
+        if not isinstance(raw, psycopg.Connection):
+            raise TypeError("bars are read and written by psycopg's COPY; the engine has another driver")
+        try:
+            with raw.cursor() as cursor, cursor.copy(command.encode()) as copy:
+                yield copy
+        except psycopg.Error as error:
+            raise DBAPIError.instance(
+                "COPY", None, error, psycopg.Error, connection_invalidated=raw.closed
+            ) from error
 
 
 def _where(series: SeriesMonth) -> tuple[Any, ...]:

@@ -15,12 +15,16 @@ from src.shared.ports.unit_of_work import UnitOfWork, Work
 
 @dataclass(frozen=True)
 class Restored:
-    """What came back of a month: files read, bars in them by key, and how many of these the table lacked."""
+    """What came back of a month: files read, bars by key that fit, how many of these the table lacked.
+
+    `left_out` are bars whose series was put on another price basis since they were stored.
+    """
 
     month: date
     files: int
     rows: int
     inserted: int
+    left_out: int
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,10 @@ class Archive:
             self._refuse_broken(files, month)
             for each in files:
                 work.repo.stage(self.folder.read(each), each.part)
-            rows, inserted = work.repo.put_back(month)
+            rows, inserted, left_out = work.repo.put_back(month)
             work.repo.note_restored(files, now)
             work.commit()
-        return Restored(month, len(files), rows, inserted)
+        return Restored(month, len(files), rows, inserted, left_out)
 
     def _due(self, now: datetime) -> Iterator[SeriesMonth]:
         with self.store() as work:

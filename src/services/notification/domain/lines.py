@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from src.shared.domain.quantities import plain
 from src.shared.messages.base import Event
-from src.shared.messages.market_data import MarketDataStored
+from src.shared.messages.market_data import MarketDataStored, SeriesRebased
 from src.shared.messages.ops import AlertRaised, Severity
 from src.shared.messages.orders import (
     LegImbalanceFound,
@@ -51,6 +51,15 @@ def _data_stored(event: MarketDataStored) -> Line | None:
         return None
     gaps = "" if event.complete else ", bars are missing"
     return Line("WARNING", f"{event.vendor}: {event.rows} bars stored, {event.rejected} refused{gaps}")
+
+
+def _series_rebased(event: SeriesRebased) -> Line:
+    series = f"{event.timeframe} bars of {event.symbol} ({event.adjustment})"
+    return Line(
+        "WARNING",
+        f"{event.vendor}: the prices of all {series} are now {event.factor:.6g} times what they were; pairs with it "
+        f"enter no trade until they are re-based{_because(event.reason)}",
+    )
 
 
 def _pair_mode(event: PairModeChanged) -> Line:
@@ -132,6 +141,7 @@ _LEVELS: Mapping[Severity, Level] = MappingProxyType(
 _SAYINGS: Mapping[type[Event], Callable[[Any], Line | None]] = MappingProxyType(
     {
         MarketDataStored: _data_stored,
+        SeriesRebased: _series_rebased,
         PairModeChanged: _pair_mode,
         TradeDenied: _trade_denied,
         RiskStateChanged: _risk_state,

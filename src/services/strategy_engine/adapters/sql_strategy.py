@@ -19,7 +19,7 @@ from src.shared.domain.corporate_actions import CorporateActionKind
 from src.shared.domain.pairs import FINISHED_TRADES, Direction, Pair, PairMode, PairTradeState
 from src.shared.domain.signals import Signal, SignalAction, SpreadReading
 from src.shared.infra.database.audit import write_note
-from src.shared.infra.database.closes import read_closes
+from src.shared.infra.database.closes import TRADED_SERIES, read_closes
 from src.shared.infra.database.tables import (
     outbox,
     pair_freeze,
@@ -36,7 +36,14 @@ _FINISHED = [state.value for state in sorted(FINISHED_TRADES)]
 
 _WATCHED = text("""
     SELECT r.symbol_1, r.symbol_2, r.alpha, r.beta, r.half_life_bars, r.z_window_bars, r.time_stop_bars, r.mode,
-           t.direction, t.state, t.slot AS trade_slot, stop.slot AS stop_slot, frozen.basis_lost
+           t.direction, t.state, t.slot AS trade_slot, stop.slot AS stop_slot, frozen.basis_lost,
+           EXISTS (
+            -- The prices are on another basis than those of the fit. Those of the window are all on one, so that a
+            -- trade can still be closed by z.
+            SELECT FROM data_ingestion.series_rebase b
+             WHERE b.symbol IN (r.symbol_1, r.symbol_2) AND b.timeframe = :timeframe AND b.vendor = :vendor
+               AND b.adjustment = :adjustment AND b.effective_at >= r.fitted_to AND b.effective_at < :slot
+           ) AS rebased
       FROM strategy.pair_registry r
       LEFT JOIN execution.pair_trade t ON t.pair_id = r.pair_id AND t.state <> ALL(:finished) AND NOT t.reopened
       LEFT JOIN LATERAL (
@@ -63,7 +70,17 @@ _SYMBOLS = text("""
 """)
 
 
-_FREEZES = {None: Freeze.NONE, False: Freeze.NO_ENTRY, True: Freeze.BASIS_LOST}
+# A series that was put on another basis without a company's word is for a person to look at, as `other` says.
+_WHAT_FREEZES = text("""
+    SELECT f.symbol, f.kind, f.effective_at
+      FROM execution.pair_freeze f WHERE f.pair_id = :pair_id AND f.released_at IS NULL
+     UNION ALL
+    SELECT b.symbol, 'other', b.effective_at
+      FROM strategy.pair_registry r
+      JOIN data_ingestion.series_rebase b ON b.symbol IN (r.symbol_1, r.symbol_2) AND b.effective_at >= r.fitted_to
+     WHERE r.pair_id = :pair_id AND b.timeframe = :timeframe AND b.vendor = :vendor AND b.adjustment = :adjustment
+     ORDER BY effective_at
+""")
 
 
 class SqlStrategyRepository:
@@ -74,7 +91,7 @@ class SqlStrategyRepository:
 
     def watched_pairs(self, slot: datetime) -> list[WatchedPair]:
         """List the pairs to decide about at `slot`."""
-        parameters = {"finished": _FINISHED, "modes": _WATCHED_MODES, "slot": slot}
+        parameters = {"finished": _FINISHED, "modes": _WATCHED_MODES, "slot": slot, **TRADED_SERIES}
         return [_watched(row) for row in self._connection.execute(_WATCHED, parameters).mappings()]
 
     def watched_symbols(self) -> list[str]:
@@ -150,9 +167,7 @@ class SqlStrategyRepository:
 
     def freezes(self, pair_id: str) -> list[PairFreeze]:
         """List what freezes a pair."""
-        f = pair_freeze.c
-        query = select(f.symbol, f.kind, f.effective_at).where(f.pair_id == pair_id, f.released_at.is_(None))
-        rows = self._connection.execute(query.order_by(f.effective_at))
+        rows = self._connection.execute(_WHAT_FREEZES, {"pair_id": pair_id, **TRADED_SERIES})
         return [PairFreeze(row.symbol, CorporateActionKind(row.kind), row.effective_at) for row in rows]
 
     def release(self, pair_id: str, fitted_to: datetime, who: str) -> int:
@@ -174,7 +189,13 @@ def _watched(row: Mapping[Any, Any]) -> WatchedPair:
     trade = None
     if row["trade_slot"] is not None:
         trade = UnfinishedTrade(Direction(row["direction"]), PairTradeState(row["state"]), row["trade_slot"])
-    return WatchedPair(_pair(row), trade, row["stop_slot"], _FREEZES[row["basis_lost"]])
+    return WatchedPair(_pair(row), trade, row["stop_slot"], _freeze(row))
+
+
+def _freeze(row: Mapping[Any, Any]) -> Freeze:
+    if row["basis_lost"] is None:
+        return Freeze.NO_ENTRY if row["rebased"] else Freeze.NONE
+    return Freeze.BASIS_LOST if row["basis_lost"] else Freeze.NO_ENTRY
 
 
 def _pair(row: Mapping[Any, Any]) -> Pair:

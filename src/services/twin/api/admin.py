@@ -58,6 +58,7 @@ class SettingsBody(_Body):
     """POST /admin/settings: what is named changes."""
 
     requests_per_minute: int | None = Field(None, ge=0)
+    polygon_requests_per_minute: int | None = Field(None, ge=0)
     latency_ms: float | None = Field(None, ge=0.0, le=60_000.0, allow_inf_nan=False)
     partial_fill_probability: float | None = Field(None, ge=0.0, le=1.0, allow_inf_nan=False)
     half_spread_bps: float | None = Field(None, ge=0.0, le=500.0, allow_inf_nan=False)
@@ -208,6 +209,7 @@ def _settings_routes(router: APIRouter, twin: Twin, limits: Limits) -> None:
 def _settings(twin: Twin, limits: Limits) -> dict[str, Any]:
     return {
         "requests_per_minute": limits.requests_per_minute,
+        "polygon_requests_per_minute": limits.polygon_requests_per_minute,
         "latency_ms": limits.latency_ms,
         "partial_fill_probability": twin.venue.terms.partial_fill_probability,
         "half_spread_bps": twin.venue.terms.half_spread_bps,

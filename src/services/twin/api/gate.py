@@ -3,45 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from src.services.twin.api.lies import Exchange, ask_about, read_body, tell
-from src.services.twin.api.render import Json
+from src.services.twin.api.vendors import POLYGON, Vendor, vendor_of
 from src.services.twin.domain.faults import SUBMIT, Wire
 from src.services.twin.domain.moments import SECOND
 from src.services.twin.use_cases import Twin
 
 WINDOW_SECONDS = 60
-_MISSING_KEYS = (
-    "<html>\r\n<head><title>401 Authorization Required</title></head>\r\n<body>\r\n"
-    "<center><h1>401 Authorization Required</h1></center>\r\n"
-    "<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
-)
 
 
 @dataclass(slots=True)
 class Limits:
-    """Requests per minute and key (0: no limit) and the delay before an answer."""
+    """Requests per minute and key of each vendor (0: no limit) and the delay before an answer."""
 
     requests_per_minute: int = 200
+    polygon_requests_per_minute: int = 5
     latency_ms: float = 0.0
     used: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
 
-    def take(self, key: str, host: str, now: float) -> tuple[int, int]:
+    def of(self, vendor: Vendor) -> int:
+        """Return the requests per minute that a vendor allows."""
+        return self.polygon_requests_per_minute if vendor is POLYGON else self.requests_per_minute
+
+    def take(self, limit: int, key: str, host: str, now: float) -> tuple[int, int]:
         """Count a request and return (left, epoch second of the next window); left -1: over."""
         window = int(now // WINDOW_SECONDS)
         seen, count = self.used.get((key, host), (window, 0))
         count = count + 1 if seen == window else 1
         self.used[(key, host)] = (window, count)
-        return max(-1, self.requests_per_minute - count), (window + 1) * WINDOW_SECONDS
+        return max(-1, limit - count), (window + 1) * WINDOW_SECONDS
 
 
 class Gate:
@@ -63,9 +61,7 @@ class Gate:
         send = _Stamped(send, {"Date": formatdate(self._twin.dated_now() / SECOND, usegmt=True)})
         if self._limits.latency_ms:
             await asyncio.sleep(self._limits.latency_ms / 1000)
-        headers = Headers(scope=scope)
-        key = headers.get("apca-api-key-id", "")
-        refusal = refused_keys(key, headers.get("apca-api-secret-key", ""))
+        refusal = vendor_of(scope["path"]).refused(Headers(scope=scope))
         if refusal:
             await refusal(scope, receive, send)
             return
@@ -83,24 +79,16 @@ class Gate:
             await tell(lie, exchange)
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._limits.requests_per_minute:
+        vendor = vendor_of(scope["path"])
+        limit = self._limits.of(vendor)
+        if not limit:
             await self._app(scope, receive, send)
             return
-        key = Headers(scope=scope).get("apca-api-key-id", "")
-        host = "data" if "/stocks/" in scope["path"] else "trading"
-        left, reset = self._limits.take(key, host, time.time())
-        stamped = _Stamped(
-            send,
-            {
-                "X-Ratelimit-Limit": str(self._limits.requests_per_minute),
-                "X-Ratelimit-Remaining": str(max(0, left)),
-                "X-Ratelimit-Reset": str(reset),
-            },
-        )
+        key, host = vendor.counted(scope["path"], Headers(scope=scope))
+        left, reset = self._limits.take(limit, key, host, time.time())
+        stamped = _Stamped(send, vendor.limit_headers(limit, left, reset))
         if left < 0:
-            answer = Json({"code": 42910000, "message": "rate limit exceeded"}, status_code=429)
-            answer.headers["Retry-After"] = str(math.ceil(reset - time.time()))
-            await answer(scope, receive, stamped)
+            await vendor.failed(429, "rate limit exceeded")(scope, receive, stamped)
             return
         await self._app(scope, receive, stamped)
 
@@ -116,12 +104,3 @@ class _Stamped:
         if message["type"] == "http.response.start":
             MutableHeaders(scope=message).update(self._headers)
         await self._send(message)
-
-
-def refused_keys(key: str, secret: str) -> Response | None:
-    """Return the 401 for missing or bad keys, else None. Any other keys are good."""
-    if not key or not secret:
-        return HTMLResponse(_MISSING_KEYS, status_code=401)
-    if key.startswith("BAD") or secret.startswith("BAD"):
-        return Json({"message": "unauthorized."}, status_code=401)
-    return None

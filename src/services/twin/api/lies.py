@@ -19,7 +19,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from src.services.twin.api.connection import cut, hold
-from src.services.twin.api.render import Json
+from src.services.twin.api.polygon_lies import asked_since, polygon_answer, spoilt_answer
+from src.services.twin.api.vendors import Vendor, vendor_of
 from src.services.twin.domain.faults import (
     Ask,
     BeforeHttp,
@@ -32,6 +33,8 @@ from src.services.twin.domain.faults import (
     Latency,
     MadeUp,
     MissingRows,
+    PolygonAnswer,
+    PolygonChange,
     Redirect,
     StatusAnswer,
     Truncated,
@@ -43,7 +46,6 @@ _PAGE = (
     "<html>\r\n<head><title>{0}</title></head>\r\n<body>\r\n<center><h1>{0}</h1></center>\r\n</body>\r\n</html>\r\n"
 )
 _PHRASES = {429: "Too Many Requests", 500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable"}
-_RATE_LIMIT_CODE = 42910000
 _UNKNOWN_FIELDS = {"twin_unknown_field": {"nested": [1, None]}, "twin_huge_number": 10**18}
 
 
@@ -111,11 +113,14 @@ def ask_about(scope: Scope, body: bytes, venue: Venue) -> Ask:
     order = venue.orders.get(last) or venue.by_client_id.get(client_id)
     named = [str(fields.get("symbol") or ""), last, order.symbol if order else ""]
     named += [symbol for text in query.get("symbols", []) for symbol in text.split(",")]
+    named += [*scope["path"].split("/"), *query.get("ticker", [])]
     return Ask(
         endpoint=f"{scope['method']} {scope['path']}",
         at=venue.now,
         symbols=frozenset(named) & venue.rules.keys(),
         client_order_id=order.client_order_id if order else client_id,
+        since=asked_since(scope["path"]),
+        is_later_page="cursor" in query,
     )
 
 
@@ -142,9 +147,9 @@ async def tell(lie: Wire, exchange: Exchange) -> None:
         case MadeUp():
             if lie.processed:
                 await exchange.venue_answer()
-            await exchange.answer(_made_up(lie))
+            await exchange.answer(_made_up(lie, exchange.scope))
         case Changed():
-            await exchange.answer(_changed(lie, await exchange.venue_answer()))
+            await exchange.answer(_changed(lie, await exchange.venue_answer(), exchange.scope))
 
 
 async def _cut(lie: Cut, exchange: Exchange) -> None:
@@ -169,12 +174,14 @@ async def _delay(lie: Latency, exchange: Exchange) -> None:
         await exchange.pass_on()
 
 
-def _made_up(lie: MadeUp) -> Response:
+def _made_up(lie: MadeUp, scope: Scope) -> Response:
     match lie:
+        case PolygonAnswer():
+            return polygon_answer(lie)
         case Redirect():
             return RedirectResponse(lie.location, status_code=302)
         case StatusAnswer():
-            return _status(lie)
+            return _status(lie, vendor_of(scope["path"]))
         case Html():
             return HTMLResponse(_PAGE.format("Alpaca"), status_code=200)
         case Empty():
@@ -183,34 +190,29 @@ def _made_up(lie: MadeUp) -> Response:
             raise TypeError(f"{type(lie).__name__} has no answer of its own")
 
 
-def _status(lie: StatusAnswer) -> Response:
+def _status(lie: StatusAnswer, vendor: Vendor) -> Response:
     phrase = _PHRASES.get(lie.status, "Error")
     if lie.body == "html":
         answer: Response = HTMLResponse(_PAGE.format(f"{lie.status} {phrase}"), status_code=lie.status)
     elif lie.body == "empty":
         answer = Response(b"", status_code=lie.status)
     else:
-        code = lie.code if lie.code is not None else _code_of(lie.status)
-        answer = Json({"code": code, "message": lie.message or phrase.lower()}, status_code=lie.status)
+        answer = vendor.failed(lie.status, lie.message or phrase.lower(), lie.code)
     if lie.status == 429:
-        answer.headers["X-Ratelimit-Limit"] = "200"
-        answer.headers["X-Ratelimit-Remaining"] = "0"
-        answer.headers["X-Ratelimit-Reset"] = str(math.ceil(time.time()) + lie.reset_seconds)
-        answer.headers["Retry-After"] = str(lie.reset_seconds)
+        reset = math.ceil(time.time()) + lie.reset_seconds
+        answer.headers.update(vendor.limit_headers(200, -1, reset) | {"Retry-After": str(lie.reset_seconds)})
     return answer
 
 
-def _code_of(status: int) -> int:
-    return _RATE_LIMIT_CODE if status == 429 else status * 100_000 + 10_000
-
-
-def _changed(lie: Changed, answer: Response) -> Response:
+def _changed(lie: Changed, answer: Response, scope: Scope) -> Response:
     if isinstance(lie, Truncated):
         return _with_body(answer, bytes(answer.body)[: int(len(answer.body) * lie.keep)])
     try:
         content = orjson.loads(bytes(answer.body))
     except orjson.JSONDecodeError:
         return answer
+    if isinstance(lie, PolygonChange):
+        return spoilt_answer(lie, content, scope) if answer.status_code == 200 else answer
     if isinstance(lie, Extra):
         content = _spoil(lie, content)
     elif isinstance(lie, MissingRows):

@@ -11,8 +11,8 @@ import orjson
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from src.services.twin.api.gate import refused_keys
 from src.services.twin.api.render import event_json
+from src.services.twin.api.vendors import refused_keys
 from src.services.twin.domain.fault_book import FaultBook
 from src.services.twin.domain.faults import (
     STREAM,

@@ -46,6 +46,18 @@ class VenueRefusal(Exception):
         return {"code": self.code, "message": self.message, **self.extra}
 
 
+class PolygonRefusal(VenueRefusal):
+    """Polygon.io says no to a request, with an HTTP status and words of its own."""
+
+    def __init__(self, status: int, word: str, message: str, request_id: str) -> None:
+        super().__init__(status * 100_000, message)
+        self._said = {"status": word, "request_id": request_id, "error" if word == "ERROR" else "message": message}
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON body the real vendor sends."""
+        return self._said
+
+
 def invalid_request(message: str) -> VenueRefusal:
     """Refuse a request that can't be read (422, 40010001 as the real venue numbers it)."""
     return _Unreadable(40010001, message)

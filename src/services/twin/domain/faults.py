@@ -10,13 +10,14 @@ import hashlib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import date
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from src.services.twin.domain.errors import FaultInvalid
-from src.services.twin.domain.moments import to_micros
+from src.services.twin.domain.moments import SECOND, to_micros
 
 SUBMIT, REPLACE, CANCEL, CLOCK = (
     "POST /v2/orders",
@@ -25,6 +26,18 @@ SUBMIT, REPLACE, CANCEL, CLOCK = (
     "GET /v2/clock",
 )
 ACTIVITIES = "GET /v2/account/activities"
+POLYGON_PATHS = ("/v2/aggs/", "/v3/reference/", "/v1/marketstatus/")
+POLYGON_REQUESTS = (
+    "GET /v2/aggs/ticker/{ticker}/range/{multiplier}/{timespan}/{first}/{last}",
+    "GET /v2/aggs/ticker/{ticker}/prev",
+    "GET /v2/aggs/grouped/locale/us/market/stocks/{day}",
+    "GET /v3/reference/tickers",
+    "GET /v3/reference/tickers/{ticker}",
+    "GET /v3/reference/splits",
+    "GET /v3/reference/dividends",
+    "GET /v1/marketstatus/now",
+    "GET /v1/marketstatus/upcoming",
+)
 REQUESTS = (
     SUBMIT,
     REPLACE,
@@ -51,6 +64,7 @@ REQUESTS = (
     "GET /v2/stocks/bars",
     "GET /v2/stocks/{kind}/latest",
     "GET /v2/stocks/snapshots",
+    *POLYGON_REQUESTS,
 )
 
 STREAM = "STREAM "
@@ -79,12 +93,22 @@ _UNKNOWN_KIND, _NO_KIND = "union_tag_invalid", "union_tag_not_found"
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What rules are asked about: a request, an order, a message. `at` is the twin's clock in microseconds."""
+    """What rules are asked about: a request, an order, a message. `at` is the twin's clock in microseconds.
+
+    `since` is the begin of the bars that Polygon.io is asked for, `is_later_page` says that a list goes on.
+    """
 
     endpoint: str
     at: int
     symbols: frozenset[str] = frozenset()
     client_order_id: str = ""
+    since: int | None = None
+    is_later_page: bool = False
+
+    @property
+    def is_polygons(self) -> bool:
+        """Whether Polygon.io is asked."""
+        return self.endpoint.partition(" ")[2].startswith(POLYGON_PATHS)
 
 
 class Rule(BaseModel):
@@ -319,6 +343,77 @@ class MissingRows(Changed):
     without: list[str] = []
 
 
+class PolygonAnswer(MadeUp):
+    """Another answer than Polygon.io's, of a kind that only Polygon.io gives."""
+
+    known: ClassVar[tuple[str, ...]] = POLYGON_REQUESTS
+
+    def matches(self, ask: Ask) -> bool:
+        """Tell whether the rule is about this request, and the request about Polygon.io."""
+        return ask.is_polygons and super().matches(ask)
+
+
+class PolygonChange(Changed):
+    """Polygon.io's answer, spoilt as only Polygon.io spoils it."""
+
+    known: ClassVar[tuple[str, ...]] = POLYGON_REQUESTS
+
+    def matches(self, ask: Ask) -> bool:
+        """Tell whether the rule is about this request, and the request about Polygon.io."""
+        return ask.is_polygons and super().matches(ask)
+
+
+class ErrorWith200(PolygonAnswer):
+    """A 200 whose JSON says that it is an error."""
+
+    kind: Literal["error_with_200"]
+    message: str = "an internal error occurred"
+
+
+class PlanRefusal(PolygonAnswer):
+    """A 403 for bars that are older than the plan."""
+
+    kind: Literal["plan_refusal"]
+    history_days: Annotated[int, Field(ge=1, le=36_500)] = 730
+
+    def matches(self, ask: Ask) -> bool:
+        """Tell whether the request asks for bars that are too old."""
+        oldest = ask.at - self.history_days * 86_400 * SECOND
+        return ask.since is not None and ask.since < oldest and super().matches(ask)
+
+
+class NoResults(PolygonChange):
+    """The rows are not in the answer, their count is."""
+
+    kind: Literal["no_results"]
+
+
+class WrongCount(PolygonChange):
+    """The count differs from the rows."""
+
+    kind: Literal["wrong_count"]
+    by: Annotated[int, Field(ge=-50_000, le=50_000)] = 1
+
+
+class BrokenPage(PolygonChange):
+    """A page after the first is HTML, or it points to itself or to another host for the next."""
+
+    kind: Literal["broken_page"]
+    form: Literal["html", "repeats", "elsewhere"] = "html"
+
+    def matches(self, ask: Ask) -> bool:
+        """Tell whether the request is for a later page."""
+        return ask.is_later_page and super().matches(ask)
+
+
+class RestatedBars(PolygonChange):
+    """Prices are other than they were: those of one day of New York, or all."""
+
+    kind: Literal["restated_bars"]
+    factor: Annotated[float, Field(gt=0, le=1000)] = 1.01
+    day: date | None = Field(None, strict=False)
+
+
 class BeforeHttp(Wire):
     """The answer to an order comes after its websocket messages, and `seconds` later."""
 
@@ -523,6 +618,12 @@ AnyRule = Annotated[
     | Truncated
     | Extra
     | MissingRows
+    | ErrorWith200
+    | PlanRefusal
+    | NoResults
+    | WrongCount
+    | BrokenPage
+    | RestatedBars
     | BeforeHttp
     | ClockBack
     | ClockSkew

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -13,6 +13,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
+from src.shared.domain.bars import as_moments
 from src.shared.domain.corporate_actions import AccountActivity, CorporateAction
 from src.shared.domain.errors import InputInvalid, OutcomeUnknown, Refused, Transient
 from src.shared.domain.ids import parse_symbol
@@ -24,7 +25,7 @@ from src.shared.domain.orders import (
     OrderReport,
     PositionReport,
 )
-from src.shared.domain.vendor_data import Quote, VendorBar
+from src.shared.domain.vendor_data import Quote, VendorBar, VendorBars
 from src.shared.infra.alpaca import parsing
 from src.shared.infra.alpaca.endpoints import Endpoints
 from src.shared.infra.alpaca.paging import action_pages, activity_pages, bar_pages, order_pages
@@ -179,21 +180,24 @@ class AlpacaClient:
     ) -> dict[str, list[VendorBar]]:
         """Read the bars that start in [start, end); see `MarketDataSource.bars`."""
         found: dict[str, list[VendorBar]] = {parse_symbol(symbol): [] for symbol in symbols}
-        params = {
-            "timeframe": timeframe,
-            "start": start.isoformat(),
-            "end": end.isoformat(),
-            "adjustment": adjustment,
-            "feed": self._feed,
-            "sort": "asc",
-        }
-        read = partial(self._wire.read_data, "/stocks/bars")
         for names in _batched(list(found)):
-            for page in bar_pages(read, {**params, "symbols": ",".join(names)}):
+            for page in self._bar_pages(names, start, end, timeframe, adjustment):
                 for name in names:
                     rows = page.get(name) or []
                     found[name] += self._list("bar", rows, partial(parsing.bar, name))
         return {name: _within(rows, start, end) for name, rows in found.items()}
+
+    def bar_history(
+        self, symbol: str, start: datetime, end: datetime, timeframe: str, adjustment: Adjustment
+    ) -> Iterator[VendorBars]:
+        """Read the bars of one symbol that start in [start, end) page by page, in columns, in Alpaca's order."""
+        for page in self._bar_pages([parse_symbol(symbol)], start, end, timeframe, adjustment):
+            rows = page.get(symbol) or []
+            bars = parsing.bar_columns(symbol, rows)
+            if bars is None:
+                bars = VendorBars.of(symbol, self._list("bar", rows, partial(parsing.bar, symbol)))
+            first, after = as_moments([start, end])
+            yield bars.take((bars.start >= first) & (bars.start < after))
 
     def latest_quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
         """Read the latest quotes; see `MarketDataSource.latest_quotes`."""
@@ -214,6 +218,20 @@ class AlpacaClient:
         from src.shared.infra.alpaca.wire import Wire
 
         return Wire(self._endpoints, self._limiter)
+
+    def _bar_pages(
+        self, symbols: Sequence[str], start: datetime, end: datetime, timeframe: str, adjustment: Adjustment
+    ) -> Iterator[dict[str, Any]]:
+        params = {
+            "timeframe": timeframe,
+            "start": start.isoformat(),
+            "end": end.isoformat(),
+            "adjustment": adjustment,
+            "feed": self._feed,
+            "sort": "asc",
+            "symbols": ",".join(symbols),
+        }
+        return bar_pages(partial(self._wire.read_data, "/stocks/bars"), params)
 
     def _orders(self, params: Raw) -> list[OrderReport]:
         pages = order_pages(partial(self._wire.read, "/orders"), params)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from sqlalchemy import Engine
 
 from src.config.settings import Settings
-from src.shared.domain.errors import Unreachable
 from src.shared.infra.alpaca.client import AlpacaClient
 from src.shared.infra.alpaca.endpoints import Endpoints
 from src.shared.infra.alpaca.keys import broker_keys
-from src.shared.infra.alpaca.rate_limit import MinuteLimiter
 from src.shared.infra.database.engine import translated_errors
-from src.shared.infra.embedded.stack import redis_address
 from src.shared.infra.environment import check_recorded, check_settings
+from src.shared.infra.limiters import make_limiter
 from src.shared.ports.rate_limit import RateLimiter
 
 
@@ -35,7 +31,7 @@ def make_alpaca_client(settings: Settings, limiter: RateLimiter | None = None) -
         broker.connect_timeout_seconds,
         broker.read_timeout_seconds,
     )
-    return AlpacaClient(endpoints, limiter or make_limiter(settings), broker.feed)
+    return AlpacaClient(endpoints, limiter or make_account_limiter(settings), broker.feed)
 
 
 def make_unasked_client(settings: Settings, engine: Engine) -> AlpacaClient:
@@ -66,22 +62,12 @@ def check_account(client: AlpacaClient, settings: Settings, engine: Engine) -> A
     return client
 
 
-def make_limiter(settings: Settings) -> RateLimiter:
+def make_account_limiter(settings: Settings) -> RateLimiter:
     """Make the limiter that all processes of the account share; nothing connects until it is used.
 
     Raises:
         SettingsInvalid: paper or live without keys, or a URL of Redis that is none.
         EnvironmentMismatch: live keys in paper or paper keys in live.
     """
-    per_minute = settings.broker.requests_per_minute
-    try:
-        url = redis_address(settings)
-    except Unreachable:
-        # No Redis was ever started here: there is nobody to share with.
-        return MinuteLimiter(per_minute)
-    from src.shared.infra.alpaca.shared_limit import SharedLimiter
-
     key, _ = broker_keys(settings)
-    # Redis need not know the key; the account behind it is known only by asking the broker.
-    account = hashlib.sha256(f"{settings.broker_url} {key.get_secret_value()}".encode()).hexdigest()[:16]
-    return SharedLimiter(url, account, per_minute)
+    return make_limiter(settings, settings.broker_url, key.get_secret_value(), settings.broker.requests_per_minute)

@@ -13,6 +13,8 @@ from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
+import numpy as np
+
 from src.shared.domain.corporate_actions import AccountActivity, CorporateAction, CorporateActionKind
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.ids import parse_symbol
@@ -24,7 +26,7 @@ from src.shared.domain.orders import (
     OrderReport,
     PositionReport,
 )
-from src.shared.domain.vendor_data import Quote, VendorBar
+from src.shared.domain.vendor_data import Quote, VendorBar, VendorBars
 
 T = TypeVar("T")
 
@@ -46,6 +48,8 @@ _SUBJECTS = ("symbol", "acquiree_symbol", "source_symbol", "old_symbol")
 _EFFECTIVE = ("ex_date", "effective_date", "process_date")
 _LARGEST = Decimal("1e15")
 _RAW_KEPT = 4000
+# "2026-03-09T13:30:00Z", the form in which bars have their time.
+_PLAIN_TIME = 20
 
 
 class Unreadable(Exception):
@@ -208,6 +212,7 @@ def asset(raw: Raw) -> AssetReport:
         tradable=active and _flag(raw, "tradable"),
         shortable=active and _flag(raw, "shortable"),
         easy_to_borrow=active and _flag(raw, "easy_to_borrow"),
+        active=active,
     )
 
 
@@ -224,6 +229,23 @@ def clock(raw: Raw) -> MarketClock:
 def bar(symbol: str, raw: Raw) -> VendorBar:
     """Read a bar; a price that is no number becomes NaN, for the quality gate to judge and count."""
     return VendorBar(symbol, moment(raw, "t"), *(_float(raw.get(name)) for name in "ohlcv"))
+
+
+def bar_columns(symbol: str, rows: Any) -> VendorBars | None:
+    """Read a page of bars in columns; None unless each row has a plain time in UTC and numbers, as it should."""
+    try:
+        times = [row["t"] for row in rows]
+        numbers = [[row[name] for row in rows] for name in "ohlcv"]
+        if not all(len(time) == _PLAIN_TIME and time[-1] == "Z" for time in times):
+            return None
+        starts = np.array([time[:-1] for time in times], dtype="datetime64[us]")
+        columns = [np.array(column, dtype=np.float64) for column in numbers]
+    except (TypeError, KeyError, IndexError, ValueError, OverflowError):
+        return None
+    # A text such as "12.5" or a flag becomes a number above; row by row it would not.
+    if {type(number) for column in numbers for number in column} - {float, int}:
+        return None
+    return VendorBars(symbol, starts, *columns)
 
 
 def quote(symbol: str, raw: Raw) -> Quote:

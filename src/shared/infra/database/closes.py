@@ -13,6 +13,8 @@ from src.shared.infra.database.moments import server_microseconds
 
 VENDOR = "alpaca"
 ADJUSTMENT = "split"
+TRADED_SERIES = {"timeframe": HOURLY, "vendor": VENDOR, "adjustment": ADJUSTMENT}
+"""What names, beside the symbol, the series that decisions are made from."""
 
 _ROW = np.dtype([("end", ">i8"), ("close", ">f8")])
 
@@ -41,9 +43,7 @@ def _fill(connection: Connection, symbols: Sequence[str], ends: Sequence[datetim
         "symbols": list(columns),
         "first": ends[0],
         "last": ends[-1],
-        "timeframe": HOURLY,
-        "vendor": VENDOR,
-        "adjustment": ADJUSTMENT,
+        **TRADED_SERIES,
     }
     for symbol, packed in connection.execute(_CLOSES, asked):
         rows = np.frombuffer(packed, dtype=_ROW)

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
     from src.services.analytics.adapters.sql_activity import SqlActivity
     from src.services.analytics.use_cases import Analytics
-    from src.services.data_ingestion.use_cases import DataIngestion
+    from src.services.data_ingestion.ports import ReferenceSource
+    from src.services.data_ingestion.use_cases.history import HistoryLoad
+    from src.services.data_ingestion.use_cases.ingestion import DataIngestion
+    from src.services.data_ingestion.use_cases.reference import ReferenceLoad
+    from src.services.data_ingestion.use_cases.symbols import SymbolsToLoad
     from src.services.execution.bootstrap import ExecutionService
     from src.services.execution.use_cases.look import Look
     from src.services.maintenance.bootstrap import Maintenance
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from src.services.risk_management.use_cases.watch import PortfolioWatch
     from src.services.strategy_engine.use_cases import StrategyEngine
     from src.shared.infra.alpaca.client import AlpacaClient
+    from src.shared.ports.market_data import BarSource
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,47 @@ class Services:
         from src.services.data_ingestion.bootstrap import build
 
         return build(self.settings, self.engine, self.broker)
+
+    @cached_property
+    def history(self) -> HistoryLoad:
+        """Past bars in, of any vendor."""
+        from src.services.data_ingestion.bootstrap import build_history
+
+        return build_history(self.engine, self.broker)
+
+    @cached_property
+    def reference(self) -> ReferenceLoad:
+        """Listings, splits and dividends in."""
+        from src.services.data_ingestion.bootstrap import build_reference
+
+        return build_reference(self.engine)
+
+    @cached_property
+    def symbols(self) -> SymbolsToLoad:
+        """Which symbols to load."""
+        from src.services.data_ingestion.bootstrap import build_symbols
+
+        return build_symbols(self.engine)
+
+    def reference_source(self) -> ReferenceSource:
+        """Polygon.io's listings, splits and dividends.
+
+        Raises:
+            SettingsInvalid: there is no key.
+        """
+        from src.services.data_ingestion.bootstrap import polygon_reference
+
+        return polygon_reference(self.settings)
+
+    def bar_source(self, vendor: str) -> BarSource:
+        """A vendor of past bars by its name.
+
+        Raises:
+            InputInvalid: there is none of that name.
+        """
+        from src.services.data_ingestion.bootstrap import source
+
+        return source(vendor, self.settings, lambda: self.broker)
 
     @cached_property
     def strategy(self) -> StrategyEngine:

@@ -2,6 +2,7 @@
 
 from src.shared.infra.database.tables.analytics import pair_performance
 from src.shared.infra.database.tables.base import METADATA, SCHEMAS
+from src.shared.infra.database.tables.company import dividends, stock_splits
 from src.shared.infra.database.tables.data_ingestion import (
     corporate_action,
     data_quality,
@@ -9,9 +10,11 @@ from src.shared.infra.database.tables.data_ingestion import (
     load_run,
     market_data,
     market_data_history,
+    series_rebase,
     symbol,
 )
 from src.shared.infra.database.tables.execution import (
+    WRITE_OFF,
     corporate_action_look,
     fill,
     ledger_entry,
@@ -47,6 +50,7 @@ from src.shared.infra.database.tables.strategy import pair_registry, pair_signal
 __all__ = [
     "METADATA",
     "SCHEMAS",
+    "WRITE_OFF",
     "alert",
     "archive_file",
     "audit_log",
@@ -58,6 +62,7 @@ __all__ = [
     "corporate_action_look",
     "data_quality",
     "data_quarantine",
+    "dividends",
     "environment",
     "equity_point",
     "fill",
@@ -81,6 +86,8 @@ __all__ = [
     "quarantine",
     "risk_decision",
     "risk_state",
+    "series_rebase",
+    "stock_splits",
     "symbol",
     "writer_epoch",
 ]

@@ -11,7 +11,6 @@ from sqlalchemy import (
     Column,
     Date,
     Double,
-    ForeignKey,
     Index,
     Integer,
     LargeBinary,
@@ -93,7 +92,9 @@ market_data = Table(
     Column("low", Double, nullable=False),
     Column("close", Double, nullable=False),
     Column("volume", Double, nullable=False),
-    Column("load_run_id", Uuid, ForeignKey("data_ingestion.load_run.load_run_id"), nullable=False),
+    # No foreign key: checking one for each row takes as long as writing the row. Who writes bars holds the load's row
+    # (`BarTable.put`), and a trigger keeps a load that a bar names from being deleted.
+    Column("load_run_id", Uuid, nullable=False),
     recorded_at(),
     PrimaryKeyConstraint("symbol", "timeframe", "vendor", "adjustment", "bar_end"),
     symbol_check(),
@@ -107,7 +108,6 @@ market_data = Table(
     postgresql_partition_by="RANGE (bar_end)",
 )
 
-Index("ix_market_data_bar_end", market_data.c.bar_end)
 Index("ix_load_run_started_at", load_run.c.started_at)
 
 # What a bar was before its vendor restated it, or before its series was put on another price basis.
@@ -134,6 +134,30 @@ market_data_history = Table(
 Index(
     "ix_market_data_history_series",
     *(market_data_history.c[name] for name in ("symbol", "timeframe", "vendor", "adjustment", "bar_end")),
+)
+
+# When a whole series was put on another price basis. A fit on bars up to `effective_at` or before is of the old one.
+series_rebase = Table(
+    "series_rebase",
+    METADATA,
+    Column("rebase_id", Uuid, primary_key=True),
+    symbol_column(),
+    Column("timeframe", String(8), nullable=False),
+    Column("vendor", String(16), nullable=False),
+    Column("adjustment", String(8), nullable=False),
+    Column("factor", Double, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("effective_at", Moment, nullable=False),
+    Column("load_run_id", Uuid, nullable=False),
+    recorded_at(),
+    symbol_check(),
+    CheckConstraint("factor > 0 AND factor < 1e9", name="factor_sane"),
+    schema="data_ingestion",
+)
+
+Index(
+    "ix_series_rebase_series",
+    *(series_rebase.c[name] for name in ("symbol", "timeframe", "vendor", "adjustment", "effective_at")),
 )
 
 # Rows of vendors that were not let in, each with its reason.

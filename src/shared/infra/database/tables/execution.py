@@ -39,7 +39,17 @@ from src.shared.infra.database.tables.base import (
 
 _finished = ", ".join(f"'{state}'" for state in sorted(FINISHED_TRADES))
 
-ENTRY_KINDS = ("trade", "split", "cash_in_lieu", "cash_dividend", "symbol_change", "cash_merger", "removal")
+ENTRY_KINDS = (
+    "trade",
+    "split",
+    "cash_in_lieu",
+    "cash_dividend",
+    "symbol_change",
+    "cash_merger",
+    "removal",
+    "write_off",
+)
+WRITE_OFF = "write_off"
 
 pair_trade = Table(
     "pair_trade",
@@ -189,8 +199,8 @@ ledger_entry = Table(
     UniqueConstraint("pair_trade_id", "corporate_action_id", "kind"),
     one_of("kind", ENTRY_KINDS),
     CheckConstraint(
-        "(kind = 'trade') = (fill_id IS NOT NULL) AND (kind = 'trade') = (corporate_action_id IS NULL)"
-        " AND (kind = 'trade') = (leg IS NULL)",
+        "(kind = 'trade') = (fill_id IS NOT NULL) AND (kind = 'trade') = (leg IS NULL)"
+        " AND (kind IN ('trade', 'write_off')) = (corporate_action_id IS NULL)",
         name="one_cause",
     ),
     CheckConstraint("leg IN (1, 2)", name="leg_known"),

@@ -32,7 +32,11 @@ BEGIN
         name := 'market_data_' || to_char(month, '"y"YYYY"m"MM');
         IF to_regclass('data_ingestion.' || name) IS NULL THEN
             PERFORM pg_advisory_xact_lock(hashtext('data_ingestion.market_data'));
-            IF to_regclass('data_ingestion.' || name) IS NULL THEN
+            -- Asked of the catalogue and not by name: a name that was looked up before is remembered as unknown.
+            IF NOT EXISTS (
+                SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+                WHERE c.relname = name AND n.nspname = 'data_ingestion'
+            ) THEN
                 EXECUTE format(
                     'CREATE TABLE data_ingestion.%I'
                     ' (LIKE data_ingestion.market_data INCLUDING DEFAULTS INCLUDING CONSTRAINTS)',
@@ -49,6 +53,22 @@ BEGIN
         month := month_after;
     END LOOP;
     RETURN added;
+END $$
+"""
+
+# In place of a foreign key from the bars, which would be checked row by row.
+_KEEP_USED_LOADS = """
+CREATE FUNCTION data_ingestion.keep_used_loads() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM data_ingestion.market_data AS bar
+        WHERE bar.symbol = ANY (OLD.symbols) AND bar.timeframe = OLD.timeframe AND bar.load_run_id = OLD.load_run_id
+    ) THEN
+        RAISE foreign_key_violation USING
+            MESSAGE = format('load %s has brought bars that are stored', OLD.load_run_id);
+    END IF;
+    RETURN OLD;
 END $$
 """
 
@@ -77,6 +97,7 @@ def upgrade() -> None:
     op.create_index("ix_load_run_started_at", "load_run", ["started_at"], schema=_SCHEMA)
     _replace_bars("PARTITION BY RANGE (bar_end)")
     _create_history()
+    _create_rebases()
     _create_quality()
 
 
@@ -84,6 +105,7 @@ def downgrade() -> None:
     """Put the bars back into one table under the old name."""
     op.drop_table("data_quality", schema=_SCHEMA)
     op.drop_table("quarantine", schema=_SCHEMA)
+    op.drop_table("series_rebase", schema=_SCHEMA)
     op.drop_table("market_data_history", schema=_SCHEMA)
     _replace_bars("")
     op.execute("DROP FUNCTION data_ingestion.add_months")
@@ -102,7 +124,7 @@ def _replace_bars(partitioned: str) -> None:
     op.execute(
         "ALTER TABLE data_ingestion.market_data_before RENAME CONSTRAINT pk_market_data TO pk_market_data_before"
     )
-    op.execute("ALTER INDEX data_ingestion.ix_market_data_bar_end RENAME TO ix_market_data_before_bar_end")
+    op.execute("ALTER INDEX IF EXISTS data_ingestion.ix_market_data_bar_end RENAME TO ix_market_data_before_bar_end")
     op.execute(
         "CREATE TABLE data_ingestion.market_data (LIKE data_ingestion.market_data_before INCLUDING DEFAULTS"
         f" INCLUDING CONSTRAINTS) {partitioned}"
@@ -113,17 +135,12 @@ def _replace_bars(partitioned: str) -> None:
         ["symbol", "timeframe", "vendor", "adjustment", "bar_end"],
         schema=_SCHEMA,
     )
-    op.create_index("ix_market_data_bar_end", "market_data", ["bar_end"], schema=_SCHEMA)
-    op.create_foreign_key(
-        op.f("fk_market_data_load_run_id_load_run"),
-        "market_data",
-        "load_run",
-        ["load_run_id"],
-        ["load_run_id"],
-        source_schema=_SCHEMA,
-        referent_schema=_SCHEMA,
-    )
     if partitioned:
+        op.execute(_KEEP_USED_LOADS)
+        op.execute(
+            "CREATE TRIGGER keep_used_loads BEFORE DELETE ON data_ingestion.load_run"
+            " FOR EACH ROW EXECUTE FUNCTION data_ingestion.keep_used_loads()"
+        )
         op.execute(_ADD_MONTHS)
         op.execute(
             "SELECT data_ingestion.add_months(min(bar_end), max(bar_end)) FROM data_ingestion.market_data_before"
@@ -134,6 +151,24 @@ def _replace_bars(partitioned: str) -> None:
         " FROM data_ingestion.market_data_before"
     )
     op.drop_table("market_data_before", schema=_SCHEMA)
+    if not partitioned:
+        _look_up_each_row()
+
+
+def _look_up_each_row() -> None:
+    """Let the server check each row's load again, and find bars by time where no month does."""
+    op.execute("DROP TRIGGER keep_used_loads ON data_ingestion.load_run")
+    op.execute("DROP FUNCTION data_ingestion.keep_used_loads")
+    op.create_index("ix_market_data_bar_end", "market_data", ["bar_end"], schema=_SCHEMA)
+    op.create_foreign_key(
+        op.f("fk_market_data_load_run_id_load_run"),
+        "market_data",
+        "load_run",
+        ["load_run_id"],
+        ["load_run_id"],
+        source_schema=_SCHEMA,
+        referent_schema=_SCHEMA,
+    )
 
 
 def _create_history() -> None:
@@ -161,6 +196,32 @@ def _create_history() -> None:
         "ix_market_data_history_series",
         "market_data_history",
         ["symbol", "timeframe", "vendor", "adjustment", "bar_end"],
+        schema=_SCHEMA,
+    )
+
+
+def _create_rebases() -> None:
+    op.create_table(
+        "series_rebase",
+        sa.Column("rebase_id", sa.Uuid(), nullable=False),
+        sa.Column("symbol", sa.String(10), nullable=False),
+        sa.Column("timeframe", sa.String(8), nullable=False),
+        sa.Column("vendor", sa.String(16), nullable=False),
+        sa.Column("adjustment", sa.String(8), nullable=False),
+        sa.Column("factor", sa.Double(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("effective_at", _MOMENT, nullable=False),
+        sa.Column("load_run_id", sa.Uuid(), nullable=False),
+        sa.Column("recorded_at", _MOMENT, server_default=sa.text("clock_timestamp()"), nullable=False),
+        sa.PrimaryKeyConstraint("rebase_id", name=op.f("pk_series_rebase")),
+        sa.CheckConstraint(_IS_SYMBOL, name=op.f("ck_series_rebase_symbol_is_symbol")),
+        sa.CheckConstraint("factor > 0 AND factor < 1e9", name=op.f("ck_series_rebase_factor_sane")),
+        schema=_SCHEMA,
+    )
+    op.create_index(
+        "ix_series_rebase_series",
+        "series_rebase",
+        ["symbol", "timeframe", "vendor", "adjustment", "effective_at"],
         schema=_SCHEMA,
     )
 

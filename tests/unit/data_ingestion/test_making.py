@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from math import nan
 
@@ -9,12 +11,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.services.data_ingestion.domain.hours import HALF, to_hours
+from src.services.data_ingestion.domain.gate import Rejection
+from src.services.data_ingestion.domain.grid import HALF_HOURS, Grid, Span
+from src.services.data_ingestion.domain.making import make_bars
 from src.shared.domain.bars import Bar
 from src.shared.domain.sessions import Session, TradingCalendar
-from src.shared.domain.vendor_data import VendorBar
+from src.shared.domain.vendor_data import VendorBar, VendorBars
+from tests.fakes.bar_columns import rows_of
 
 CALENDAR = TradingCalendar()
+HALF = timedelta(minutes=30)
+
+
+@dataclass(frozen=True)
+class Hours:
+    """What was made of some rows, as values that can be compared."""
+
+    bars: tuple[Bar, ...]
+    rejected: tuple[Rejection, ...]
+
+
+def to_hours(symbol: str, rows: Sequence[VendorBar], spans: Sequence[Span]) -> Hours:
+    made = make_bars(VendorBars.of(symbol, rows), Grid.of(spans), HALF_HOURS)
+    return Hours(tuple(rows_of(made.bars)), made.rejected)
 
 
 def session(day: str) -> Session:

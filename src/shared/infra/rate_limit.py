@@ -24,13 +24,24 @@ class Limits:
     urgent: int
 
     @classmethod
-    def with_reserve(cls, permits: int) -> Limits:
-        """Keep a fifth of the permits for urgent requests."""
-        return cls(permits - permits // 5, permits)
+    def of_all(cls, permits: int, *, reserve: bool) -> Limits:
+        """Keep a fifth of the permits for urgent requests, or none where no request is urgent."""
+        return cls(permits - permits // 5 if reserve else permits, permits)
 
     def of(self, urgent: bool) -> int:
         """Return the limit that holds for a request."""
         return self.urgent if urgent else self.ordinary
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How many seconds a request waits for a permit: at our own limit, and while the vendor has us pause."""
+
+    own_seconds: float = WINDOW_SECONDS
+    vendor_seconds: float = LONGEST_PAUSE_WAITED
+
+
+SHORT_PATIENCE = Patience()
 
 
 @dataclass(frozen=True)
@@ -93,25 +104,27 @@ class MinuteLimiter:
 
     A bucket that refills steadily would let its whole depth plus a minute's refill through in one minute, which is
     more than the vendor allows; here a permit is back only 60 seconds after it was taken. A fifth of the permits is
-    a reserve for urgent requests.
+    a reserve for urgent requests, unless `reserve` is off.
     """
 
     def __init__(
         self,
         per_minute: int,
-        max_wait_seconds: float = WINDOW_SECONDS,
+        patience: Patience = SHORT_PATIENCE,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        *,
+        reserve: bool = True,
     ) -> None:
-        self._window = OwnWindow(Limits.with_reserve(per_minute), WINDOW_SECONDS, now)
-        self._max_wait = max_wait_seconds
+        self._window = OwnWindow(Limits.of_all(per_minute, reserve=reserve), WINDOW_SECONDS, now)
+        self._patience = patience
         self._now = now
         self._sleep = sleep
         self._lock = threading.Lock()
 
     def take(self, *, urgent: bool = False) -> None:
         """Wait for a permit; see `RateLimiter.take`."""
-        wait_for_permit(lambda: self._ask(urgent), self._max_wait, self._now, self._sleep)
+        wait_for_permit(lambda: self._ask(urgent), self._patience, self._now, self._sleep)
 
     def pause(self, seconds: float) -> None:
         """Hold back requests that are not urgent for at most a minute."""
@@ -124,16 +137,16 @@ class MinuteLimiter:
 
 
 def wait_for_permit(
-    ask: Callable[[], Held | None], max_wait_seconds: float, now: Callable[[], float], sleep: Callable[[float], None]
+    ask: Callable[[], Held | None], patience: Patience, now: Callable[[], float], sleep: Callable[[float], None]
 ) -> None:
     """Ask until there is a permit.
 
     Raises:
         Transient: there is none within the wait, or the vendor's pause is longer than a request should hang.
     """
-    deadline = now() + max_wait_seconds
+    deadline = now() + patience.own_seconds
     while (held := ask()) is not None:
-        if held.by_vendor and held.seconds > LONGEST_PAUSE_WAITED:
+        if held.by_vendor and held.seconds > patience.vendor_seconds:
             raise Transient(
                 f"the vendor's request limit is reached for another {held.seconds:.0f} s; nothing was sent"
             )

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from math import inf, isfinite, nan
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.services.data_ingestion.domain.quality import Verdict, judge
-from src.shared.domain.bars import Bar
+from src.services.data_ingestion.domain.gate import Rejection, judge
+from src.services.data_ingestion.domain.grid import Grid
+from src.shared.domain.bars import Bar, BarColumns
+from tests.fakes.bar_columns import rows_of
 
 OPEN = datetime(2026, 3, 9, 13, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -25,8 +29,17 @@ def bar(i: int = 2, **changes: Any) -> Bar:
     return replace(Bar("SPY", start, end, 100.0, 101.0, 99.0, 100.5, 1000.0), **changes)
 
 
-def judged(*bars: Bar, before: tuple[float, ...] = (100.0, 100.0), now: datetime = NOW) -> Verdict:
-    return judge(bars, SPANS, before, now, spike_ratio=10.0)
+@dataclass(frozen=True)
+class Verdict:
+    """What became of some bars, as values that can be compared."""
+
+    accepted: tuple[Bar, ...]
+    rejected: tuple[Rejection, ...]
+
+
+def judged(*bars: Bar, before: Sequence[float] = (100.0, 100.0), now: datetime = NOW) -> Verdict:
+    verdict = judge(BarColumns.of("SPY", bars), Grid.of(SPANS), np.array(before), now, spike_ratio=10.0)
+    return Verdict(tuple(rows_of(verdict.accepted)), verdict.rejected)
 
 
 FAULTS = [
@@ -108,7 +121,7 @@ BARS = st.builds(
 def test_nothing_bad_gets_through_and_every_bar_is_accounted_for(
     bars: list[Bar], now: datetime, before: list[float]
 ) -> None:
-    verdict = judge(bars, SPANS, before, now, spike_ratio=10.0)
+    verdict = judged(*bars, before=before, now=now)
 
     assert len(verdict.accepted) + len(verdict.rejected) == len(bars)
     ends = [b.end for b in verdict.accepted]

@@ -23,9 +23,17 @@ from typing import Any
 import redis
 from loguru import logger
 
-from src.shared.infra.alpaca.rate_limit import WINDOW_SECONDS, Held, Limits, OwnWindow, wait_for_permit
 from src.shared.infra.bus.backoff import Backoff
 from src.shared.infra.bus.redis import make_redis_client
+from src.shared.infra.rate_limit import (
+    SHORT_PATIENCE,
+    WINDOW_SECONDS,
+    Held,
+    Limits,
+    OwnWindow,
+    Patience,
+    wait_for_permit,
+)
 
 REDIS_SECONDS = 0.05
 SHARE_WITHOUT_REDIS = 4
@@ -91,7 +99,8 @@ class SharedLimiter:
         per_minute: int,
         *,
         window_seconds: float = WINDOW_SECONDS,
-        max_wait_seconds: float = WINDOW_SECONDS,
+        patience: Patience = SHORT_PATIENCE,
+        reserve: bool = True,
         redis_seconds: float = REDIS_SECONDS,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -100,15 +109,15 @@ class SharedLimiter:
         """Take the limit's name and place. `redis_now` takes the place of the time of Redis, in seconds."""
         self._url = redis_url
         self._keys = [f"tradewinds.limit.{account}.taken", f"tradewinds.limit.{account}.paused"]
-        self._limits = Limits.with_reserve(per_minute)
+        self._limits = Limits.of_all(per_minute, reserve=reserve)
         self._window_seconds = window_seconds
-        self._max_wait = max_wait_seconds
+        self._patience = patience
         self._redis_seconds = redis_seconds
         self._now = now
         self._sleep = sleep
         self._redis_now = redis_now
         self._process = uuid.uuid4().hex[:12]
-        share = Limits.with_reserve(max(1, per_minute // SHARE_WITHOUT_REDIS)).ordinary
+        share = Limits.of_all(max(1, per_minute // SHARE_WITHOUT_REDIS), reserve=reserve).ordinary
         self._own = OwnWindow(Limits(share, per_minute), window_seconds, now)
         self._backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
         self._away_until: float | None = None
@@ -116,7 +125,7 @@ class SharedLimiter:
 
     def take(self, *, urgent: bool = False) -> None:
         """Wait for a permit; see `RateLimiter.take`."""
-        wait_for_permit(lambda: self._ask(urgent), self._max_wait, self._now, self._sleep)
+        wait_for_permit(lambda: self._ask(urgent), self._patience, self._now, self._sleep)
 
     def pause(self, seconds: float) -> None:
         """Hold back requests of all processes that are not urgent, for at most a window."""
