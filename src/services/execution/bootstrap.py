@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, inspect
 
 from src.config.settings import Settings
 from src.services.execution.adapters.sql_actions import SqlActionStore
@@ -28,6 +28,7 @@ from src.services.execution.use_cases.look import Look
 from src.services.execution.use_cases.verify import Verification, verify_books
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.infra.database.engine import make_engine
+from src.shared.infra.database.tables import writer_epoch
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
 
 ATTEMPTS_PER_SLOT = 3
@@ -117,15 +118,20 @@ def build_books_check(settings: Settings) -> Callable[[str], list[str]]:
     return check
 
 
-def build_writer_lock(settings: Settings) -> Callable[[str], AbstractContextManager[int]]:
-    """Make what holds the writer's place in the trading database at a URL, unless somebody trades there now."""
+def build_writer_lock(settings: Settings) -> Callable[[str], AbstractContextManager[None]]:
+    """Make what holds the writer's place in the trading database at a URL, unless somebody trades there now.
+
+    Where the table of writers is lost nobody can trade, and there is no place to hold.
+    """
 
     @contextmanager
-    def hold(url: str) -> Iterator[int]:
+    def hold(url: str) -> Iterator[None]:
         engine = make_engine(url, settings.database)
         try:
-            with PostgresWriterLock(engine, settings.environment, 0.0)(wait=False) as epoch:
-                yield epoch
+            with ExitStack() as held:
+                if inspect(engine).has_table(writer_epoch.name, schema=writer_epoch.schema):
+                    held.enter_context(PostgresWriterLock(engine, settings.environment, 0.0)(wait=False))
+                yield
         finally:
             engine.dispose()
 

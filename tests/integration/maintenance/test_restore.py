@@ -107,6 +107,20 @@ def test_confirmed_it_comes_back_in_place_of_the_one_in_use_which_is_kept(suite:
     assert kept in said.out
 
 
+def test_a_database_of_which_half_is_lost_is_replaced_too(suite: Suite) -> None:
+    dump = suite.back_up()
+    before = suite.ask(TOLD)
+    with suite.server.connect(suite.database) as connection:
+        connection.execute("DROP SCHEMA execution CASCADE")
+    close(suite.services)
+
+    said = suite.tradewinds("restore", str(dump), "--into", suite.database, "--confirm")
+
+    assert (said.code, said.err) == (0, "")
+    assert suite.ask(TOLD) == before
+    assert suite.ask("SELECT count(*) FROM execution.fill") == [(2,)]
+
+
 def test_on_the_embedded_server_the_services_may_use_what_was_restored(embedded_suite: Suite) -> None:
     dump = embedded_suite.back_up()
     before = embedded_suite.ask(TOLD)
