@@ -20,6 +20,7 @@ from pydantic import Field, FiniteFloat, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from src.shared.domain.errors import InputInvalid, SettingsInvalid
+from src.shared.domain.retention import LEAST_RETENTION_DAYS, days_of_bars
 from src.shared.domain.risk_limits import LIMIT_BOUNDS, check_together
 
 Environment = Literal["twin", "paper", "live"]
@@ -293,6 +294,29 @@ class LoggingSettings(_Component):
     retention_days: int = Field(30, ge=1, description="Days a rotated JSON log file is kept.")
 
 
+class MaintenanceSettings(_Component):
+    """What is archived and backed up, where to, and how long it is kept."""
+
+    model_config = SettingsConfigDict(env_prefix="TRADEWINDS_MAINTENANCE_")
+
+    archive_folder: Path | None = Field(None, description="Parquet files of old bars; empty: <home>/archive.")
+    intraday_retention_days: int | None = Field(
+        None,
+        ge=LEAST_RETENTION_DAYS,
+        le=36500,
+        description=f"Days of intraday bars kept in the database; empty: {LEAST_RETENTION_DAYS}, or what decisions "
+        "read where that is more.",
+    )
+    daily_retention_days: int | None = Field(
+        None, ge=365, le=36500, description="Days of daily and longer bars kept in the database; empty: all."
+    )
+    restored_month_days: int = Field(7, ge=0, le=3650, description="Days a restored month stays in the database.")
+    months_ahead: int = Field(3, ge=1, le=24, description="Months for which bars have room made ahead.")
+    backup_folder: Path | None = Field(None, description="Backups; empty: <home>/backups.")
+    backups_kept: int = Field(8, ge=1, le=1000, description="Backups kept that were restored for trial and held.")
+    backup_timeout_seconds: PositiveFloat = Field(1800.0, description="A dump or restore that takes longer is ended.")
+
+
 C = TypeVar("C", bound=_Component)
 
 
@@ -314,6 +338,23 @@ class Settings:
     yahoo: YahooSettings
     twin: TwinSettings
     logging: LoggingSettings
+    maintenance: MaintenanceSettings
+
+    @property
+    def archive_folder(self) -> Path:
+        """Where old bars go."""
+        return (self.maintenance.archive_folder or self.home / "archive").expanduser().resolve()
+
+    @property
+    def backup_folder(self) -> Path:
+        """Where backups go."""
+        return (self.maintenance.backup_folder or self.home / "backups").expanduser().resolve()
+
+    @property
+    def intraday_retention_days(self) -> int:
+        """Days of intraday bars kept: as set, else no fewer than decisions read."""
+        needed = max(LEAST_RETENTION_DAYS, days_of_bars(self.strategy.history_bars))
+        return self.maintenance.intraday_retention_days or needed
 
     @property
     def home(self) -> Path:
@@ -395,6 +436,7 @@ def load_settings() -> Settings:
         yahoo=_load(YahooSettings),
         twin=_load(TwinSettings),
         logging=_load(LoggingSettings),
+        maintenance=_load(MaintenanceSettings),
     )
     _check_together(settings)
     return settings
@@ -436,6 +478,12 @@ def _check_together(settings: Settings) -> None:
     _check_rising(settings.indicators, "macd_fast_bars", "macd_slow_bars")
     if (settings.broker.api_key is None) != (settings.broker.secret_key is None):
         raise SettingsInvalid("Set both TRADEWINDS_ALPACA_API_KEY and TRADEWINDS_ALPACA_SECRET_KEY, or neither.")
+    if (needed := days_of_bars(settings.strategy.history_bars)) > settings.intraday_retention_days:
+        raise SettingsInvalid(
+            f"TRADEWINDS_MAINTENANCE_INTRADAY_RETENTION_DAYS={settings.intraday_retention_days} is less than "
+            f"decisions read: {settings.strategy.history_bars} hourly bars (TRADEWINDS_STRATEGY_HISTORY_BARS) "
+            f"span up to {needed} days. Raise it to {needed}, or leave it empty."
+        )
     try:
         check_together(settings.risk.limits())
     except InputInvalid as error:

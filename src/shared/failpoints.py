@@ -117,7 +117,21 @@ OF_INDICATORS = {
 }
 """Those of technical indicators."""
 
-FAILPOINTS = OF_A_SLOT | OF_LOADS | OF_INDICATORS
+OF_MAINTENANCE = {
+    "maintenance.before_file": "bars of a month are read under a lock, no file is written",
+    "maintenance.file_unnamed": "their file is written under a passing name",
+    "maintenance.file_kept": "… has its name and was read back; the bars are still in the table",
+    "maintenance.before_removal": "the bars are removed and their file is recorded, not committed",
+    "maintenance.bars_archived": "… and committed",
+    "maintenance.before_dump": "that a backup begins is committed; nothing is written",
+    "maintenance.dump_unnamed": "a dump is written under a passing name",
+    "maintenance.dump_kept": "… and has its name, beside its manifest; it was not restored for trial",
+    "maintenance.before_drill_ends": "a trial database holds the dump's rows; the verdict is not written",
+    "maintenance.before_swap": "a restored database is checked and has a passing name",
+}
+"""Those of the archive, of backups and of restores."""
+
+FAILPOINTS = OF_A_SLOT | OF_LOADS | OF_INDICATORS | OF_MAINTENANCE
 """Every failpoint there is."""
 
 Action = Literal["kill", "exc", "sleep", "hang", "stop"]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from src.services.data_ingestion.use_cases.symbols import SymbolsToLoad
     from src.services.execution.bootstrap import ExecutionService
     from src.services.execution.use_cases.look import Look
+    from src.services.maintenance.bootstrap import Maintenance
     from src.services.risk_management.use_cases.limits import LimitBook
     from src.services.risk_management.use_cases.review import RiskManagement
     from src.services.risk_management.use_cases.watch import PortfolioWatch
@@ -186,6 +187,14 @@ class Services:
         from src.services.analytics.bootstrap import build_indicators
 
         return build_indicators(self.settings, self.engine)
+
+    @cached_property
+    def maintenance(self) -> Maintenance:
+        """Archive, backups, upkeep."""
+        from src.services.execution.bootstrap import build_books_check
+        from src.services.maintenance.bootstrap import build
+
+        return build(self.settings, self.engine, build_books_check(self.settings))
 
     @cached_property
     def activity(self) -> SqlActivity:

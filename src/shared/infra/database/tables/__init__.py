@@ -40,7 +40,9 @@ from src.shared.infra.database.tables.execution import (
 )
 from src.shared.infra.database.tables.ops import (
     alert,
+    archive_file,
     audit_log,
+    backup_run,
     consumed_event,
     consumer_position,
     environment,
@@ -61,7 +63,9 @@ __all__ = [
     "SCHEMAS",
     "WRITE_OFF",
     "alert",
+    "archive_file",
     "audit_log",
+    "backup_run",
     "cash_flow",
     "company_history",
     "company_info",
