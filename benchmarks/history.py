@@ -1,6 +1,7 @@
 """How fast past bars come in: judged and stored for the first time, and again unchanged, against a bare COPY.
 
-The bare COPY is one binary stream, made beforehand, into the same table with its partitions, index and checks.
+The bare COPY is one binary stream of columns that are ready, into the same table with its partitions, index and
+checks.
 """
 
 from __future__ import annotations
@@ -21,8 +22,7 @@ from benchmarks.rows import Row
 from benchmarks.scratch import ScratchDatabase, environment, trading_database
 from src.config.settings import load_settings
 from src.services.data_ingestion.adapters.alpaca_history import AlpacaHistory
-from src.services.data_ingestion.adapters.bar_table import send_copy
-from src.services.data_ingestion.adapters.binary_rows import copy_rows
+from src.services.data_ingestion.adapters.binary_rows import COLUMNS, TABLE, copy_block
 from src.services.data_ingestion.bootstrap import OLDEST, build_history
 from src.services.data_ingestion.domain.grid import HALF_HOURS, Grid, make_grid
 from src.services.data_ingestion.domain.history import HistoryResult, Piece, Window, judge_piece
@@ -33,12 +33,13 @@ from src.shared.domain.sessions import TradingCalendar
 from src.shared.domain.vendor_data import VendorBars
 from src.shared.infra.alpaca.factory import make_alpaca_client
 from src.shared.infra.database.bar_months import add_months
+from src.shared.infra.database.binary_copy import copy_into
 from src.shared.infra.database.tables import load_run
 from src.shared.infra.embedded.postgres import TRADING_DATABASE
 from src.shared.ports.market_data import Adjustment
 from tests.fakes.twin_server import running_twin
 
-FIRST, LAST = datetime(2021, 1, 1, tzinfo=UTC), datetime(2025, 12, 31, 22, tzinfo=UTC)
+FIRST, LAST = datetime(2019, 1, 1, tzinfo=UTC), datetime(2025, 12, 31, 22, tzinfo=UTC)
 SYMBOLS = 12
 REPEATS = 3
 SHARE = 0.75
@@ -143,11 +144,11 @@ def _copy_limit(database: ScratchDatabase, source: MemorySource, grid: Grid) -> 
     bars = {symbol: _hours(rows, grid) for symbol, rows in source.rows.items()}
     with database.engine.begin() as connection:
         add_months(connection, FIRST, LAST)
-    ready = [copy_rows(_series(symbol), columns, run_id, now) for symbol, columns in bars.items()]
+    ready = [copy_block(_series(symbol), columns, run_id, now) for symbol, columns in bars.items()]
 
     def copy() -> None:
         with database.engine.begin() as connection:
-            send_copy(connection, ready)
+            copy_into(connection, TABLE, COLUMNS, ready)
 
     return _seconds(copy, lambda: _empty(database))
 
@@ -158,14 +159,14 @@ def _hours(rows: VendorBars, grid: Grid) -> BarColumns:
 
 
 def _memory() -> Row:
-    one, ten = _peak_mebibytes(1), _peak_mebibytes(TEN_TIMES)
+    one, ten = _peak_mebibytes(SYMBOLS), _peak_mebibytes(TEN_TIMES * SYMBOLS)
     name = f"peak memory of a load of {TEN_TIMES} times {SYMBOLS} symbols"
     return Row(name, ten, "MiB", f"of {SYMBOLS} symbols", one, one * GROWTH)
 
 
-def _peak_mebibytes(times: int) -> float:
+def _peak_mebibytes(symbols: int) -> float:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.history_memory", str(times)],
+        [sys.executable, "-m", "benchmarks.history_memory", str(symbols)],
         capture_output=True, text=True, check=True, timeout=900,
     )  # fmt: skip
     return float(done.stdout)

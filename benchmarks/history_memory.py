@@ -1,4 +1,4 @@
-"""Print the peak memory, in MiB, of a process that loads so many times the symbols of the benchmark `history`."""
+"""Print the peak memory, in MiB, of a process that loads so many symbols over the window of the benchmark."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from datetime import datetime
 
-from benchmarks.history import FIRST, LAST, SYMBOLS, FixedClock, MemorySource, half_hours
+from benchmarks.history import FIRST, LAST, FixedClock, MemorySource, half_hours
 from benchmarks.scratch import trading_database
 from src.services.data_ingestion.bootstrap import OLDEST, build_history
 from src.services.data_ingestion.domain.grid import make_grid
@@ -29,9 +29,9 @@ class FreshSource(MemorySource):
         return made.history(symbol, start, end, timeframe, adjustment)
 
 
-def main(times: int) -> None:
+def main(count: int) -> None:
     """Load, and print the peak."""
-    symbols = [f"S{n:03d}" for n in range(SYMBOLS * times)]
+    symbols = [f"S{n:03d}" for n in range(count)]
     with trading_database() as database:
         build_history(database.engine, FixedClock()).run(FreshSource({}), symbols, FIRST, LAST)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

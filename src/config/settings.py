@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -24,6 +25,7 @@ from src.shared.domain.risk_limits import LIMIT_BOUNDS, check_together
 Environment = Literal["twin", "paper", "live"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 PositiveFloat = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Period = Annotated[int, Field(ge=2, le=1000)]
 
 PAPER_URL = "https://paper-api.alpaca.markets"
 LIVE_URL = "https://api.alpaca.markets"
@@ -199,6 +201,31 @@ class ExecutionSettings(_Component):
     leg_tolerance: Fraction = Field(0.05, description="Deviation of the filled legs' ratio that counts as whole.")
 
 
+class IndicatorSettings(_Component):
+    """Technical indicators: another value of any of these has all of them worked out anew."""
+
+    model_config = SettingsConfigDict(env_prefix="TRADEWINDS_INDICATORS_")
+
+    sma_short_bars: Period = Field(20, description="Bars of the short simple average.")
+    sma_medium_bars: Period = Field(50, description="Bars of the medium simple average.")
+    sma_long_bars: Period = Field(200, description="Bars of the long simple average.")
+    ema_short_bars: Period = Field(12, description="Bars of the short exponential average.")
+    ema_long_bars: Period = Field(26, description="Bars of the long exponential average.")
+    rsi_bars: Period = Field(14, description="Bars of Wilder's averages in the relative strength index.")
+    macd_fast_bars: Period = Field(12, description="Bars of MACD's fast average.")
+    macd_slow_bars: Period = Field(26, description="Bars of MACD's slow average.")
+    macd_signal_bars: Period = Field(9, description="Bars of MACD's signal line.")
+    bollinger_bars: Period = Field(20, description="Bars of the Bollinger bands.")
+    bollinger_width: float = Field(
+        2.0, gt=0.0, le=10.0, allow_inf_nan=False, description="Standard deviations from the mean to each band."
+    )
+    atr_bars: Period = Field(14, description="Bars of Wilder's average of the true range.")
+    volatility_bars: Period = Field(20, description="Bars of realised volatility.")
+    batch_symbols: int = Field(
+        50, ge=1, le=1000, description="Symbols worked out in one transaction; bounds the memory, changes no value."
+    )
+
+
 class YahooSettings(_Component):
     """Yahoo Finance: where it is, how often it may be asked, and how old what it says of companies may get."""
 
@@ -259,6 +286,7 @@ class Settings:
     strategy: StrategySettings
     risk: RiskSettings
     execution: ExecutionSettings
+    indicators: IndicatorSettings
     yahoo: YahooSettings
     twin: TwinSettings
     logging: LoggingSettings
@@ -338,6 +366,7 @@ def load_settings() -> Settings:
         strategy=_load(StrategySettings),
         risk=_load(RiskSettings),
         execution=_load(ExecutionSettings),
+        indicators=_load(IndicatorSettings),
         yahoo=_load(YahooSettings),
         twin=_load(TwinSettings),
         logging=_load(LoggingSettings),
@@ -377,12 +406,23 @@ def _check_together(settings: Settings) -> None:
             "TRADEWINDS_STRATEGY_EXIT_Z, _ENTRY_Z and _STOP_Z must rise in this order; "
             f"they are {strategy.exit_z}, {strategy.entry_z}, {strategy.stop_z}."
         )
+    _check_rising(settings.indicators, "sma_short_bars", "sma_medium_bars", "sma_long_bars")
+    _check_rising(settings.indicators, "ema_short_bars", "ema_long_bars")
+    _check_rising(settings.indicators, "macd_fast_bars", "macd_slow_bars")
     if (settings.broker.api_key is None) != (settings.broker.secret_key is None):
         raise SettingsInvalid("Set both TRADEWINDS_ALPACA_API_KEY and TRADEWINDS_ALPACA_SECRET_KEY, or neither.")
     try:
         check_together(settings.risk.limits())
     except InputInvalid as error:
         raise SettingsInvalid(f"Among the settings TRADEWINDS_RISK_…: {error}") from None
+
+
+def _check_rising(component: _Component, *names: str) -> None:
+    chosen = [getattr(component, name) for name in names]
+    if any(earlier >= later for earlier, later in pairwise(chosen)):
+        prefix = component.model_config["env_prefix"]
+        variables = ", ".join(f"{prefix}{name}".upper() for name in names)
+        raise SettingsInvalid(f"{variables} must rise in this order; they are {', '.join(map(str, chosen))}.")
 
 
 def _shown(value: object) -> str:

@@ -107,7 +107,13 @@ OF_LOADS = {
 }
 """Those of long loads of past bars, and of loads of company data."""
 
-FAILPOINTS = OF_A_SLOT | OF_LOADS
+OF_INDICATORS = {
+    "analytics.before_indicators": "indicators of a batch of series are written, not committed",
+    "analytics.indicators_stored": "… and committed",
+}
+"""Those of technical indicators."""
+
+FAILPOINTS = OF_A_SLOT | OF_LOADS | OF_INDICATORS
 """Every failpoint there is."""
 
 Action = Literal["kill", "exc", "sleep", "hang", "stop"]

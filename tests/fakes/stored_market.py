@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import Engine, insert, text
+from sqlalchemy import Connection, Engine, insert, text
 
-from src.shared.domain.bars import HOURLY, Floats
+from src.shared.domain.bars import DAILY, HOURLY, BarKind, Floats, Moments, StoredBars, as_datetime
 from src.shared.domain.ids import pair_trade_id
 from src.shared.domain.pairs import Direction, Pair, PairTradeState
 from src.shared.infra.database.bar_months import add_months
-from src.shared.infra.database.tables import pair_registry, pair_trade
+from src.shared.infra.database.binary_copy import Field, copy_into
+from src.shared.infra.database.tables import corporate_action, pair_registry, pair_trade, stock_splits
 
 _LOAD = UUID(int=1)
 _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -30,6 +31,17 @@ _BARS = text("""
            open = excluded.open, high = excluded.high, low = excluded.low
 """)
 
+_BAR_COLUMNS = (
+    "symbol", "timeframe", "vendor", "adjustment", "load_run_id", "bar_start", "bar_end", "open", "high", "low",
+    "close", "volume", "recorded_at",
+)  # fmt: skip
+
+_REMOVE_BARS = text("""
+    DELETE FROM data_ingestion.market_data
+     WHERE symbol = :symbol AND timeframe = :timeframe AND vendor = :vendor AND adjustment = :adjustment
+       AND bar_end = ANY (CAST(:ends AS timestamptz[]))
+""")
+
 
 def store_closes(engine: Engine, symbols: Sequence[str], ends: Sequence[datetime], closes: Floats) -> None:
     """Store one bar for each close of shape (T, S); where it is NaN no bar is stored."""
@@ -40,6 +52,33 @@ def store_closes(engine: Engine, symbols: Sequence[str], ends: Sequence[datetime
             there = np.flatnonzero(~np.isnan(column)).tolist()
             bars = {"ends": [ends[i] for i in there], "closes": column[there].tolist()}
             connection.execute(_BARS, {"symbol": symbol, "timeframe": HOURLY, "load_run_id": _LOAD, **bars})
+
+
+def store_bars(engine: Engine, kind: BarKind, series: Mapping[str, StoredBars]) -> None:
+    """Store bars as they are, each in the place of the one that ended at its time."""
+    filled = {symbol: bars for symbol, bars in series.items() if len(bars)}
+    first, last = (as_datetime(edge(bars.end[i] for bars in filled.values())) for edge, i in ((min, 0), (max, -1)))
+    length = np.timedelta64(1, "D" if kind.timeframe == DAILY else "h")
+    with engine.begin() as connection:
+        connection.execute(text(_LOAD_RUN), {"id": _LOAD, "at": _LONG_AGO, "end": _LONG_AGO + timedelta(days=1)})
+        add_months(connection, first, last)
+        remove_bars(connection, kind, {symbol: bars.end for symbol, bars in filled.items()})
+        blocks: list[list[Field]] = [
+            [
+                symbol, kind.timeframe, kind.vendor, kind.adjustment, _LOAD.bytes, bars.end - length, bars.end,
+                bars.open, bars.high, bars.low, bars.close, bars.volume, bars.recorded_at,
+            ]
+            for symbol, bars in filled.items()
+        ]  # fmt: skip
+        copy_into(connection, "data_ingestion.market_data", _BAR_COLUMNS, blocks)
+
+
+def remove_bars(connection: Connection, kind: BarKind, ends: Mapping[str, Moments]) -> None:
+    """Remove the bars that end then."""
+    series = {"timeframe": kind.timeframe, "vendor": kind.vendor, "adjustment": kind.adjustment}
+    for symbol, times in ends.items():
+        gone = {"symbol": symbol, "ends": [as_datetime(time) for time in times]}
+        connection.execute(_REMOVE_BARS, {**series, **gone})
 
 
 def store_pairs(engine: Engine, pairs: Sequence[Pair]) -> None:
@@ -58,6 +97,20 @@ def store_trade(
     with engine.begin() as connection:
         connection.execute(insert(pair_trade).values(**row))
     return pair_trade_id("twin", pair.id, slot)
+
+
+def store_split(engine: Engine, symbol: str, day: date, teller: str = "broker") -> None:
+    """Store the announcement of a split of four shares for one, as the broker or a vendor tells it."""
+    if teller != "broker":
+        shares = {"old_shares": 1, "new_shares": 4, "load_run_id": _LOAD}
+        with engine.begin() as connection:
+            connection.execute(text(_LOAD_RUN), {"id": _LOAD, "at": _LONG_AGO, "end": _LONG_AGO + timedelta(days=1)})
+            connection.execute(insert(stock_splits).values(symbol=symbol, vendor=teller, ex_date=day, **shares))
+        return
+    row = {"corporate_action_id": f"split-{symbol}", "symbol": symbol, "kind": "split", "ex_date": day, "raw": {}}
+    rates = {"vendor_type": "forward_split", "old_rate": 1, "new_rate": 4, "cash_per_share": 0}
+    with engine.begin() as connection:
+        connection.execute(insert(corporate_action).values(**row, **rates))
 
 
 def trade_row(

@@ -51,10 +51,10 @@ class FakeVendor:
         """Have a half hour no longer."""
         del self.rows[symbol, start]
 
-    def split(self, symbol: str, ratio: float) -> None:
-        """Adjust the whole history of a symbol for a split."""
+    def split(self, symbol: str, ratio: float, before: datetime | None = None) -> None:
+        """Adjust the history of a symbol for a split: the whole of it, or what starts before a moment."""
         for key, row in list(self.rows.items()):
-            if key[0] == symbol:
+            if key[0] == symbol and (before is None or key[1] < before):
                 self.rows[key] = replace(
                     row,
                     open=row.open / ratio,

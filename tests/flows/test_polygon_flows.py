@@ -186,7 +186,7 @@ async def test_without_a_key_a_scheduled_run_ends_quietly_and_one_by_hand_fails_
 
 
 async def test_a_backfill_knows_its_days_and_asks_for_them_once(client: PrefectClient, evening: Installation) -> None:
-    window = {"symbols": [FIRST], "first": date(2025, 1, 2), "last": date(2025, 1, 31)}
+    window = {"symbols": [FIRST], "start": date(2025, 1, 2), "end": date(2025, 1, 31)}
 
     _, load = await ended(polygon_historical_backfill, **window)
     number = requests(evening)
@@ -204,9 +204,9 @@ async def test_a_backfill_knows_its_days_and_asks_for_them_once(client: PrefectC
 @pytest.mark.parametrize(
     ("days", "why"),
     [
-        ({"first": date(2025, 2, 2), "last": date(2025, 1, 2)}, "comes after the last one"),
-        ({"first": date(2025, 4, 1)}, "still to come"),
-        ({"first": date(2020, 1, 2)}, "TRADEWINDS_POLYGON_HISTORY_DAYS=730"),
+        ({"start": date(2025, 2, 2), "end": date(2025, 1, 2)}, "comes after the last"),
+        ({"start": date(2025, 4, 1)}, "still to come"),
+        ({"start": date(2020, 1, 2)}, "TRADEWINDS_POLYGON_HISTORY_DAYS=730"),
     ],
 )
 async def test_days_that_cannot_be_had_are_one_line(
@@ -221,7 +221,7 @@ async def test_days_that_cannot_be_had_are_one_line(
 async def test_what_the_vendor_restated_is_written_when_all_is_asked_anew(
     client: PrefectClient, evening: Installation
 ) -> None:
-    window = {"symbols": [FIRST], "first": date(2025, 2, 24), "timeframe": "1Day"}
+    window = {"symbols": [FIRST], "start": date(2025, 2, 24), "timeframe": "1Day"}
     await ended(polygon_historical_backfill, **window)
     evening.twin.admin.fault(kind="restated_bars", factor=1.001, day="2025-02-26")
 
@@ -234,9 +234,9 @@ async def test_what_the_vendor_restated_is_written_when_all_is_asked_anew(
 async def test_an_update_goes_on_where_each_symbols_last_load_ended(
     client: PrefectClient, evening: Installation
 ) -> None:
-    await ended(polygon_historical_backfill, symbols=[FIRST], first=date(2025, 1, 2), last=date(2025, 1, 31))
-    # Before the last finished load nothing is asked for again: that would be refused here.
-    evening.twin.admin.fault(kind="plan_refusal", endpoint=BARS, symbol=FIRST, history_days=32)
+    await ended(polygon_historical_backfill, symbols=[FIRST], start=date(2025, 1, 2), end=date(2025, 1, 31))
+    # Long before the end of the last finished load nothing is asked for again: that would be refused here.
+    evening.twin.admin.fault(kind="plan_refusal", endpoint=BARS, symbol=FIRST, history_days=38)
 
     name, load = await ended(polygon_incremental_update, symbols=[FIRST, SECOND], first_days=7)
 
@@ -265,7 +265,7 @@ async def test_a_load_that_was_killed_goes_on_by_symbol_and_month(
     )
     number = requests_for(evening, SECOND)
     _, rest = await ended(
-        polygon_historical_backfill, symbols=[FIRST, SECOND], first=date(2024, 9, 3), last=date(2025, 2, 28)
+        polygon_historical_backfill, symbols=[FIRST, SECOND], start=date(2024, 9, 3), end=date(2025, 2, 28)
     )
 
     assert died.returncode == -9
@@ -281,8 +281,8 @@ def requests_for(desk: Installation, symbol: str) -> int:
 
 
 def days_since_february(desk: Installation) -> int:
-    """Days of a plan that begins a little before the first of February."""
-    return (date(2025, 3, 3) - date(2025, 2, 1)).days + 1
+    """Days of a plan that begins some days before February: what was stored last is looked at again."""
+    return (date(2025, 3, 3) - date(2025, 2, 1)).days + 6
 
 
 def hours(desk: Installation) -> int:

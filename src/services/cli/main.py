@@ -6,7 +6,19 @@ import sys
 
 import typer
 
-from src.services.cli.commands import demo, desk, doctor, look, pairs, risk, risk_state, run_flow, suite, twin
+from src.services.cli.commands import (
+    demo,
+    desk,
+    doctor,
+    indicators,
+    look,
+    pairs,
+    risk,
+    risk_state,
+    run_flow,
+    suite,
+    twin,
+)
 from src.shared.domain.errors import TradewindsError, UserError
 from src.shared.failpoints import arm_from_environment
 
@@ -22,7 +34,7 @@ def application() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for group in (demo, suite, pairs, look, desk, risk_state, risk, run_flow, twin, doctor):
+    for group in (demo, suite, pairs, look, desk, risk_state, risk, indicators, run_flow, twin, doctor):
         group.register(app)
     return app
 

@@ -54,6 +54,10 @@ class MarketRepository(Protocol):
         """
         ...
 
+    def closes_before_splits(self, symbols: Sequence[str], first: date, last: date) -> dict[str, StoredClose]:
+        """Read per symbol with a split on a day from `first` to `last` the last stored close before that day."""
+        ...
+
     def lock(self, symbols: Iterable[str]) -> None:
         """Keep others from writing the bars of symbols until the transaction ends; wait for who does."""
         ...

@@ -99,6 +99,39 @@ class BarColumns:
         return len(self.end)
 
 
+@dataclass(frozen=True, order=True)
+class BarKind:
+    """What bars of different symbols have in common: how long they are, who gave them, how prices are adjusted."""
+
+    timeframe: str
+    vendor: str
+    adjustment: str
+
+    def __str__(self) -> str:
+        return f"{self.timeframe} of {self.vendor}, {self.adjustment}"
+
+
+@dataclass(frozen=True, eq=False)
+class StoredBars:
+    """The stored bars of one symbol and kind in N rows, oldest first.
+
+    `end` and `recorded_at` have shape (N,) and dtype datetime64[us], in UTC: a bar that was restated has another
+    `recorded_at`. Prices in dollars and volume in shares have shape (N,) and dtype float64.
+    """
+
+    end: Moments
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    recorded_at: Moments
+
+    def __len__(self) -> int:
+        """Count the bars."""
+        return len(self.end)
+
+
 @dataclass(frozen=True)
 class CloseSeries:
     """Closes of several symbols on one time grid.

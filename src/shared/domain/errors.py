@@ -88,7 +88,7 @@ class UnknownSymbol(Refused):
     """The vendor does not know a symbol. Loads of other symbols go on."""
 
     def __init__(self, vendor: str, symbol: str) -> None:
-        super().__init__(f"{vendor} does not know {symbol}", "unknown symbol")
+        super().__init__(f"{vendor} does not know the symbol {symbol}", "unknown symbol")
         self.vendor, self.symbol = vendor, symbol
 
     def __reduce__(self) -> tuple[type[Refused], tuple[str, str]]:

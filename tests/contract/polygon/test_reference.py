@@ -85,7 +85,7 @@ def test_dividends_have_their_days(reference: PolygonReference, announced: TwinH
 
 
 SPOILT: list[tuple[dict[str, Any], str]] = [
-    ({"set": {"results.0.split_to": 0}}, "split_to 0 is not above zero"),
+    ({"set": {"results.0.split_to": 0}}, "split_to 0 is not above zero and sane"),
     ({"set": {"results.0.split_to": "many"}}, "split_to 'many' is no number"),
     ({"set": {"results.0.split_to": float("inf")}}, "split_to None is no number"),
     ({"set": {"results.0.execution_date": "soon"}}, "'soon' is no day"),

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, insert, select, update
 
 from src.config.settings import load_settings
 from src.services.analytics.bootstrap import build
-from src.services.analytics.use_cases import Analytics
+from src.services.analytics.use_cases.results import Analytics
 from src.shared.domain.errors import Terminal
 from src.shared.domain.ids import derived_id
 from src.shared.domain.pairs import Direction, Pair, PairTradeState

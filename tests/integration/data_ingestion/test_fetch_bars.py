@@ -17,6 +17,7 @@ from src.shared.domain.orders import AssetReport
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.infra.database.closes import read_closes
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
+from tests.fakes.stored_market import store_split
 from tests.fakes.vendor import HALF, FakeVendor
 
 CALENDAR = TradingCalendar()
@@ -215,6 +216,24 @@ def test_a_split_replaces_the_history_instead_of_mixing_two_price_bases(
     assert noted == [("SPY", 0.25, SLOT)]
     told = select(engine, "SELECT payload FROM ops.outbox WHERE channel LIKE '%SeriesRebased'")
     assert [(row[0]["symbol"], row[0]["factor"]) for row in told] == [("SPY", 0.25)]
+
+
+def test_a_split_that_the_vendor_adjusts_for_only_later_shows_in_the_next_hour(
+    ingestion: DataIngestion, engine: Engine, vendor: FakeVendor
+) -> None:
+    # The price falls on the morning of the split; what was before it is adjusted an hour later.
+    morning = CALENDAR.sessions(SLOT.date(), SLOT.date())[0].open
+    vendor.split("SPY", 4.0)
+    vendor.split("SPY", 0.25, before=morning)
+    store_split(engine, "SPY", SLOT.date())
+    ingestion.fetch_bars(["SPY"], SLOT, BARS)
+    vendor.split("SPY", 4.0, before=morning)
+    vendor.now = NEXT_SLOT
+
+    ingestion.fetch_bars(["SPY"], NEXT_SLOT, BARS)
+
+    assert select(engine, "SELECT max(close) < 40 FROM data_ingestion.market_data WHERE symbol = 'SPY'") == [(True,)]
+    assert select(engine, "SELECT symbol, factor FROM data_ingestion.series_rebase") == [("SPY", 0.25)]
 
 
 def test_a_close_that_was_restated_alone_is_no_other_basis(

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, insert, text
+from sqlalchemy import Engine, text
 
 from src.services.data_ingestion.adapters.history_repository import SqlHistoryRepository
 from src.services.data_ingestion.use_cases.history import HistoryLoad
 from src.shared.domain.bars import DAILY, HOURLY
 from src.shared.domain.errors import InputInvalid, Refused, Transient
 from src.shared.domain.sessions import TradingCalendar
-from src.shared.infra.database.tables import corporate_action
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
 from tests.fakes.bar_source import FakeBarSource
+from tests.fakes.stored_market import store_split
 from tests.fakes.vendor import FakeVendor
 
 CALENDAR = TradingCalendar()
@@ -37,7 +37,7 @@ def source() -> FakeBarSource:
 
 @pytest.fixture
 def history(engine: Engine) -> HistoryLoad:
-    return HistoryLoad(SqlUnitOfWork(engine, SqlHistoryRepository), FakeVendor(NOW), CALENDAR)
+    return HistoryLoad(SqlUnitOfWork(engine, SqlHistoryRepository), FakeVendor(NOW), CALENDAR, rows_at_once=1)
 
 
 def select(engine: Engine, sql: str, **values: Any) -> list[tuple[Any, ...]]:
@@ -266,8 +266,9 @@ def test_a_split_shows_when_bars_before_the_stored_ones_are_loaded(
     assert len(select(engine, "SELECT 1 FROM data_ingestion.series_rebase")) == 1
 
 
+@pytest.mark.parametrize("teller", ["broker", "polygon"])
 def test_a_split_that_the_vendor_adjusts_for_only_later_shows_once_it_does(
-    history: HistoryLoad, source: FakeBarSource, engine: Engine
+    history: HistoryLoad, source: FakeBarSource, engine: Engine, teller: str
 ) -> None:
     ex_day = CALENDAR.sessions((NOW - timedelta(days=4)).date(), NOW.date())[0]
     history.run(source, ["SPY"], FIRST, NOW - timedelta(hours=1))
@@ -275,7 +276,7 @@ def test_a_split_that_the_vendor_adjusts_for_only_later_shows_once_it_does(
     assert len(stored(engine)) > len(before) + 5
     # Up to the day the history is adjusted; from it on the prices were those of the new shares already.
     source.split("SPY", 4.0, before=ex_day.open)
-    announce_split(engine, "SPY", ex_day.day)
+    store_split(engine, "SPY", ex_day.day, teller)
 
     result = history.run(source, ["SPY"], FIRST, NOW)
 
@@ -340,13 +341,3 @@ def test_a_load_knows_its_client_and_has_a_digest_of_what_it_wrote(
 
     known = select(engine, "SELECT client, rows_written > 0, length(digest) FROM data_ingestion.load_run")
     assert set(known) == {("fake 1.0", True, 32), ("fake 1.0", False, None)}
-
-
-def announce_split(engine: Engine, symbol: str, day: date) -> None:
-    with engine.begin() as connection:
-        connection.execute(
-            insert(corporate_action).values(
-                corporate_action_id=f"split-{symbol}", symbol=symbol, kind="split", vendor_type="forward_split",
-                ex_date=day, old_rate=1, new_rate=4, cash_per_share=0, raw={},
-            )
-        )  # fmt: skip

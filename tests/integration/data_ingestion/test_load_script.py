@@ -86,7 +86,7 @@ def test_some_that_fail_are_listed_and_it_ends_with_one(desk: Installation) -> N
     said = load("--vendor", "alpaca", "--symbols", "KELV,NOSUCH", *WINDOW)
 
     assert said.returncode == 1
-    assert "NOSUCH: UnknownSymbol: alpaca does not know NOSUCH" in said.stderr
+    assert "NOSUCH: UnknownSymbol: alpaca does not know the symbol NOSUCH" in said.stderr
     assert {row[0] for row in bars(desk)} == {"KELV"}
 
 

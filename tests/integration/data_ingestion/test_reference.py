@@ -173,7 +173,7 @@ def test_a_row_that_cannot_be_read_is_in_the_quarantine_once(
 
     assert [each.outcomes[1].rejected for each in results] == [1, 1]
     assert select(engine, "vendor, dataset, symbol, rule, reason FROM data_ingestion.quarantine") == [
-        ("polygon", "split", "KELV", "unreadable", "split_to 0 is not above zero")
+        ("polygon", "split", "KELV", "unreadable", "split_to 0 is not above zero and sane")
     ]
     assert select(engine, "DISTINCT state FROM data_ingestion.load_run WHERE timeframe = 'split'") == [("partial",)]
 

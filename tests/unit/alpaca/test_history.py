@@ -108,7 +108,7 @@ def test_no_bars_of_a_symbol_that_alpaca_does_not_list_is_an_unknown_symbol(
     missing = as_json({"code": 40410000, "message": "asset not found for SPY"}, status=404)
     server.answers(page(), missing)
 
-    with pytest.raises(UnknownSymbol, match="alpaca does not know SPY"):
+    with pytest.raises(UnknownSymbol, match="alpaca does not know the symbol SPY"):
         history(client)
 
 

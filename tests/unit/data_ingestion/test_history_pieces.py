@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.services.data_ingestion.domain.grid import HALF_HOURS, make_grid, parts_of
+from src.services.data_ingestion.domain.grid import HALF_HOURS, Grid, make_grid, parts_of
 from src.services.data_ingestion.domain.history import Window, done_spans, judge_piece, pieces, wanted_windows
 from src.shared.domain.bars import DAILY, HOURLY, BarColumns, Series, as_datetime
 from src.shared.domain.sessions import TradingCalendar
@@ -24,15 +24,22 @@ SOURCE = FakeBarSource()
 SOURCE.fill("SPY", START, END)
 
 
-def pages(size: int) -> list[BarColumns]:
+def pages(size: int, rows_at_once: int = 1) -> list[BarColumns]:
     SOURCE.page = size
     window = Window(SERIES, GRID)
     rows = SOURCE.history("SPY", window.start, window.end, HALF_HOURS, "split")
-    return [judge_piece(piece, window, HALF_HOURS, END, 10.0).accepted for piece in pieces(rows, window)]
+    return [
+        judge_piece(piece, window, HALF_HOURS, END, 10.0).accepted for piece in pieces(rows, window, rows_at_once)
+    ]
 
 
 def test_what_comes_in_one_page_is_stored_at_once() -> None:
     assert [len(piece) for piece in pages(100_000)] == [len(GRID)]
+
+
+def test_pages_are_put_together_until_enough_rows_are_held() -> None:
+    assert [len(piece) for piece in pages(60, rows_at_once=100_000)] == [len(GRID)]
+    assert len(pages(60, rows_at_once=600)) < len(pages(60))
 
 
 def test_pieces_end_with_months_and_hold_every_bar_once() -> None:
@@ -52,7 +59,7 @@ def test_bars_are_the_same_whatever_the_pages(size: int) -> None:
 
 def test_no_rows_are_one_piece_in_which_everything_is_missing() -> None:
     window = Window(SERIES, GRID)
-    (piece,) = pieces(iter(()), window)
+    (piece,) = pieces(iter(()), window, 1)
 
     brought = judge_piece(piece, window, HALF_HOURS, END, 10.0)
 
@@ -93,6 +100,22 @@ def test_a_days_row_starts_anywhere_in_its_new_york_day_in_summer_and_in_winter(
     assert {
         as_datetime(until) - as_datetime(begin) for begin, until in zip(parts.begin, parts.until, strict=True)
     } == {timedelta(days=1)}
+
+
+@given(st.datetimes(datetime(2025, 10, 20), datetime(2025, 12, 10)), st.integers(0, 60 * 24 * 40))  # noqa: DTZ001
+def test_the_grid_of_a_window_is_what_the_calendar_says(start: datetime, minutes: int) -> None:
+    start = start.replace(tzinfo=UTC)
+    end = start + timedelta(minutes=minutes)
+
+    hours, days = make_grid(CALENDAR, HOURLY, start, end), make_grid(CALENDAR, DAILY, start, end)
+
+    assert spans_of(hours) == CALENDAR.spans_between(start, end)
+    near = CALENDAR.sessions(start.date(), end.date())
+    assert spans_of(days) == [(each.open, each.close) for each in near if each.open >= start and each.close <= end]
+
+
+def spans_of(grid: Grid) -> list[tuple[datetime, datetime]]:
+    return [(as_datetime(start), as_datetime(end)) for start, end in zip(grid.start, grid.end, strict=True)]
 
 
 def test_an_hour_of_a_vendor_that_starts_with_the_session_is_one_row() -> None:

@@ -8,17 +8,14 @@ from datetime import UTC, datetime
 from uuid import UUID
 from zlib import crc32
 
-import psycopg
 from sqlalchemy import Connection, TextClause, insert, text
-from sqlalchemy.exc import DBAPIError
 
 from src.services.data_ingestion.adapters.binary_rows import (
     COLUMNS,
-    COPY_BEGIN,
-    COPY_END,
     SENT,
+    TABLE,
     canonical,
-    copy_rows,
+    copy_block,
     parse_rows,
 )
 from src.services.data_ingestion.domain.basis import OtherBasis, Rebase, Replaced, common_factor, replacement
@@ -26,6 +23,7 @@ from src.services.data_ingestion.domain.differences import Written, differences
 from src.shared.domain.bars import BarColumns, Moments, Series, as_datetime
 from src.shared.domain.ids import derived_id
 from src.shared.infra.database.bar_months import add_months
+from src.shared.infra.database.binary_copy import copy_into
 from src.shared.infra.database.tables import series_rebase
 
 _LOCKS = 256
@@ -202,23 +200,8 @@ class BarTable:
             raise ValueError(f"bars of a load that is not written down: {load_run_id}")
         # Written by us and not by the column's default: a volatile default makes COPY insert row by row.
         now = self._connection.execute(text("SELECT clock_timestamp()")).scalar_one()
-        send_copy(self._connection, (copy_rows(series, columns, load_run_id, now) for series, columns in rows))
-
-
-def send_copy(connection: Connection, rows: Iterable[bytes]) -> None:
-    """Send rows, as `copy_rows` writes them, to the table."""
-    raw = connection.connection.driver_connection
-    if not isinstance(raw, psycopg.Connection):
-        raise TypeError("bars are written by psycopg's COPY; the engine has another driver")
-    statement = f"COPY data_ingestion.market_data ({COLUMNS}) FROM STDIN (FORMAT BINARY)"
-    try:
-        with raw.cursor() as cursor, cursor.copy(statement.encode()) as copy:
-            copy.write(COPY_BEGIN)
-            for each in rows:
-                copy.write(each)
-            copy.write(COPY_END)
-    except psycopg.Error as error:
-        raise DBAPIError.instance("COPY", None, error, psycopg.Error, connection_invalidated=raw.closed) from error
+        blocks = (copy_block(series, columns, load_run_id, now) for series, columns in rows)
+        copy_into(self._connection, TABLE, COLUMNS, blocks)
 
 
 def _key(series: Series) -> dict[str, str]:

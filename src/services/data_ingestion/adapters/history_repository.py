@@ -8,7 +8,7 @@ from itertools import count
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from src.services.data_ingestion.adapters.bar_table import FIRST_MOMENT, LAST_MOMENT, BarTable
@@ -20,7 +20,18 @@ from src.services.data_ingestion.domain.grid import Span
 from src.services.data_ingestion.domain.history import Brought
 from src.shared.domain.bars import BarColumns, Moments, Series
 from src.shared.domain.ids import derived_id, slot_key
-from src.shared.infra.database.tables import corporate_action, load_run
+from src.shared.infra.database.tables import load_run
+
+# Whoever has told us of an action: which vendor adjusts for it when is another matter.
+_EX_DAYS = text("""
+    SELECT ex_date FROM (
+        SELECT symbol, ex_date, kind FROM data_ingestion.corporate_action
+        UNION ALL SELECT symbol, ex_date, 'split' FROM data_ingestion.stock_splits
+        UNION ALL SELECT symbol, ex_date, 'cash_dividend' FROM data_ingestion.dividends
+    ) AS told
+    WHERE symbol = :symbol AND kind = ANY (CAST(:kinds AS text[])) AND ex_date BETWEEN :first AND :last
+    GROUP BY ex_date ORDER BY ex_date
+""")
 
 
 class SqlHistoryRepository:
@@ -39,7 +50,7 @@ class SqlHistoryRepository:
         """List the windows of finished loads."""
         run = load_run.c
         query = select(run.window_start, run.window_end).where(
-            run.symbols.any(series.symbol),
+            run.symbols.contains([series.symbol]),
             run.vendor == series.vendor,
             run.timeframe == series.timeframe,
             run.adjustment == series.adjustment,
@@ -104,13 +115,9 @@ class SqlHistoryRepository:
 
     def ex_days(self, series: Series, first: date, last: date) -> list[date]:
         """List the days of the company's actions that the prices are adjusted for."""
-        action = corporate_action.c
-        query = select(action.ex_date).where(
-            action.symbol == series.symbol,
-            action.kind.in_([kind.value for kind in adjusted_for(series.adjustment)]),
-            action.ex_date.between(first, last),
-        )
-        return sorted(set(self._connection.execute(query).scalars()))
+        kinds = [kind.value for kind in adjusted_for(series.adjustment)]
+        asked = {"symbol": series.symbol, "kinds": kinds, "first": first, "last": last}
+        return list(self._connection.execute(_EX_DAYS, asked).scalars())
 
     def rebases(self, series: Series) -> int:
         """Count the changes of basis."""
@@ -118,8 +125,8 @@ class SqlHistoryRepository:
 
     def edges(self, series: Series) -> Span | None:
         """Read where a series begins and ends."""
-        first, last = self._bars.spans_after(series, FIRST_MOMENT, 1), self._bars.spans_before(series, LAST_MOMENT, 1)
-        return (first[0][0], last[0][1]) if first and last else None
+        last = self._bars.spans_before(series, LAST_MOMENT, 1)
+        return (self._bars.spans_after(series, FIRST_MOMENT, 1)[0][0], last[0][1]) if last else None
 
     def replace(self, series: Series, bars: BarColumns, run_id: UUID, why: str) -> Replaced | None:
         """Replace a whole series."""

@@ -163,7 +163,8 @@ def _is_symbol(name: str) -> bool:
 
 
 def _quarantine_row(vendor: str, dataset: Dataset, run_id: UUID, row: SetAside) -> dict[str, Any]:
-    words = json.dumps(row.raw, sort_keys=True, default=str)
+    # PostgreSQL's JSON holds no NUL.
+    words = json.dumps(row.raw, sort_keys=True, default=str).replace("\\u0000", "")
     return {
         "quarantine_id": derived_id("quarantine", vendor, dataset, row.symbol, row.reason, words),
         "load_run_id": run_id,
@@ -171,6 +172,6 @@ def _quarantine_row(vendor: str, dataset: Dataset, run_id: UUID, row: SetAside) 
         "dataset": dataset,
         "symbol": row.symbol,
         "rule": _RULE,
-        "reason": row.reason,
+        "reason": row.reason.replace("\0", ""),
         "raw": json.loads(words),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from itertools import count
 from uuid import UUID
 
@@ -79,6 +79,26 @@ _STATUS = text("""
 """)
 
 
+_CLOSES_BEFORE_SPLITS = text("""
+    SELECT split.symbol, last.bar_start, last.bar_end, last.close
+    FROM (
+        SELECT symbol, min(ex_date) AS day FROM (
+            SELECT symbol, ex_date FROM data_ingestion.corporate_action WHERE kind = 'split'
+            UNION ALL SELECT symbol, ex_date FROM data_ingestion.stock_splits
+        ) AS told
+        WHERE symbol = ANY (CAST(:symbols AS text[])) AND ex_date BETWEEN :first AND :last
+        GROUP BY symbol
+    ) AS split
+    CROSS JOIN LATERAL (
+        SELECT bar_start, bar_end, close
+        FROM data_ingestion.market_data AS bar
+        WHERE bar.symbol = split.symbol AND bar.bar_end < split.day AT TIME ZONE 'America/New_York'
+            AND bar.timeframe = :timeframe AND bar.vendor = :vendor AND bar.adjustment = :adjustment
+        ORDER BY bar_end DESC LIMIT 1
+    ) AS last
+""")
+
+
 class SqlMarketRepository:
     """`MarketRepository` on an open transaction."""
 
@@ -150,6 +170,12 @@ class SqlMarketRepository:
         for name, start, end, close in self._connection.execute(_CLOSES_BEFORE, asked):
             found.setdefault(name, []).append(StoredClose(start, end, close))
         return found
+
+    def closes_before_splits(self, symbols: Sequence[str], first: date, last: date) -> dict[str, StoredClose]:
+        """Read the last closes before recent splits."""
+        asked = {**_SERIES, "symbols": list(symbols), "first": first, "last": last}
+        rows = self._connection.execute(_CLOSES_BEFORE_SPLITS, asked)
+        return {name: StoredClose(start, end, close) for name, start, end, close in rows}
 
     def lock(self, symbols: Iterable[str]) -> None:
         """Take the locks of the series of symbols."""

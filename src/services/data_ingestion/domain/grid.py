@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,10 @@ from src.shared.domain.sessions import TradingCalendar
 HALF_HOURS = "30Min"
 TIMEFRAMES = (HOURLY, DAILY)
 
+_HOUR = np.timedelta64(1, "h")
 _HALF = np.timedelta64(30, "m")
 _DAY = np.timedelta64(1, "D")
 _MICROSECOND = np.timedelta64(1, "us")
-_REACH = timedelta(days=4)
 
 Span = tuple[datetime, datetime]
 
@@ -73,12 +74,11 @@ def make_grid(calendar: TradingCalendar, timeframe: str, start: datetime, end: d
     Raises:
         InputInvalid: there are no such bars here.
     """
-    if timeframe == HOURLY:
-        return Grid.of(calendar.spans_between(start, end))
-    if timeframe == DAILY:
-        near = calendar.sessions((start - _REACH).date(), (end + _REACH).date())
-        return Grid.of([(each.open, each.close) for each in near if each.open >= start and each.close <= end])
-    raise InputInvalid(f"{timeframe!r} is no length of a bar: there are {', '.join(TIMEFRAMES)}.")
+    if timeframe not in TIMEFRAMES:
+        raise InputInvalid(f"{timeframe!r} is no length of a bar: there are {', '.join(TIMEFRAMES)}.")
+    every = _every_bar(calendar, timeframe)
+    first, last = as_moments([start, end])
+    return every.take(slice(np.searchsorted(every.start, first), np.searchsorted(every.end, last, side="right")))
 
 
 def parts_of(grid: Grid, rows: str) -> Parts:
@@ -102,6 +102,19 @@ def parts_of(grid: Grid, rows: str) -> Parts:
     begin = grid.start[bar]
     begin[1:] += np.where(bar[1:] == bar[:-1], _HALF, np.timedelta64(0, "m"))
     return Parts(begin, begin + _MICROSECOND, bar)
+
+
+@lru_cache(maxsize=8)
+def _every_bar(calendar: TradingCalendar, timeframe: str) -> Grid:
+    """List every bar of a calendar, once: a load of a thousand symbols takes a part of it for each."""
+    sessions = Grid.of([(each.open, each.close) for each in calendar.sessions(date.min, date.max)])
+    if timeframe == DAILY:
+        return sessions
+    bars = -((sessions.start - sessions.end) // _HOUR)
+    session = np.repeat(np.arange(len(sessions)), bars)
+    place = np.arange(len(session)) - np.repeat(np.cumsum(bars) - bars, bars)
+    start = sessions.start[session] + place * _HOUR
+    return Grid(start, np.minimum(start + _HOUR, sessions.end[session]))
 
 
 def _new_york_midnights(opens: Moments) -> Moments:

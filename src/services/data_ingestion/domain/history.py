@@ -180,16 +180,16 @@ def done_spans(grid: Grid, stored: Moments, asked: Sequence[Span], recent_from: 
     return done
 
 
-def pieces(pages: Iterable[VendorBars], window: Window) -> Iterator[Piece]:
+def pieces(pages: Iterable[VendorBars], window: Window, rows_at_once: int) -> Iterator[Piece]:
     """Cut a vendor's pages at the ends of months, the last piece at the end of the window.
 
-    A piece comes out once the page after it is there, so that its last bars are judged with neighbours on both sides
-    and what comes in one page is stored at once; no more than two pages and a month are held.
+    A piece comes out once so many rows are held and another page is there, so that its last bars are judged with
+    neighbours on both sides; no more than that, a page and a month are held.
     """
     grid, start = window.grid, window.grid.start[0]
     rows = VendorBars.of(window.series.symbol, ())
     for page in pages:
-        until = _month_that_is_whole(grid, rows)
+        until = _month_that_is_whole(grid, rows) if len(rows) >= rows_at_once else None
         if until is not None and until > start:
             yield Piece(rows, start, until)
             rows, start = rows.take(rows.start >= _context_from(grid, until)), until

@@ -35,7 +35,7 @@ from src.services.data_ingestion.domain.plan import REASKED_BARS
 from src.services.data_ingestion.ports import HistoryRepository
 from src.services.data_ingestion.use_cases.telling import series_rebased
 from src.shared.domain.bars import DAILY, HOURLY, Series, as_datetime
-from src.shared.domain.errors import InputInvalid, Refused, Transient, UnknownSymbol
+from src.shared.domain.errors import InputInvalid, Refused, TradewindsError, Transient, UnknownSymbol
 from src.shared.domain.ids import parse_symbol, slot_key
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.domain.vendor_data import VendorBars
@@ -47,6 +47,7 @@ from src.shared.ports.unit_of_work import UnitOfWork, Work
 
 SPIKE_RATIO = 10.0
 WORKERS = 4
+ROWS_AT_ONCE = 20_000
 
 Progress = Callable[[SymbolOutcome], None]
 
@@ -58,12 +59,13 @@ _REASKED = {HOURLY: REASKED_BARS, DAILY: 2}
 
 @dataclass(frozen=True)
 class HistoryLoad:
-    """Long loads with their ports plugged in."""
+    """Long loads with their ports plugged in. What is held of a symbol is stored once it has `rows_at_once`."""
 
     work: UnitOfWork[HistoryRepository]
     clock: MarketClockSource
     calendar: TradingCalendar
     spike_ratio: float = SPIKE_RATIO
+    rows_at_once: int = ROWS_AT_ONCE
 
     def run(
         self,
@@ -178,6 +180,7 @@ class _SymbolLoad:
 
     def __init__(self, load: HistoryLoad, job: _Job, symbol: str) -> None:
         self._work, self._calendar, self._spike_ratio = load.work, load.calendar, load.spike_ratio
+        self._rows_at_once = load.rows_at_once
         self._job, self._series = job, Series(symbol, job.timeframe, job.source.vendor, job.adjustment)
         self._rebases = 0
         self.outcome = SymbolOutcome(symbol)
@@ -206,13 +209,15 @@ class _SymbolLoad:
         done = np.zeros(len(grid), dtype=bool)
         with self._work() as work:
             self._rebases = work.repo.rebases(series)
+            is_new = work.repo.edges(series) is None
             if only_missing:
-                stored, asked = work.repo.stored_ends(series, first, last), work.repo.asked(series, first)
-                done = done_spans(grid, stored, asked, as_datetime(grid.start[-_REASKED[job.timeframe] :][0]))
+                stored = grid.end[:0] if is_new else work.repo.stored_ends(series, first, last)
+                recent_from = as_datetime(grid.start[-_REASKED[job.timeframe] :][0])
+                done = done_spans(grid, stored, work.repo.asked(series, first), recent_from)
             wanted = grid.take(~done)
             if not len(wanted):
                 return []
-            overlap = self._overlap(work.repo, as_datetime(wanted.start[0]))
+            overlap = [] if is_new else self._overlap(work.repo, as_datetime(wanted.start[0]))
         return windows_with_overlap(series, self._calendar, wanted, overlap)
 
     def _overlap(self, repo: HistoryRepository, start: datetime) -> list[list[Span]]:
@@ -225,17 +230,18 @@ class _SymbolLoad:
             overlaps = [after] if after and after[0][0] != start else []
         # Bars that were stored before the vendor got round to a split may all lie after it: look before it as well.
         days = repo.ex_days(series, (now - timedelta(days=LATE_DAYS)).date(), now.date())
-        overlaps += [repo.stored_before(series, self._calendar.sessions(day, day)[0].open, 1) for day in days[:1]]
+        for session in self._calendar.sessions(days[0], now.date())[:1] if days else ():
+            overlaps.append(repo.stored_before(series, session.open, 1))
         return [overlap for overlap in overlaps if overlap]
 
     def _bring(self, window: Window) -> None:
         run_id = self._begin(window)
         failpoint("data_ingestion.history_begun")
         try:
-            for piece in pieces(self._pages(window), window):
+            for piece in pieces(self._pages(window), window, self._rows_at_once):
                 brought = judge_piece(piece, window, self._job.rows_are, self._job.now, self._spike_ratio)
                 run_id = self._store(piece, brought, window, run_id)
-        except (Transient, Refused) as error:
+        except TradewindsError as error:
             self._fail(run_id, error)
             raise
 
@@ -276,7 +282,7 @@ class _SymbolLoad:
             piece = Piece(rows, window.grid.start[0], window.grid.end[-1])
             brought = judge_piece(piece, window, self._job.rows_are, self._job.now, self._spike_ratio)
             self._replace(window, brought, run_id)
-        except (Transient, Refused) as error:
+        except TradewindsError as error:
             self._fail(run_id, error)
             raise
 

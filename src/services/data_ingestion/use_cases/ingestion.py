@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 
-from src.services.data_ingestion.domain.basis import OVERLAP_DIFFERS, Replaced
+from src.services.data_ingestion.domain.basis import LATE_DAYS, OVERLAP_DIFFERS, Replaced
 from src.services.data_ingestion.domain.differences import joined_digest
 from src.services.data_ingestion.domain.gate import Verdict, judge
 from src.services.data_ingestion.domain.grid import HALF_HOURS, Grid, Span
@@ -103,9 +103,15 @@ class DataIngestion:
             asked = work.repo.asked_before(old, request.spans[0][0]) if old else {}
             wanted = wanted_spans(missing, asked, recent_from)
             before = work.repo.closes_before(_first_wanted(wanted), request.spans[0][0])
+            # Bars that were stored before the vendor got round to a split may all lie after it.
+            since = (request.slot - timedelta(days=LATE_DAYS)).date()
+            early = work.repo.closes_before_splits(list(wanted), since, request.slot.date())
             work.commit()
         failpoint("data_ingestion.load_begun")
         overlap = {symbol: closes[-1].start for symbol, closes in before.items()}
+        overlap |= {symbol: close.start for symbol, close in early.items()}
+        for symbol, close in early.items():
+            before[symbol] = sorted({close, *before.get(symbol, [])}, key=lambda each: each.end)
         return LoadPlan(run_id, missing, asks(wanted, overlap), before)
 
     def _gather(self, load: OpenLoad) -> None:

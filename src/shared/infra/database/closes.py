@@ -1,4 +1,4 @@
-"""Closes of many symbols as one array, read in one statement and without a Python object per price."""
+"""Closes of many symbols as one array."""
 
 from __future__ import annotations
 
@@ -6,26 +6,19 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import numpy as np
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
-from src.shared.domain.bars import HOURLY, CloseSeries, Floats
+from src.shared.domain.bars import HOURLY, BarKind, CloseSeries, Floats
 from src.shared.infra.database.moments import server_microseconds
+from src.shared.infra.database.packed_rows import BAR_END, Packed, read_packed
 
 VENDOR = "alpaca"
 ADJUSTMENT = "split"
 TRADED_SERIES = {"timeframe": HOURLY, "vendor": VENDOR, "adjustment": ADJUSTMENT}
 """What names, beside the symbol, the series that decisions are made from."""
 
-_ROW = np.dtype([("end", ">i8"), ("close", ">f8")])
-
-# Per symbol one run of bytes: end, close, end, close, … in the server's binary form.
-_CLOSES = text("""
-    SELECT symbol, string_agg(timestamptz_send(bar_end) || float8send(close), '')
-    FROM data_ingestion.market_data
-    WHERE symbol = ANY (CAST(:symbols AS text[])) AND bar_end BETWEEN :first AND :last
-        AND timeframe = :timeframe AND vendor = :vendor AND adjustment = :adjustment
-    GROUP BY symbol
-""")
+_KIND = BarKind(**TRADED_SERIES)
+_COLUMNS = (BAR_END, Packed("close", "close"))
 
 
 def read_closes(connection: Connection, symbols: Sequence[str], ends: Sequence[datetime]) -> CloseSeries:
@@ -39,14 +32,8 @@ def read_closes(connection: Connection, symbols: Sequence[str], ends: Sequence[d
 def _fill(connection: Connection, symbols: Sequence[str], ends: Sequence[datetime], closes: Floats) -> None:
     grid = server_microseconds(ends)
     columns = {symbol: column for column, symbol in enumerate(symbols)}
-    asked = {
-        "symbols": list(columns),
-        "first": ends[0],
-        "last": ends[-1],
-        **TRADED_SERIES,
-    }
-    for symbol, packed in connection.execute(_CLOSES, asked):
-        rows = np.frombuffer(packed, dtype=_ROW)
-        slots = np.searchsorted(grid, rows["end"])
-        on_grid = grid[slots] == rows["end"]
+    window = (ends[0], ends[-1])
+    for symbol, rows in read_packed(connection, "data_ingestion.market_data", _KIND, list(columns), _COLUMNS, window):
+        slots = np.searchsorted(grid, rows["bar_end"])
+        on_grid = grid[slots] == rows["bar_end"]
         closes[slots[on_grid], columns[symbol]] = rows["close"][on_grid]

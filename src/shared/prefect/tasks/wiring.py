@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from src.services.analytics.adapters.sql_activity import SqlActivity
-    from src.services.analytics.use_cases import Analytics
+    from src.services.analytics.use_cases.indicators import Indicators
+    from src.services.analytics.use_cases.results import Analytics
     from src.services.data_ingestion.ports import ReferenceSource
     from src.services.data_ingestion.use_cases.companies import CompanyData
     from src.services.data_ingestion.use_cases.history import HistoryLoad
@@ -170,6 +171,13 @@ class Services:
         from src.services.analytics.bootstrap import build
 
         return build(self.settings, self.engine)
+
+    @cached_property
+    def indicators(self) -> Indicators:
+        """Technical indicators."""
+        from src.services.analytics.bootstrap import build_indicators
+
+        return build_indicators(self.settings, self.engine)
 
     @cached_property
     def activity(self) -> SqlActivity:

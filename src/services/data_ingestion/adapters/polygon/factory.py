@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from pydantic import SecretStr
 
 from src.config.settings import Settings
@@ -33,8 +35,11 @@ def make_wire(settings: Settings, limiter: RateLimiter | None = None) -> Wire:
     at = settings.polygon
     key = at.api_key or _TWINS_KEY
     endpoint = Endpoint(settings.polygon_url, key, at.connect_timeout_seconds, at.read_timeout_seconds)
-    url = settings.polygon_url
-    shared = limiter or make_limiter(
-        settings, url, key.get_secret_value(), at.requests_per_minute, _PATIENCE, reserve=False
-    )
-    return Wire(endpoint, shared)
+    return Wire(endpoint, limiter or _limiter(settings, key))
+
+
+@cache
+def _limiter(settings: Settings, key: SecretStr) -> RateLimiter:
+    # One for all that a process makes: where there is no Redis, its permits are counted here alone.
+    per_minute = settings.polygon.requests_per_minute
+    return make_limiter(settings, settings.polygon_url, key.get_secret_value(), per_minute, _PATIENCE, reserve=False)

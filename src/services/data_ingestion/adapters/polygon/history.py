@@ -14,7 +14,7 @@ from src.services.data_ingestion.adapters.polygon.reference import PolygonRefere
 from src.services.data_ingestion.adapters.polygon.wire import CLIENT, Wire
 from src.services.data_ingestion.domain.grid import HALF_HOURS
 from src.shared.domain.bars import DAILY, HOURLY
-from src.shared.domain.errors import InputInvalid, Refused, Transient
+from src.shared.domain.errors import InputInvalid, Transient, UnknownSymbol
 from src.shared.domain.ids import parse_symbol
 from src.shared.domain.vendor_data import VendorBars
 from src.shared.ports.market_data import Adjustment
@@ -51,7 +51,8 @@ class PolygonHistory:
         Raises:
             InputInvalid: Polygon.io has no such timeframe or adjustment.
             Transient: no usable answer, or one that is not whole.
-            Refused: key or plan do not allow it, or the symbol is unknown.
+            UnknownSymbol: it lists no such symbol.
+            Refused: key or plan do not allow it.
         """
         if adjustment not in _ADJUSTED:
             raise InputInvalid(f"Polygon.io's bars are raw or adjusted for splits, not {adjustment!r}.")
@@ -86,7 +87,7 @@ class PolygonHistory:
     def _must_know(self, symbol: str) -> None:
         """Tell a symbol without bars from one that there is not: the vendor answers both alike."""
         if symbol not in self._known and not self._reference.listing(symbol).rows:
-            raise Refused(f"Polygon.io does not know the symbol {symbol}.", "404")
+            raise UnknownSymbol(self.vendor, symbol)
         self._known.add(symbol)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
@@ -27,6 +28,10 @@ V = TypeVar("V")
 Row = Mapping[str, Any]
 
 VENDOR = "polygon"
+_END_OF_TIME = 4_102_444_800_000  # the year 2100, in milliseconds
+_SMALLEST, _LARGEST = Decimal("1e-9"), Decimal("1e11")
+_MOST_A_YEAR = 366
+_CURRENCY = re.compile("[A-Z]{3}")
 _PRICES = ("o", "h", "l", "c", "v")
 # What Polygon.io calls a dividend: regular, special, long-term and short-term gains of a fund.
 _KINDS = {"CD": "regular", "SC": "special", "LT": "long_term_gain", "ST": "short_term_gain"}
@@ -39,7 +44,7 @@ def bars(symbol: str, rows: Sequence[Row]) -> VendorBars:
         Transient: a row has no time.
     """
     times = [row.get("t") for row in rows]
-    if not all(isinstance(time, int) for time in times):
+    if not all(isinstance(time, int) and 0 <= time < _END_OF_TIME for time in times):
         raise Transient(f"Polygon.io, bars of {symbol}: a bar without a time.")
     start = np.array(times, dtype="datetime64[ms]").astype("datetime64[us]")
     return VendorBars(symbol, start, *(_column(rows, name) for name in _PRICES))
@@ -74,20 +79,21 @@ def split(row: Row) -> StockSplit:
 def dividend(row: Row) -> Dividend:
     """Read one dividend."""
     word = row.get("dividend_type", "CD")
-    if word not in _KINDS:
+    if not isinstance(word, str) or word not in _KINDS:
         raise Unreadable(f"dividend_type {word!r} is unknown")
     frequency = row.get("frequency")
+    is_known = isinstance(frequency, int) and 0 <= frequency <= _MOST_A_YEAR
     return Dividend(
         symbol=_symbol(row),
         vendor=VENDOR,
         ex_date=_needed_day(row, "ex_dividend_date"),
         kind=_KINDS[word],
         amount=_positive(row, "cash_amount"),
-        currency=str(row.get("currency") or "USD").upper(),
+        currency=_currency(row),
         declared_on=_day(row, "declaration_date"),
         recorded_on=_day(row, "record_date"),
         paid_on=_day(row, "pay_date"),
-        times_a_year=frequency if isinstance(frequency, int) and frequency >= 0 else None,
+        times_a_year=frequency if is_known else None,
     )
 
 
@@ -135,7 +141,8 @@ def _symbol(row: Row) -> str:
 
 def _text(row: Row, name: str) -> str:
     value = row.get(name)
-    return value if isinstance(value, str) else ""
+    # PostgreSQL holds no NUL.
+    return value.replace("\0", "") if isinstance(value, str) else ""
 
 
 def _needed_day(row: Row, name: str) -> date:
@@ -157,12 +164,23 @@ def _day_of(value: Any) -> date:
         raise Unreadable(f"{value!r} is no day") from None
 
 
+def _currency(row: Row) -> str:
+    code = str(row.get("currency") or "USD").upper()
+    if not _CURRENCY.fullmatch(code):
+        raise Unreadable(f"currency {code!r} is no code of three letters")
+    return code
+
+
 def _positive(row: Row, name: str) -> Decimal:
     value = row.get(name)
     try:
         number = Decimal(str(value))
     except InvalidOperation:
         raise Unreadable(f"{name} {value!r} is no number") from None
-    if not number.is_finite() or number <= 0:
-        raise Unreadable(f"{name} {value!r} is not above zero")
-    return number
+    if not number.is_finite() or not 0 < number < _LARGEST:
+        raise Unreadable(f"{name} {value!r} is not above zero and sane")
+    # As it is stored: else it would look changed at the next load.
+    rounded = number.quantize(_SMALLEST)
+    if not rounded:
+        raise Unreadable(f"{name} {value!r} is next to nothing")
+    return rounded

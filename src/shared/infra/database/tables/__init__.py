@@ -1,6 +1,6 @@
 """Every table of Tradewinds, one module per PostgreSQL schema, on one metadata."""
 
-from src.shared.infra.database.tables.analytics import pair_performance
+from src.shared.infra.database.tables.analytics import indicator_set, pair_performance, technical_indicators
 from src.shared.infra.database.tables.base import METADATA, SCHEMAS
 from src.shared.infra.database.tables.company import (
     company_history,
@@ -77,6 +77,7 @@ __all__ = [
     "equity_point",
     "fill",
     "financial_statements",
+    "indicator_set",
     "institutional_holders",
     "key_statistics",
     "ledger_entry",
@@ -102,5 +103,6 @@ __all__ = [
     "series_rebase",
     "stock_splits",
     "symbol",
+    "technical_indicators",
     "writer_epoch",
 ]

@@ -111,6 +111,7 @@ market_data = Table(
 )
 
 Index("ix_load_run_started_at", load_run.c.started_at)
+Index("ix_load_run_symbols", load_run.c.symbols, postgresql_using="gin")
 
 # What a bar was before its vendor restated it, or before its series was put on another price basis.
 market_data_history = Table(

@@ -23,19 +23,19 @@ from src.shared.prefect.tasks.history_tasks import (
 @flow(name="polygon-historical-backfill", retries=2, retry_delay_seconds=60, **flow_hooks())
 async def polygon_historical_backfill(
     symbols: list[str] | None = None,
-    first: date | None = None,
-    last: date | None = None,
+    start: date | None = None,
+    end: date | None = None,
     timeframe: Literal["1Hour", "1Day"] = "1Hour",
     adjustment: Literal["raw", "split"] = "split",
     resume: bool = True,
 ) -> dict[str, Any] | State[Any]:
-    """Store the bars from the first day to the last, or all that the plan has; without resume all is asked anew."""
+    """Store the bars from one day to another, or all that the plan has; without resume all is asked anew."""
     if missing := await what_is_not_set_up("polygon"):
         raise SettingsInvalid(missing)
     wanted = symbols or await active_symbols()
     if not wanted:
         return ended("SKIPPED", "No symbol is active: name some, as -p 'symbols=[\"SPY\"]'.")
-    window = await window_of_the_plan(first, last)
+    window = await window_of_the_plan(start, end)
     load = await load_history("polygon", wanted, window, timeframe, adjustment, resume)
     summary, failures = await publish_load("polygon", {timeframe: [load]})
     return ended("PARTIAL", " ".join(failures), summary) if failures else summary

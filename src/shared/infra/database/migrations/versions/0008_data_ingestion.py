@@ -95,6 +95,7 @@ def upgrade() -> None:
     op.add_column("load_run", sa.Column("client", sa.Text(), server_default="", nullable=False), schema=_SCHEMA)
     op.add_column("load_run", sa.Column("digest", sa.LargeBinary()), schema=_SCHEMA)
     op.create_index("ix_load_run_started_at", "load_run", ["started_at"], schema=_SCHEMA)
+    op.create_index("ix_load_run_symbols", "load_run", ["symbols"], schema=_SCHEMA, postgresql_using="gin")
     _replace_bars("PARTITION BY RANGE (bar_end)")
     _create_history()
     _create_rebases()
@@ -109,6 +110,7 @@ def downgrade() -> None:
     op.drop_table("market_data_history", schema=_SCHEMA)
     _replace_bars("")
     op.execute("DROP FUNCTION data_ingestion.add_months")
+    op.drop_index("ix_load_run_symbols", "load_run", schema=_SCHEMA)
     op.drop_index("ix_load_run_started_at", "load_run", schema=_SCHEMA)
     for column in ("digest", "client", "adjustment"):
         op.drop_column("load_run", column, schema=_SCHEMA)

@@ -1,4 +1,4 @@
-"""The verbs of analytics: record the results of finished trades, and sum them up."""
+"""Record the results of finished trades, and sum them up."""
 
 from __future__ import annotations
 
