@@ -84,7 +84,8 @@ class Market:
 def market(trading_database: TradingDatabase) -> Iterator[Market]:
     settings = load_settings()
     engine = make_engine(trading_database.app_url, settings.database)
-    made = Market(engine, build_quality(settings, engine), build_strategy(settings, engine))
+    quality = replace(build_quality(settings, engine), window=timedelta(days=365))
+    made = Market(engine, quality, build_strategy(settings, engine))
     store_pairs(engine, [PAIR])
     store_series(engine, CLEAN, leg(CLEAN).bars)
     yield made
