@@ -25,6 +25,7 @@ from src.services.twin.api.polygon import polygon_routes
 from src.services.twin.api.render import Json
 from src.services.twin.api.stream import Stream
 from src.services.twin.api.trading import trading_routes
+from src.services.twin.api.yahoo import yahoo_routes
 from src.services.twin.domain.clock import WALL, ClockSetting, MarketClock
 from src.services.twin.domain.errors import StoreInvalid, VenueRefusal
 from src.services.twin.domain.market import Market
@@ -78,6 +79,7 @@ def build_app(config: TwinConfig, wall: Callable[[], int] | None = None) -> Fast
     app.include_router(company_routes(twin))
     app.include_router(polygon_routes(twin))
     app.include_router(trading_routes(twin))
+    app.include_router(yahoo_routes(twin))
     app.include_router(admin_routes(twin, limits))
     app.include_router(stream.routes())
     app.add_exception_handler(VenueRefusal, _refused)

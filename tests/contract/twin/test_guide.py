@@ -35,3 +35,17 @@ def test_the_rules_in_the_guide_can_be_pasted() -> None:
     (text,) = blocks("toml")
 
     assert len(parse_rules(tomllib.loads(text)["fault"])) == 2
+
+
+def test_the_example_of_yfinance_reads_a_company_of_the_twin(
+    twin: TwinHandle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import yfinance
+
+    (code,) = (block for block in blocks("python") if "yfinance" in block)
+    (tmp_path / "example.py").write_text(code.replace("http://127.0.0.1:4100", twin.url))
+    yfinance.set_tz_cache_location(str(tmp_path / "cache"))
+
+    runpy.run_path(str(tmp_path / "example.py"))
+
+    assert capsys.readouterr().out.splitlines() == ["Kelvin Grid"]

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from src.services.twin.api.lies import Exchange, ask_about, read_body, tell
 from src.services.twin.api.vendors import POLYGON, Vendor, vendor_of
-from src.services.twin.domain.faults import SUBMIT, Wire
+from src.services.twin.domain.faults import SUBMIT, YAHOO_PATH, Wire
 from src.services.twin.domain.moments import SECOND
 from src.services.twin.use_cases import Twin
 
@@ -53,7 +53,7 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it here."""
-        if scope["type"] != "http" or not scope["path"].startswith("/v"):
+        if scope["type"] != "http" or not scope["path"].startswith(("/v", YAHOO_PATH)):
             await self._app(scope, receive, send)
             return
         if f"{scope['method']} {scope['path']}" == SUBMIT:

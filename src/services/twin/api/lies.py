@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from src.services.twin.api.connection import cut, hold
 from src.services.twin.api.polygon_lies import asked_since, polygon_answer, spoilt_answer
 from src.services.twin.api.vendors import Vendor, vendor_of
+from src.services.twin.api.yahoo_lies import odd_answer, yahoo_answer
 from src.services.twin.domain.faults import (
     Ask,
     BeforeHttp,
@@ -39,6 +40,8 @@ from src.services.twin.domain.faults import (
     StatusAnswer,
     Truncated,
     Wire,
+    YahooAnswer,
+    YahooChange,
 )
 from src.services.twin.domain.venue import Venue
 
@@ -176,6 +179,8 @@ async def _delay(lie: Latency, exchange: Exchange) -> None:
 
 def _made_up(lie: MadeUp, scope: Scope) -> Response:
     match lie:
+        case YahooAnswer():
+            return yahoo_answer(lie)
         case PolygonAnswer():
             return polygon_answer(lie)
         case Redirect():
@@ -211,6 +216,8 @@ def _changed(lie: Changed, answer: Response, scope: Scope) -> Response:
         content = orjson.loads(bytes(answer.body))
     except orjson.JSONDecodeError:
         return answer
+    if isinstance(lie, YahooChange):
+        return odd_answer(lie, answer, content)
     if isinstance(lie, PolygonChange):
         return spoilt_answer(lie, content, scope) if answer.status_code == 200 else answer
     if isinstance(lie, Extra):

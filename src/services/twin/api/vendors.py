@@ -8,10 +8,10 @@ import uuid
 from typing import Protocol
 
 from starlette.datastructures import Headers
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from src.services.twin.api.render import Json
-from src.services.twin.domain.faults import POLYGON_PATHS
+from src.services.twin.domain.faults import POLYGON_PATHS, YAHOO_PATH
 
 _BAD = "BAD"
 _NAMESPACE = uuid.UUID("0f6d9a5c-3f3b-4a34-9a51-0a2f6f2d7f11")
@@ -97,11 +97,37 @@ class Polygon:
         return {}
 
 
-ALPACA, POLYGON = Alpaca(), Polygon()
+class Yahoo:
+    """No keys, one limit for all, errors under the name of what was asked for, nothing said of the limit."""
+
+    name = "yahoo"
+
+    def counted(self, path: str, headers: Headers) -> tuple[str, str]:  # noqa: ARG002
+        """Return no key and the one host."""
+        return "", self.name
+
+    def refused(self, headers: Headers) -> Response | None:  # noqa: ARG002
+        """Let everybody in; cookie and crumb are looked at where they are needed."""
+        return None
+
+    def failed(self, status: int, message: str, code: int | None = None) -> Response:  # noqa: ARG002
+        """Return a line of text when there is too much of it, else an error."""
+        if status == 429:
+            return PlainTextResponse("Edge: Too Many Requests", status_code=429)
+        return yahoo_error("finance", status, "Internal Server Error", message)
+
+    def limit_headers(self, limit: int, left: int, reset: int) -> dict[str, str]:  # noqa: ARG002
+        """Say nothing."""
+        return {}
+
+
+ALPACA, POLYGON, YAHOO = Alpaca(), Polygon(), Yahoo()
 
 
 def vendor_of(path: str) -> Vendor:
     """Return the vendor to whom a path belongs."""
+    if path.startswith(YAHOO_PATH):
+        return YAHOO
     return POLYGON if path.startswith(POLYGON_PATHS) else ALPACA
 
 
@@ -112,6 +138,12 @@ def refused_keys(key: str, secret: str) -> Response | None:
     if key.startswith(_BAD) or secret.startswith(_BAD):
         return Json({"message": "unauthorized."}, status_code=401)
     return None
+
+
+def yahoo_error(root: str, status: int, code: str, description: str) -> Response:
+    """Say no in Yahoo's words, under the name that the answer would have had."""
+    error = {"code": code, "description": description}
+    return Json({root: {"result": None, "error": error}}, status_code=status)
 
 
 def request_id(about: str) -> str:

@@ -26,6 +26,10 @@ SUBMIT, REPLACE, CANCEL, CLOCK = (
     "GET /v2/clock",
 )
 ACTIVITIES = "GET /v2/account/activities"
+YAHOO_PATH = "/yahoo/"
+YAHOO_CHART = "GET /yahoo/v8/finance/chart/{symbol}"
+YAHOO_SUMMARY = "GET /yahoo/v10/finance/quoteSummary/{symbol}"
+YAHOO_SERIES = "GET /yahoo/ws/fundamentals-timeseries/v1/finance/timeseries/{symbol}"
 POLYGON_PATHS = ("/v2/aggs/", "/v3/reference/", "/v1/marketstatus/")
 POLYGON_REQUESTS = (
     "GET /v2/aggs/ticker/{ticker}/range/{multiplier}/{timespan}/{first}/{last}",
@@ -64,6 +68,15 @@ REQUESTS = (
     "GET /v2/stocks/bars",
     "GET /v2/stocks/{kind}/latest",
     "GET /v2/stocks/snapshots",
+    "GET /yahoo/",
+    "GET /yahoo/v1/test/getcrumb",
+    "GET /yahoo/consent",
+    "POST /yahoo/v2/collectConsent",
+    "GET /yahoo/copyConsent",
+    YAHOO_CHART,
+    YAHOO_SUMMARY,
+    "GET /yahoo/v7/finance/quote",
+    YAHOO_SERIES,
     *POLYGON_REQUESTS,
 )
 
@@ -343,6 +356,68 @@ class MissingRows(Changed):
     without: list[str] = []
 
 
+class YahooAnswer(MadeUp):
+    """Yahoo's own refusals."""
+
+
+class TooManyRequests(YahooAnswer):
+    """Yahoo's 429: one line of text, no header says how long."""
+
+    known: ClassVar[tuple[str, ...]] = tuple(each for each in REQUESTS if " /yahoo/" in each)
+
+    kind: Literal["too_many_requests"]
+    endpoint: str = "GET /yahoo/*"
+
+
+class InvalidCrumb(YahooAnswer):
+    """Yahoo's 401 to a crumb that it does not know any more."""
+
+    known: ClassVar[tuple[str, ...]] = (YAHOO_CHART, YAHOO_SUMMARY, "GET /yahoo/v7/finance/quote", YAHOO_SERIES)
+
+    kind: Literal["invalid_crumb"]
+    endpoint: str = "GET /yahoo/*/*"
+
+
+class YahooChange(Changed):
+    """What only Yahoo's answers suffer."""
+
+
+class OddChart(YahooChange):
+    """A chart as Yahoo sometimes sends it.
+
+    `null_rows`: every third row is null. `no_timestamps`: the times are not there, the prices are. `other_length`:
+    the last close is not there. `unfinished`: one row more, for now. `dividend_nulls`: days with a dividend are
+    null. `empty`: the symbol is known, and nothing else.
+    """
+
+    known: ClassVar[tuple[str, ...]] = (YAHOO_CHART,)
+
+    kind: Literal["odd_chart"]
+    endpoint: str = "GET /yahoo/v8/*"
+    form: Literal["null_rows", "no_timestamps", "other_length", "unfinished", "dividend_nulls", "empty"] = "null_rows"
+
+
+class OddNumbers(YahooChange):
+    """Numbers of a company that are none: all fields of these names, wherever they are; without names, all `raw`."""
+
+    known: ClassVar[tuple[str, ...]] = (YAHOO_SUMMARY, YAHOO_SERIES)
+
+    kind: Literal["odd_numbers"]
+    endpoint: str = "GET /yahoo/*"
+    form: Literal["infinity", "infinity_text", "nan", "not_available", "percent_text", "words"] = "infinity"
+    names: list[str] = ["raw"]
+
+
+class MissingModules(YahooChange):
+    """Modules of a quote summary are not there; with none left it is the 404 of a fund."""
+
+    known: ClassVar[tuple[str, ...]] = (YAHOO_SUMMARY,)
+
+    kind: Literal["missing_modules"]
+    endpoint: str = "GET /yahoo/v10/*"
+    without: list[str] = []
+
+
 class PolygonAnswer(MadeUp):
     """Another answer than Polygon.io's, of a kind that only Polygon.io gives."""
 
@@ -618,6 +693,11 @@ AnyRule = Annotated[
     | Truncated
     | Extra
     | MissingRows
+    | TooManyRequests
+    | InvalidCrumb
+    | OddChart
+    | OddNumbers
+    | MissingModules
     | ErrorWith200
     | PlanRefusal
     | NoResults

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 HOUR = 3600 * SECOND
 TIMEFRAMES = ("30Min", "1Hour", "1Day")
+SESSION_HOUR = "SessionHour"
+"""Hours that count from the open, the last one shorter: what vendors other than Alpaca call an hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,10 @@ class Series:
     def finished(self, now: int) -> int:
         """Count the bars that have ended by `now`."""
         return bisect_right(self.end, now)
+
+    def places(self, start: int, end: int, now: int) -> range:
+        """Say which bars start in [start, end) and are finished at `now`."""
+        return range(bisect_left(self.start, start), min(bisect_left(self.start, end), self.finished(now)))
 
 
 class Market:
@@ -164,7 +170,10 @@ class Market:
         return float(self._bars[symbol].close[present[i]] * self._scale(symbol, slot)[0])
 
     def series(self, symbol: str, timeframe: str, *, adjusted: bool = False) -> Series:
-        """Return the bars of a symbol at `30Min`, `1Hour` (clock hours) or `1Day`, as traded or split-adjusted."""
+        """Return the bars of a symbol at `30Min`, `1Hour` (clock hours), `SessionHour` or `1Day`.
+
+        They are as traded, or adjusted for splits.
+        """
         key = (symbol, timeframe, adjusted)
         if key not in self._series:
             self._series[key] = self._make_series(*key)
@@ -189,11 +198,20 @@ class Market:
             hour = start - start % HOUR  # New York is a whole number of hours from UTC
             return hour, hour, hour + HOUR
         session = self.sessions.session_of[slots]
+        if timeframe == SESSION_HOUR:
+            return self._session_hours(slots, session)
         opens, inverse = np.unique(session, return_inverse=True)
         days = [self.sessions.all[i] for i in opens.tolist()]
         midnight = np.array([_midnight(day.open) for day in days], dtype=np.int64)
         closes = np.array([day.close for day in days], dtype=np.int64)
         return session, midnight[inverse], closes[inverse]
+
+    def _session_hours(self, slots: Ints, session: Ints) -> tuple[Ints, Ints, Ints]:
+        days = [self.sessions.all[i] for i in session.tolist()]
+        opens = np.array([day.open for day in days], dtype=np.int64)
+        closes = np.array([day.close for day in days], dtype=np.int64)
+        start = opens + (self.sessions.start[slots] - opens) // HOUR * HOUR
+        return start, start, np.minimum(start + HOUR, closes)
 
 
 def _present(bars: HalfHours) -> list[int]:

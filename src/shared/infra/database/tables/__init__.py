@@ -2,7 +2,17 @@
 
 from src.shared.infra.database.tables.analytics import indicator_set, pair_performance, technical_indicators
 from src.shared.infra.database.tables.base import METADATA, SCHEMAS
-from src.shared.infra.database.tables.company import dividends, stock_splits
+from src.shared.infra.database.tables.company import (
+    company_history,
+    company_info,
+    company_load,
+    company_officers,
+    dividends,
+    financial_statements,
+    institutional_holders,
+    key_statistics,
+    stock_splits,
+)
 from src.shared.infra.database.tables.data_ingestion import (
     corporate_action,
     data_quality,
@@ -10,6 +20,7 @@ from src.shared.infra.database.tables.data_ingestion import (
     load_run,
     market_data,
     market_data_history,
+    quality_look,
     series_rebase,
     symbol,
 )
@@ -29,7 +40,9 @@ from src.shared.infra.database.tables.execution import (
 )
 from src.shared.infra.database.tables.ops import (
     alert,
+    archive_file,
     audit_log,
+    backup_run,
     consumed_event,
     consumer_position,
     environment,
@@ -50,8 +63,14 @@ __all__ = [
     "SCHEMAS",
     "WRITE_OFF",
     "alert",
+    "archive_file",
     "audit_log",
+    "backup_run",
     "cash_flow",
+    "company_history",
+    "company_info",
+    "company_load",
+    "company_officers",
     "consumed_event",
     "consumer_position",
     "corporate_action",
@@ -62,7 +81,10 @@ __all__ = [
     "environment",
     "equity_point",
     "fill",
+    "financial_statements",
     "indicator_set",
+    "institutional_holders",
+    "key_statistics",
     "ledger_entry",
     "ledger_posting",
     "limit_change",
@@ -80,6 +102,7 @@ __all__ = [
     "portfolio_reading",
     "position",
     "position_snapshot",
+    "quality_look",
     "quarantine",
     "risk_decision",
     "risk_state",

@@ -1,0 +1,250 @@
+"""Company data in PostgreSQL: said again as it is, it writes nothing; what differs leaves its earlier row behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from itertools import count
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, Table, and_, delete, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from src.services.data_ingestion.domain.company import (
+    KEY_OF,
+    WHOLE,
+    Answer,
+    CompanyDataset,
+    CompanyLoad,
+    CompanyRow,
+    KeyStatistics,
+    Outcome,
+    Stored,
+    Unread,
+    key_of,
+)
+from src.shared.domain.ids import derived_id
+from src.shared.infra.database.tables import (
+    company_history,
+    company_info,
+    company_load,
+    company_officers,
+    data_quarantine,
+    dividends,
+    financial_statements,
+    institutional_holders,
+    key_statistics,
+    load_run,
+    stock_splits,
+)
+
+TABLES: Mapping[CompanyDataset, Table] = {
+    CompanyDataset.INFORMATION: company_info,
+    CompanyDataset.OFFICERS: company_officers,
+    CompanyDataset.STATISTICS: key_statistics,
+    CompanyDataset.STATEMENTS: financial_statements,
+    CompanyDataset.HOLDERS: institutional_holders,
+    CompanyDataset.DIVIDENDS: dividends,
+    CompanyDataset.SPLITS: stock_splits,
+}
+"""Where each dataset is kept."""
+
+_PROBLEMS_KEPT = 200
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:what, 0))")
+
+Key = tuple[Any, ...]
+Values = dict[str, Any]
+
+
+class SqlCompanyRepository:
+    """`CompanyRepository` on an open transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def loaded_at(self, vendor: str, dataset: CompanyDataset, symbols: Sequence[str]) -> dict[str, datetime]:
+        """Say when each symbol's dataset came last."""
+        c = company_load.c
+        wanted = select(c.symbol, c.loaded_at).where(
+            c.vendor == vendor, c.dataset == dataset.value, c.symbol.in_(symbols)
+        )
+        return {row.symbol: row.loaded_at for row in self._connection.execute(wanted)}
+
+    def begin_load(
+        self, vendor: str, client: str, dataset: CompanyDataset, symbols: Sequence[str], now: datetime
+    ) -> UUID:
+        """Write a load's row in state running, under the first of its ids that is free."""
+        today = datetime.combine(now.date(), time(), now.tzinfo)
+        row = {
+            "vendor": vendor,
+            "client": client,
+            "dataset": dataset.value,
+            "timeframe": "",
+            "symbols": list(symbols),
+            "window_start": today,
+            "window_end": today + timedelta(days=1),
+            "state": "running",
+            "started_at": func.clock_timestamp(),
+        }
+        for attempt in count(1):
+            run_id = derived_id("company-load", vendor, dataset, str(now.date()), ",".join(symbols), str(attempt))
+            statement = insert(load_run).values(row | {"load_run_id": run_id}).on_conflict_do_nothing()
+            if self._connection.execute(statement.returning(load_run.c.load_run_id)).first() is not None:
+                return run_id
+        raise AssertionError("attempts never end")
+
+    def store(self, vendor: str, dataset: CompanyDataset, symbol: str, answer: Answer, load_run_id: UUID) -> Stored:
+        """Write what is new or differs."""
+        self._set_aside(vendor, answer.unread, load_run_id)
+        if not answer.rows:
+            return Stored()
+        # Two loads of one company would both find a row missing.
+        self._connection.execute(_LOCK, {"what": f"company {vendor} {dataset} {symbol}"})
+        table = TABLES[dataset]
+        said = {key_of(dataset, row): asdict(row) for row in answer.rows}
+        about = _about(table, vendor, symbol)
+        known = self._known(table, dataset, about, answer.rows)
+        new = [values for key, values in said.items() if key not in known]
+        differing = {key: values for key, values in said.items() if key in known and not _same(values, known[key])}
+        gone = [key for key in known if key not in said] if dataset in WHOLE and not answer.unread else []
+        self._keep(vendor, dataset, symbol, [known[key] for key in differing], load_run_id, "restated")
+        self._keep(vendor, dataset, symbol, [known[key] for key in gone], load_run_id, "withdrawn")
+        self._write(table, dataset, about, new, differing, gone, load_run_id)
+        return Stored(len(new), len(differing), len(gone), len(said) - len(new) - len(differing))
+
+    def note_loaded(
+        self,
+        vendor: str,
+        dataset: CompanyDataset,
+        symbol: str,
+        outcome: Outcome,
+        reason: str,
+        load_run_id: UUID,
+        now: datetime,
+    ) -> None:
+        """Remember that a symbol's dataset came."""
+        new = insert(company_load).values(
+            vendor=vendor,
+            symbol=symbol,
+            dataset=dataset.value,
+            loaded_at=now,
+            outcome=outcome,
+            reason=reason,
+            load_run_id=load_run_id,
+        )
+        kept = {name: new.excluded[name] for name in ("loaded_at", "outcome", "reason", "load_run_id")}
+        self._connection.execute(new.on_conflict_do_update(index_elements=["vendor", "symbol", "dataset"], set_=kept))
+
+    def finish_load(self, load_run_id: UUID, load: CompanyLoad) -> None:
+        """Write how a load went into its row."""
+        asked, failed = load.asked, load.failed
+        state = "complete" if not failed else "failed" if len(failed) == len(asked) else "partial"
+        self._connection.execute(
+            update(load_run)
+            .where(load_run.c.load_run_id == load_run_id)
+            .values(
+                state=state,
+                rows_written=load.rows_changed,
+                rows_rejected=sum(each.unread for each in asked),
+                problems=[f"{each.symbol}: {each.reason}" for each in asked if each.reason][:_PROBLEMS_KEPT],
+                finished_at=func.clock_timestamp(),
+            )
+        )
+
+    def _known(
+        self, table: Table, dataset: CompanyDataset, about: Values, rows: Sequence[CompanyRow]
+    ) -> dict[Key, Mapping[str, Any]]:
+        """Read the stored rows that an answer may be about, by their keys."""
+        wanted = select(table).where(_is(table, about))
+        if dataset is CompanyDataset.STATISTICS:
+            wanted = wanted.where(table.c.as_of.in_([row.as_of for row in rows if isinstance(row, KeyStatistics)]))
+        found = self._connection.execute(wanted).mappings()
+        return {tuple(row[name] for name in KEY_OF[dataset]): dict(row) for row in found}
+
+    def _write(
+        self,
+        table: Table,
+        dataset: CompanyDataset,
+        about: Values,
+        new: Sequence[Values],
+        differing: Mapping[Key, Values],
+        gone: Sequence[Key],
+        load_run_id: UUID,
+    ) -> None:
+        written = about | {"load_run_id": load_run_id}
+        if new:
+            self._connection.execute(insert(table), [values | written for values in new])
+        for key, values in differing.items():
+            changed = values | {"load_run_id": load_run_id, "recorded_at": func.clock_timestamp()}
+            self._connection.execute(update(table).where(_is(table, about, dataset, key)).values(changed))
+        for key in gone:
+            self._connection.execute(delete(table).where(_is(table, about, dataset, key)))
+
+    def _keep(
+        self,
+        vendor: str,
+        dataset: CompanyDataset,
+        symbol: str,
+        rows: Sequence[Mapping[str, Any]],
+        load_run_id: UUID,
+        reason: str,
+    ) -> None:
+        if not rows:
+            return
+        told = {"symbol", "vendor", "load_run_id", "recorded_at"}
+        earlier = [
+            {
+                "history_id": uuid4(),
+                "vendor": vendor,
+                "dataset": dataset.value,
+                "symbol": symbol,
+                "earlier": {name: _plain(value) for name, value in row.items() if name not in told},
+                "load_run_id": row["load_run_id"],
+                "recorded_at": row["recorded_at"],
+                "superseded_by": load_run_id,
+                "reason": reason,
+            }
+            for row in rows
+        ]
+        self._connection.execute(insert(company_history), earlier)
+
+    def _set_aside(self, vendor: str, unread: Sequence[Unread], load_run_id: UUID) -> None:
+        if not unread:
+            return
+        rows = {
+            each.identity(vendor): {
+                "quarantine_id": each.identity(vendor),
+                "load_run_id": load_run_id,
+                "vendor": vendor,
+                "dataset": each.dataset.value,
+                "symbol": each.symbol,
+                "rule": each.rule,
+                "reason": each.reason,
+                "raw": dict(each.raw),
+            }
+            for each in unread
+        }
+        self._connection.execute(insert(data_quarantine).on_conflict_do_nothing(), list(rows.values()))
+
+
+def _about(table: Table, vendor: str, symbol: str) -> Values:
+    """Say whose rows they are; some tables keep those of several vendors."""
+    return {"symbol": symbol} | ({"vendor": vendor} if "vendor" in table.c else {})
+
+
+def _is(table: Table, about: Values, dataset: CompanyDataset | None = None, key: Key = ()) -> Any:
+    named = about | (dict(zip(KEY_OF[dataset], key, strict=True)) if dataset else {})
+    return and_(*(table.c[name] == value for name, value in named.items()))
+
+
+def _same(values: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
+    return all(stored[name] == value for name, value in values.items())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(value) if isinstance(value, Decimal) else value

@@ -1,0 +1,28 @@
+"""Now and then: who the companies are, and who runs them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.states import ended, ended_load
+from src.shared.prefect.tasks.history_tasks import active_symbols
+from src.shared.prefect.tasks.yahoo_tasks import load_company_data, publish_company_loads
+
+
+@flow(name="yahoo-company-information", retries=1, retry_delay_seconds=300, timeout_seconds=3600, **flow_hooks())
+async def yahoo_company_information(
+    symbols: list[str] | None = None, force: bool = False
+) -> dict[str, Any] | State[Any]:
+    """Store profile and officers of the given symbols, or of all that are active, where they are due."""
+    wanted = symbols or await active_symbols()
+    if not wanted:
+        return ended("SKIPPED", "No symbol is active: none was loaded before, and no pair is registered.")
+    loads = [
+        await load_company_data("information", wanted, force=force),
+        await load_company_data("officers", wanted, force=force),
+    ]
+    return ended_load(await publish_company_loads(loads))

@@ -1,0 +1,25 @@
+"""Every month: who runs the companies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.states import ended, ended_load
+from src.shared.prefect.tasks.history_tasks import active_symbols
+from src.shared.prefect.tasks.yahoo_tasks import load_company_data, publish_company_loads
+
+
+@flow(name="yahoo-company-officers", retries=1, retry_delay_seconds=300, timeout_seconds=3600, **flow_hooks())
+async def yahoo_company_officers(
+    symbols: list[str] | None = None, force: bool = False
+) -> dict[str, Any] | State[Any]:
+    """Store the officers of the given symbols, or of all that are active, where they are due."""
+    wanted = symbols or await active_symbols()
+    if not wanted:
+        return ended("SKIPPED", "No symbol is active: none was loaded before, and no pair is registered.")
+    loads = [await load_company_data("officers", wanted, force=force)]
+    return ended_load(await publish_company_loads(loads))
