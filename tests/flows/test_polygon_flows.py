@@ -34,15 +34,20 @@ pytestmark = [
 BARS = "GET /v2/aggs/*"
 EVENING = "2025-03-04T02:00:00Z"  # Monday, 20:00 in Chicago
 # Two processes are not needed to see that a run resumes, only that the first one dies.
+# In small pages, each stored as it comes.
 LOAD = """
 import sys
+from dataclasses import replace
 from datetime import datetime
+from src.services.data_ingestion.adapters.polygon import history
 from src.shared.failpoints import arm_from_environment
 from src.shared.prefect.tasks.wiring import services
 arm_from_environment()
 wired = services()
 start, end = (datetime.fromisoformat(word) for word in sys.argv[1:3])
-wired.history.run(wired.bar_source("polygon"), sys.argv[3:], start, end, "1Hour", "split", workers=1)
+history.MOST_A_PAGE = 500
+load = replace(wired.history, rows_at_once=1)
+load.run(wired.bar_source("polygon"), sys.argv[3:], start, end, "1Hour", "split", workers=1)
 """
 
 
@@ -262,7 +267,7 @@ async def test_a_load_that_was_killed_goes_on_by_symbol_and_month(
 ) -> None:
     start, end = "2024-09-03T00:00:00-04:00", "2025-03-01T00:00:00-05:00"
     words = [sys.executable, "-c", LOAD, start, end, FIRST, SECOND]
-    kill = {"FAILPOINT": "data_ingestion.history_stored:kill:3"}
+    kill = {"FAILPOINT": "data_ingestion.history_stored:kill:11"}
 
     died = subprocess.run(words, env={**os.environ, **kill}, cwd=SOURCE_ROOT, check=False, timeout=120)
     months = counted(

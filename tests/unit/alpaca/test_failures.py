@@ -122,6 +122,7 @@ CALLS: dict[str, Callable[[AlpacaClient], Any]] = {
     "account_activities": lambda client: client.account_activities(["DIV"], MOMENT),
     "corporate_actions": lambda client: client.corporate_actions(["SPY"], DAY, DAY),
     "bars": lambda client: client.bars(["SPY"], MOMENT, MOMENT + timedelta(hours=1)),
+    "bar_history": lambda client: list(client.bar_history("SPY", MOMENT, MOMENT + timedelta(hours=1), "1Day", "raw")),
     "latest_quotes": lambda client: client.latest_quotes(["SPY"]),
 }
 """Every request that the client can make."""

@@ -10,7 +10,7 @@ import pytest
 from src.services.notification.domain.lines import Line, line_for
 from src.shared.messages.base import Event
 from src.shared.messages.envelope import EVENT_TYPES
-from src.shared.messages.market_data import MarketDataStored
+from src.shared.messages.market_data import MarketDataStored, SeriesRebased
 from src.shared.messages.ops import AlertRaised
 from src.shared.messages.orders import (
     LegImbalanceFound,
@@ -80,6 +80,15 @@ CYCLE = "[2026-03-09T14:30Z]"
             Line("INFO", "SPY/QQQ starts as candidate, by review-pairs"),
         ),
         (MarketDataStored, {}, Line("WARNING", "alpaca: 130 bars stored, 2 refused, bars are missing")),
+        (
+            SeriesRebased,
+            {"reason": "a split"},
+            Line(
+                "WARNING",
+                "alpaca: the prices of all 1Hour bars of SPY (split) are now 0.25 times what they were; pairs with "
+                "it enter no trade until they are re-based, because: a split",
+            ),
+        ),
         (AlertRaised, {"severity": "critical"}, Line("CRITICAL", "Disk is nearly full: 97 % used")),
     ],
 )

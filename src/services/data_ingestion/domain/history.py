@@ -29,7 +29,7 @@ class SymbolOutcome:
     Of the bars that came, some were new, some as stored before, some restated; some were rejected by the gate.
     `missing` counts the bars of the calendar that were asked for and that the vendor did not have. `rebased` is the
     factor by which the prices of the whole series have changed, if they have. `failure` is None unless the load broke
-    off; what had come before that is kept.
+    off; what had come before that is kept. `error` is what it broke off with, while the load of all symbols lasts.
     """
 
     symbol: str

@@ -98,7 +98,8 @@ class HistoryLoad:
         errors = [each.error for each in outcomes if each.error is not None]
         if len(errors) == len(outcomes):
             raise _nothing_came(outcomes, errors, source)
-        return HistoryResult(tuple(sorted(outcomes, key=lambda each: each.symbol)))
+        told = [replace(each, error=None) for each in outcomes]
+        return HistoryResult(tuple(sorted(told, key=lambda each: each.symbol)))
 
     def plan(
         self,
