@@ -17,17 +17,19 @@ from src.shared.infra.rate_limit import MinuteLimiter
 
 client = YahooClient(Route("http://127.0.0.1:1/yahoo", 1, 1), MinuteLimiter(1000))
 ready = threading.Barrier(8)
+said = []
 
 def ask(number):
     ready.wait()
     try:
-        print(len(types_of("income", "annual")) if number % 2 else client.chart("KELV", 1, 2, "1d"))
+        said.append(len(types_of("income", "annual")) if number % 2 else client.chart("KELV", 1, 2, "1d"))
     except Exception as error:
-        print(f"{type(error).__name__}: {error}")
+        said.append(f"{type(error).__name__}: {error}")
 
 threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
+print(*said, sep="\\n")
 """
 
 
