@@ -12,6 +12,7 @@ MODULES: Mapping[str, str] = {
     "market-data": "benchmarks.market_data",
     "indicators": "benchmarks.indicators",
     "history": "benchmarks.history",
+    "quality-rules": "benchmarks.quality_rules",
     "slot-cost": "benchmarks.slot_cost",
     "crash-recovery": "benchmarks.crash_recovery",
     "both-legs": "benchmarks.both_legs",

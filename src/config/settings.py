@@ -20,6 +20,7 @@ from pydantic import Field, FiniteFloat, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from src.shared.domain.errors import InputInvalid, SettingsInvalid
+from src.shared.domain.retention import LEAST_RETENTION_DAYS, days_of_bars
 from src.shared.domain.risk_limits import LIMIT_BOUNDS, check_together
 
 Environment = Literal["twin", "paper", "live"]
@@ -201,6 +202,29 @@ class ExecutionSettings(_Component):
     leg_tolerance: Fraction = Field(0.05, description="Deviation of the filled legs' ratio that counts as whole.")
 
 
+class QualitySettings(_Component):
+    """What the rules for whole series of bars let pass. A series that breaks one that blocks takes no entry."""
+
+    model_config = SettingsConfigDict(env_prefix="TRADEWINDS_QUALITY_")
+
+    window_days: int = Field(365, ge=14, le=3650, description="How far back series are judged.")
+    max_missing_fraction: Fraction = Field(0.02, description="Bars of a series that may be missing, as a warning.")
+    max_hole_sessions: int = Field(2, ge=1, le=60, description="A hole longer than this blocks.")
+    max_stale_sessions: int = Field(1, ge=0, le=60, description="Sessions without a new bar, as a warning.")
+    max_frozen_bars: int = Field(10, ge=3, le=1000, description="So many bars of one price block.")
+    max_untraded_fraction: Fraction = Field(0.02, description="Bars that move without volume, as a warning.")
+    max_volume_ratio: PositiveFloat = Field(100.0, description="A volume so many times the median is told.")
+    min_jump_fraction: float = Field(
+        0.2, ge=0.02, le=5.0, allow_inf_nan=False, description="A move of one bar that is looked at as a jump."
+    )
+    hole_deviations: PositiveFloat = Field(
+        5.0, description="A move across a hole of so many deviations is another price basis, and blocks."
+    )
+    min_common_bars: int = Field(20, ge=1, le=10_000, description="Bars in common before vendors are compared.")
+    max_median_basis_points: PositiveFloat = Field(25.0, description="Middle distance of two vendors' closes.")
+    max_worst_basis_points: PositiveFloat = Field(300.0, description="Largest distance of two vendors' closes.")
+
+
 class IndicatorSettings(_Component):
     """Technical indicators: another value of any of these has all of them worked out anew."""
 
@@ -270,6 +294,29 @@ class LoggingSettings(_Component):
     retention_days: int = Field(30, ge=1, description="Days a rotated JSON log file is kept.")
 
 
+class MaintenanceSettings(_Component):
+    """What is archived and backed up, where to, and how long it is kept."""
+
+    model_config = SettingsConfigDict(env_prefix="TRADEWINDS_MAINTENANCE_")
+
+    archive_folder: Path | None = Field(None, description="Parquet files of old bars; empty: <home>/archive.")
+    intraday_retention_days: int | None = Field(
+        None,
+        ge=LEAST_RETENTION_DAYS,
+        le=36500,
+        description=f"Days of intraday bars kept in the database; empty: {LEAST_RETENTION_DAYS}, or what decisions "
+        "read where that is more.",
+    )
+    daily_retention_days: int | None = Field(
+        None, ge=365, le=36500, description="Days of daily and longer bars kept in the database; empty: all."
+    )
+    restored_month_days: int = Field(7, ge=0, le=3650, description="Days a restored month stays in the database.")
+    months_ahead: int = Field(3, ge=1, le=24, description="Months for which bars have room made ahead.")
+    backup_folder: Path | None = Field(None, description="Backups; empty: <home>/backups.")
+    backups_kept: int = Field(8, ge=1, le=1000, description="Backups kept that were restored for trial and held.")
+    backup_timeout_seconds: PositiveFloat = Field(1800.0, description="A dump or restore that takes longer is ended.")
+
+
 C = TypeVar("C", bound=_Component)
 
 
@@ -286,10 +333,28 @@ class Settings:
     strategy: StrategySettings
     risk: RiskSettings
     execution: ExecutionSettings
+    quality: QualitySettings
     indicators: IndicatorSettings
     yahoo: YahooSettings
     twin: TwinSettings
     logging: LoggingSettings
+    maintenance: MaintenanceSettings
+
+    @property
+    def archive_folder(self) -> Path:
+        """Where old bars go."""
+        return (self.maintenance.archive_folder or self.home / "archive").expanduser().resolve()
+
+    @property
+    def backup_folder(self) -> Path:
+        """Where backups go."""
+        return (self.maintenance.backup_folder or self.home / "backups").expanduser().resolve()
+
+    @property
+    def intraday_retention_days(self) -> int:
+        """Days of intraday bars kept: as set, else no fewer than decisions read."""
+        needed = max(LEAST_RETENTION_DAYS, days_of_bars(self.strategy.history_bars))
+        return self.maintenance.intraday_retention_days or needed
 
     @property
     def home(self) -> Path:
@@ -366,10 +431,12 @@ def load_settings() -> Settings:
         strategy=_load(StrategySettings),
         risk=_load(RiskSettings),
         execution=_load(ExecutionSettings),
+        quality=_load(QualitySettings),
         indicators=_load(IndicatorSettings),
         yahoo=_load(YahooSettings),
         twin=_load(TwinSettings),
         logging=_load(LoggingSettings),
+        maintenance=_load(MaintenanceSettings),
     )
     _check_together(settings)
     return settings
@@ -411,6 +478,12 @@ def _check_together(settings: Settings) -> None:
     _check_rising(settings.indicators, "macd_fast_bars", "macd_slow_bars")
     if (settings.broker.api_key is None) != (settings.broker.secret_key is None):
         raise SettingsInvalid("Set both TRADEWINDS_ALPACA_API_KEY and TRADEWINDS_ALPACA_SECRET_KEY, or neither.")
+    if (needed := days_of_bars(settings.strategy.history_bars)) > settings.intraday_retention_days:
+        raise SettingsInvalid(
+            f"TRADEWINDS_MAINTENANCE_INTRADAY_RETENTION_DAYS={settings.intraday_retention_days} is less than "
+            f"decisions read: {settings.strategy.history_bars} hourly bars (TRADEWINDS_STRATEGY_HISTORY_BARS) "
+            f"span up to {needed} days. Raise it to {needed}, or leave it empty."
+        )
     try:
         check_together(settings.risk.limits())
     except InputInvalid as error:

@@ -75,6 +75,8 @@ OF_A_SLOT = {
     "risk_management.reading_kept": "… and committed",
     "risk_management.before_alerts": "alerts of the portfolio and their events are written, not committed",
     "risk_management.alerts_raised": "… and committed",
+    "data_ingestion.before_verdicts": "verdicts on series of bars and their alerts are written, not committed",
+    "data_ingestion.verdicts_stored": "… and committed",
     "execution.before_snapshot": "a snapshot of positions is written, not committed",
     "execution.snapshot_kept": "… and committed",
     "risk_management.before_limit": "a limit's new value, its audit line and its event are written, not committed",
@@ -102,10 +104,12 @@ OF_LOADS = {
     "data_ingestion.reference_stored": "… and committed",
     "data_ingestion.before_rebase": "a whole series is replaced by one on another price basis, not committed",
     "data_ingestion.rebased": "… and committed",
+    "data_ingestion.before_repair": "gaps are filled from another vendor's bars, not committed",
+    "data_ingestion.repaired": "… and committed; nothing was judged since",
     "data_ingestion.company_load_begun": "a load of company data is written down, nothing was asked for",
     "data_ingestion.before_company": "what is said of a company is written, not committed",
 }
-"""Those of long loads of past bars, and of loads of company data."""
+"""Those of long loads of past bars, of what is known of companies, and of repairs."""
 
 OF_INDICATORS = {
     "analytics.before_indicators": "indicators of a batch of series are written, not committed",
@@ -113,7 +117,21 @@ OF_INDICATORS = {
 }
 """Those of technical indicators."""
 
-FAILPOINTS = OF_A_SLOT | OF_LOADS | OF_INDICATORS
+OF_MAINTENANCE = {
+    "maintenance.before_file": "bars of a month are read under a lock, no file is written",
+    "maintenance.file_unnamed": "their file is written under a passing name",
+    "maintenance.file_kept": "… has its name and was read back; the bars are still in the table",
+    "maintenance.before_removal": "the bars are removed and their file is recorded, not committed",
+    "maintenance.bars_archived": "… and committed",
+    "maintenance.before_dump": "that a backup begins is committed; nothing is written",
+    "maintenance.dump_unnamed": "a dump is written under a passing name",
+    "maintenance.dump_kept": "… and has its name, beside its manifest; it was not restored for trial",
+    "maintenance.before_drill_ends": "a trial database holds the dump's rows; the verdict is not written",
+    "maintenance.before_swap": "a restored database is checked and has a passing name",
+}
+"""Those of the archive, of backups and of restores."""
+
+FAILPOINTS = OF_A_SLOT | OF_LOADS | OF_INDICATORS | OF_MAINTENANCE
 """Every failpoint there is."""
 
 Action = Literal["kill", "exc", "sleep", "hang", "stop"]

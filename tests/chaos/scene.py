@@ -185,6 +185,7 @@ def _watch(wired: Services) -> None:
     """Do what the other flows do, and what people do to limits."""
     now = wired.execution.cycle.market_clock().now
     wired.watch.raise_alerts(wired.watch.monitor(now))
+    wired.quality.validate([], now)
     wired.execution.desk.record_positions()
     wired.limits.set("max_orders_per_day", "99999", SOMEBODY.who, SOMEBODY.why, now)
     for state in (RiskState.REDUCING, RiskState.ACTIVE):

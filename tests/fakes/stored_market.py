@@ -6,17 +6,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import numpy as np
-from sqlalchemy import Connection, Engine, insert, text
+from sqlalchemy import Connection, Engine, delete, insert, text
 
-from src.shared.domain.bars import DAILY, HOURLY, BarKind, Floats, Moments, StoredBars, as_datetime
+from src.services.data_ingestion.adapters.bar_table import BarTable
+from src.shared.domain.bars import (
+    DAILY,
+    HOURLY,
+    BarColumns,
+    BarKind,
+    Floats,
+    Moments,
+    Series,
+    StoredBars,
+    as_datetime,
+)
 from src.shared.domain.ids import pair_trade_id
 from src.shared.domain.pairs import Direction, Pair, PairTradeState
 from src.shared.infra.database.bar_months import add_months
 from src.shared.infra.database.binary_copy import Field, copy_into
-from src.shared.infra.database.tables import corporate_action, pair_registry, pair_trade, stock_splits
+from src.shared.infra.database.tables import corporate_action, market_data, pair_registry, pair_trade, stock_splits
 
 _LOAD = UUID(int=1)
 _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -138,3 +149,16 @@ _LOAD_RUN = """
     VALUES (:id, 'alpaca', '1Hour', '{}', :at, :end, 'complete', :at)
         ON CONFLICT DO NOTHING
 """
+
+
+def store_series(engine: Engine, series: Series, bars: BarColumns) -> None:
+    """Store the bars of any series, however little sense they make; what there is of it goes."""
+    run = uuid5(_LOAD, str(series))
+    load = {"id": run, "vendor": series.vendor, "at": _LONG_AGO, "end": _LONG_AGO + timedelta(days=1)}
+    with engine.begin() as connection:
+        connection.execute(text(_LOAD_RUN_OF), load)
+        connection.execute(delete(market_data).where(*(market_data.c[k] == v for k, v in asdict(series).items())))
+        BarTable(connection).put({series: bars}, run)
+
+
+_LOAD_RUN_OF = _LOAD_RUN.replace("'alpaca'", ":vendor")

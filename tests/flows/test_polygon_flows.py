@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from datetime import date
 from typing import Any
 
 import pytest
+from prefect import flow
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import State
@@ -18,6 +20,7 @@ from src.shared.prefect.config import SOURCE_ROOT
 from src.shared.prefect.flows.data_ingestion.polygon_daily_ingestion_flow import polygon_daily_ingestion
 from src.shared.prefect.flows.data_ingestion.polygon_historical_backfill_flow import polygon_historical_backfill
 from src.shared.prefect.flows.data_ingestion.polygon_incremental_update_flow import polygon_incremental_update
+from src.shared.prefect.monitoring import Stopped, progress
 from src.shared.prefect.tasks import history_tasks
 from src.shared.prefect.tasks.wiring import services
 from tests.fakes.desk import FIRST, SECOND, Installation
@@ -84,11 +87,6 @@ def fired(desk: Installation, number: int) -> int:
     return int(next(each["fired"] for each in desk.twin.admin.faults() if each["id"] == number))
 
 
-async def artifact(client: PrefectClient, key: str) -> Any:
-    (found,) = await client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])), limit=1)
-    return found
-
-
 async def test_an_evening_brings_days_hours_and_reference_data_and_the_next_run_nothing(
     client: PrefectClient, evening: Installation
 ) -> None:
@@ -102,7 +100,7 @@ async def test_an_evening_brings_days_hours_and_reference_data_and_the_next_run_
     assert name == "Completed"
     # Five sessions since Tuesday the 25th, seven hours each, of both legs of the pair.
     assert bars(evening) == {(s, t): n for s in (FIRST, SECOND) for t, n in (("1Day", 5), ("1Hour", 35))}
-    assert (first["symbols"], first["new"], first["missing"], first["failed"]) == (2, 80, 0, [])
+    assert (first["symbols"], first["new"], first["missing"], first["rejected"]) == (2, 80, 0, 0)
     assert (again["new"], again["restated"]) == (0, 0)
     assert counted(evening, "symbol, amount::float FROM data_ingestion.dividends") == [(FIRST, 0.37)]
     assert counted(evening, "symbol, status FROM data_ingestion.symbol ORDER BY 1") == [
@@ -114,13 +112,26 @@ async def test_an_evening_brings_days_hours_and_reference_data_and_the_next_run_
 async def test_a_run_leaves_its_progress_and_a_table(client: PrefectClient, evening: Installation) -> None:
     await ended(polygon_daily_ingestion)
 
-    progress = await client.read_artifacts(
-        artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["polygon-bars"]))
-    )
+    shown = await client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["polygon-bars"])))
     tables = await client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["polygon-load"])))
 
-    assert {float(each.data) for each in progress} == {100.0}  # type: ignore[arg-type]
+    assert {float(each.data) for each in shown} == {100.0}  # type: ignore[arg-type]
     assert FIRST in str(tables[0].data)
+
+
+async def test_progress_ends_at_the_whole_and_work_that_nobody_waits_for_is_stopped(client: PrefectClient) -> None:
+    @flow(name="counting")
+    async def counting() -> None:
+        async with progress("counted", 40, "a test") as step:
+            for _ in range(20):
+                await asyncio.gather(asyncio.to_thread(step), asyncio.to_thread(step))
+        with pytest.raises(Stopped):
+            step()
+
+    await counting()
+
+    (shown,) = await client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["counted"])))
+    assert float(str(shown.data)) == 100.0
 
 
 async def test_a_symbol_that_fails_is_named_and_the_others_come(client: PrefectClient, evening: Installation) -> None:

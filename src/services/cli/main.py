@@ -7,6 +7,9 @@ import sys
 import typer
 
 from src.services.cli.commands import (
+    archive,
+    backup,
+    data,
     demo,
     desk,
     doctor,
@@ -34,7 +37,9 @@ def application() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for group in (demo, suite, pairs, look, desk, risk_state, risk, indicators, run_flow, twin, doctor):
+    for group in (
+        demo, suite, pairs, data, look, desk, risk_state, risk, indicators, run_flow, backup, archive, twin, doctor
+    ):  # fmt: skip
         group.register(app)
     return app
 

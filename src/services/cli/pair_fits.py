@@ -37,7 +37,7 @@ def fit_pairs(
     why: str,
     mode: PairMode = PairMode.ACTIVE,
 ) -> list[FittedPair]:
-    """Load `bars` hours up to `until` for every leg, then fit and register each pair.
+    """Load `bars` hours up to `until` for every leg, judge what is stored of it, then fit and register each pair.
 
     Raises:
         InputInvalid: a name is no pair. A pair that does not fit is told in the result.
@@ -46,6 +46,7 @@ def fit_pairs(
     symbols = sorted({symbol for pair in pairs for symbol in parse_pair_id(pair)})
     services.ingestion.refresh_symbols(symbols)
     services.ingestion.fetch_bars(symbols, until, bars)
+    services.quality.validate(symbols, services.broker.clock().now)
     return [_fit(services, pair, until, bars, mode, who, why) for pair in pairs]
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine
 
-from src.config.settings import Settings
+from src.config.settings import QualitySettings, Settings
 from src.services.data_ingestion.adapters.alpaca_history import AlpacaHistory
 from src.services.data_ingestion.adapters.company_repository import SqlCompanyRepository
 from src.services.data_ingestion.adapters.history_repository import SqlHistoryRepository
@@ -16,16 +16,21 @@ from src.services.data_ingestion.adapters.polygon.history import PolygonHistory
 from src.services.data_ingestion.adapters.polygon.reference import PolygonReference
 from src.services.data_ingestion.adapters.reference_repository import SqlReferenceRepository
 from src.services.data_ingestion.adapters.repository import SqlMarketRepository
+from src.services.data_ingestion.adapters.sql_quality import SqlQualityRepository
 from src.services.data_ingestion.adapters.symbol_book import SqlSymbolBook
 from src.services.data_ingestion.adapters.yahoo.client import YahooClient
 from src.services.data_ingestion.adapters.yahoo.history import YahooHistory
 from src.services.data_ingestion.adapters.yahoo.route import Route
 from src.services.data_ingestion.adapters.yahoo.source import YahooCompanies
 from src.services.data_ingestion.domain.company import CompanyDataset
+from src.services.data_ingestion.domain.rules.judging import QualityLimits
+from src.services.data_ingestion.domain.rules.jumps import JumpLimits
+from src.services.data_ingestion.domain.rules.vendors import AgreementLimits
 from src.services.data_ingestion.ports import ReferenceSource
 from src.services.data_ingestion.use_cases.companies import CompanyData
 from src.services.data_ingestion.use_cases.history import HistoryLoad
 from src.services.data_ingestion.use_cases.ingestion import DataIngestion
+from src.services.data_ingestion.use_cases.quality import DataQuality
 from src.services.data_ingestion.use_cases.reference import ReferenceLoad
 from src.services.data_ingestion.use_cases.symbols import SymbolsToLoad
 from src.shared.domain.errors import InputInvalid
@@ -132,4 +137,35 @@ def build(settings: Settings, engine: Engine | None = None, client: AlpacaClient
         account=client,
         calendar=TradingCalendar(),
         client=AlpacaHistory(client).client,
+    )
+
+
+def build_quality(settings: Settings, engine: Engine | None = None) -> DataQuality:
+    """Build what judges stored series; it needs no vendor.
+
+    Raises:
+        Unreachable: the embedded PostgreSQL is to be used and does not run.
+    """
+    engine = engine or make_engine(trading_database_url(settings), settings.database)
+    return DataQuality(
+        work=SqlUnitOfWork(engine, SqlQualityRepository),
+        calendar=TradingCalendar(),
+        limits=quality_limits(settings.quality),
+        window=timedelta(days=settings.quality.window_days),
+    )
+
+
+def quality_limits(quality: QualitySettings) -> QualityLimits:
+    """Read what the rules let pass from the settings."""
+    return QualityLimits(
+        max_missing_fraction=quality.max_missing_fraction,
+        max_hole_sessions=quality.max_hole_sessions,
+        max_stale_sessions=quality.max_stale_sessions,
+        max_frozen_bars=quality.max_frozen_bars,
+        max_untraded_fraction=quality.max_untraded_fraction,
+        max_volume_ratio=quality.max_volume_ratio,
+        jumps=JumpLimits(quality.min_jump_fraction, quality.hole_deviations),
+        agreement=AgreementLimits(
+            quality.min_common_bars, quality.max_median_basis_points, quality.max_worst_basis_points
+        ),
     )

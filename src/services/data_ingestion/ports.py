@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
 from uuid import UUID
@@ -24,8 +25,66 @@ from src.services.data_ingestion.domain.reference import (
     SetAside,
     StockSplit,
 )
+from src.services.data_ingestion.domain.rules.series import Split
+from src.services.data_ingestion.domain.rules.verdict import Verdict
+from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import BarColumns, Moments, Series
 from src.shared.domain.orders import AssetReport
+from src.shared.messages.ops import AlertRaised
+
+
+@dataclass(frozen=True)
+class KeptVerdict:
+    """A verdict as a row."""
+
+    id: UUID
+    verdict: Verdict
+
+
+Verdicts = Mapping[Series, Mapping[str, KeptVerdict]]
+"""The verdicts in force by series and rule."""
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """What is kept beside the bars of some symbols.
+
+    `looks` says when a series was last judged; `quarantined` counts rejected rows by symbol, vendor and time frame
+    (None where a row had none); `repaired` counts bars that are of another vendor than their series.
+    """
+
+    in_force: Verdicts
+    looks: Mapping[Series, datetime]
+    quarantined: Mapping[tuple[str, str, str | None], int]
+    repaired: Mapping[Series, int]
+
+
+@dataclass(frozen=True)
+class RejectedRow:
+    """A row of a vendor that was not let in."""
+
+    symbol: str
+    vendor: str
+    dataset: str
+    timeframe: str | None
+    bar_end: datetime | None
+    rule: str
+    reason: str
+    raw: object
+    recorded_at: datetime
+
+
+@dataclass(frozen=True)
+class RepairRun:
+    """The load that fills gaps of a series from another vendor: its span, and how many bars stay missing."""
+
+    id: UUID
+    series: Series
+    vendor: str
+    start: datetime
+    end: datetime
+    missing: int
+    told: str
 
 
 class MarketRepository(Protocol):
@@ -86,6 +145,70 @@ class MarketRepository(Protocol):
 
         What is not active, or `unknown` to it and was known before, is inactive since `as_of`.
         """
+        ...
+
+
+class QualityRepository(Protocol):
+    """Stored series and what was found of them, inside one transaction."""
+
+    def lock(self) -> None:
+        """Keep every other judging of series waiting until the transaction ends."""
+        ...
+
+    def lock_series(self, series: Series) -> None:
+        """Keep everybody else from writing a series until the transaction ends."""
+        ...
+
+    def symbols(self, since: datetime) -> list[str]:
+        """List the symbols with bars that end after `since`."""
+        ...
+
+    def stored(
+        self, symbols: Sequence[str], timeframes: Sequence[str], since: datetime
+    ) -> dict[Series, tuple[BarColumns, bool]]:
+        """Read every series of the symbols: its bars that end after `since`, and whether it has earlier ones."""
+        ...
+
+    def splits(self, symbols: Sequence[str]) -> dict[str, list[Split]]:
+        """Read the splits that are known of the symbols."""
+        ...
+
+    def listings(self, symbols: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Read status and its reason of the symbols that something is known of."""
+        ...
+
+    def in_force(self, symbols: Sequence[str]) -> Verdicts:
+        """Read the newest verdict of every series and rule."""
+        ...
+
+    def add_verdicts(
+        self, series: Series, verdicts: Sequence[KeptVerdict], window: tuple[datetime, datetime]
+    ) -> None:
+        """Add verdicts on the bars of a window, which ends when they were judged."""
+        ...
+
+    def note_looks(self, series: Sequence[Series], at: datetime) -> None:
+        """Keep when the series were last judged."""
+        ...
+
+    def shelf(self, symbols: Sequence[str], since: datetime) -> Shelf:
+        """Read what is kept beside the bars of the symbols; repaired bars since then."""
+        ...
+
+    def rejected(self, symbols: Sequence[str], vendor: str | None, newest: int) -> list[RejectedRow]:
+        """Read the newest rejected rows, of the symbols or of all, newest first."""
+        ...
+
+    def fill(self, run: RepairRun, bars: BarColumns) -> None:
+        """Write a repair: its load run, and the bars that the series lacks."""
+        ...
+
+    def add_alert(self, alert: AlertRaised) -> bool:
+        """Store an alert under its own id; False when it is there already."""
+        ...
+
+    def note(self, note: AuditNote) -> None:
+        """Add a line to the audit log."""
         ...
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, inspect
 
 from src.config.settings import Settings
 from src.services.execution.adapters.sql_actions import SqlActionStore
@@ -23,8 +25,10 @@ from src.services.execution.use_cases.cycle import Execution
 from src.services.execution.use_cases.desk import Desk
 from src.services.execution.use_cases.drive import Cycle, Driver, Patience
 from src.services.execution.use_cases.look import Look
-from src.services.execution.use_cases.verify import Verification
+from src.services.execution.use_cases.verify import Verification, verify_books
 from src.shared.domain.sessions import TradingCalendar
+from src.shared.infra.database.engine import make_engine
+from src.shared.infra.database.tables import writer_epoch
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
 
 ATTEMPTS_PER_SLOT = 3
@@ -97,6 +101,41 @@ def build(
 def build_look(settings: Settings, engine: Engine) -> Look:
     """Wire what only reads: it needs no broker."""
     return Look(_desk_store(settings, engine), settings.environment)
+
+
+def build_books_check(settings: Settings) -> Callable[[str], list[str]]:
+    """Make what says of the trading database at a URL which invariants its books break; it needs no broker."""
+    tolerance = Decimal(str(settings.execution.leg_tolerance))
+
+    def check(url: str) -> list[str]:
+        engine = make_engine(url, settings.database)
+        try:
+            found = verify_books(SqlFacts(engine), tolerance)
+        finally:
+            engine.dispose()
+        return [f"{each.name}: {breach}" for each in found for breach in each.breaches]
+
+    return check
+
+
+def build_writer_lock(settings: Settings) -> Callable[[str], AbstractContextManager[None]]:
+    """Make what holds the writer's place in the trading database at a URL, unless somebody trades there now.
+
+    Where the table of writers is lost nobody can trade, and there is no place to hold.
+    """
+
+    @contextmanager
+    def hold(url: str) -> Iterator[None]:
+        engine = make_engine(url, settings.database)
+        try:
+            with ExitStack() as held:
+                if inspect(engine).has_table(writer_epoch.name, schema=writer_epoch.schema):
+                    held.enter_context(PostgresWriterLock(engine, settings.environment, 0.0)(wait=False))
+                yield
+        finally:
+            engine.dispose()
+
+    return hold
 
 
 def _desk_store(settings: Settings, engine: Engine) -> SqlUnitOfWork[SqlDeskStore]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from src.services.strategy_engine.domain.decision import DataBlock
 from src.services.strategy_engine.domain.evaluation import Evaluation, WatchedPair
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
@@ -49,6 +50,10 @@ class StrategyRepository(Protocol):
 
     def closes(self, symbols: Sequence[str], ends: Sequence[datetime]) -> CloseSeries:
         """Read the closes of finished hourly bars on the grid of `ends`, NaN where there is none."""
+        ...
+
+    def data_blocks(self, symbols: Sequence[str]) -> list[DataBlock]:
+        """Read what keeps the bars of the symbols from being traded on, by symbol and rule."""
         ...
 
     def stored_signals(self, slot: datetime) -> tuple[Signal, ...]:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from src.services.strategy_engine.domain.decision import Thresholds
+from src.services.strategy_engine.domain.decision import DataBlock, Thresholds
 from src.services.strategy_engine.domain.evaluation import Evaluation, SlotTime, WatchedPair, evaluate_pairs
 from src.services.strategy_engine.domain.fit import FitBounds, PairFit, fit_pair, judge_fit, refuse_no_pair
 from src.services.strategy_engine.domain.reasons import FitReason
@@ -108,12 +108,13 @@ class StrategyEngine:
         pair: what that action froze is released.
 
         Raises:
-            InputInvalid: not two different symbols, no or not enough stored bars, a fit that is no pair at all
-                (beta not positive, no mean reversion), or a trade of the pair is under way.
+            InputInvalid: not two different symbols, no or not enough stored bars, bars that a verdict blocks, a fit
+                that is no pair at all (beta not positive, no mean reversion), or a trade of the pair is under way.
         """
         parse_pair_id(pair_id(symbol_1, symbol_2))
         ends = [end for _, end in self.calendar.last_spans(until, bars)]
         with self.store() as work:
+            _refuse_blocked(work.repo.data_blocks([symbol_1, symbol_2]))
             series = work.repo.closes([symbol_1, symbol_2], ends)
             fit = self._fit(series, bars)
             reasons = tuple(judge_fit(fit, self.bounds))
@@ -164,7 +165,9 @@ class StrategyEngine:
             return []
         window = max(each.pair.z_window_bars for each in watched)
         ends = [end for _, end in self.calendar.last_spans(time.slot, min(window, self.history_bars))]
-        series = repo.closes(_symbols(watched), ends)
+        symbols = _symbols(watched)
+        series = repo.closes(symbols, ends)
+        watched = _with_blocks(watched, repo.data_blocks(symbols))
         return evaluate_pairs(watched, series, time, self.thresholds, self.calendar)
 
     def _fit(self, series: CloseSeries, bars: int) -> PairFit:
@@ -224,6 +227,24 @@ def _pair(symbols: Sequence[str], fit: PairFit, mode: PairMode) -> Pair:
         fit.time_stop_bars,
         mode,
     )
+
+
+def _refuse_blocked(blocks: Sequence[DataBlock]) -> None:
+    if blocks:
+        first = blocks[0]
+        raise InputInvalid(
+            f"The bars of {first.symbol} can't be fitted on: {first.reason} ({first.rule}); "
+            f"see `tradewinds data status --symbols {first.symbol}`."
+        )
+
+
+def _with_blocks(watched: Sequence[WatchedPair], blocks: Sequence[DataBlock]) -> list[WatchedPair]:
+    """Give each pair the first fault of its bars, that of its first leg before that of its second."""
+    first = {block.symbol: block for block in reversed(blocks)}
+    return [
+        replace(each, block=first.get(each.pair.symbol_1) or first.get(each.pair.symbol_2)) if first else each
+        for each in watched
+    ]
 
 
 def _symbols(watched: Sequence[WatchedPair]) -> list[str]:

@@ -37,6 +37,10 @@ class Series:
     vendor: str
     adjustment: str
 
+    def __str__(self) -> str:
+        """Write it as people read it: `KO 1Hour alpaca/split`."""
+        return f"{self.symbol} {self.timeframe} {self.vendor}/{self.adjustment}"
+
 
 @dataclass(frozen=True)
 class Bar:

@@ -112,7 +112,8 @@ class _Progress:
         self._steps = max(1, steps)
         self._show = show
         self._done = 0
-        self._last: Future[object] | None = None
+        self._last: Future[None] | None = None
+        self._turn = asyncio.Lock()
         self.stopped = False
 
     def step(self) -> None:
@@ -121,12 +122,17 @@ class _Progress:
             raise Stopped("the run has ended")
         before, self._done = self._share(), self._done + 1
         if int(self._share()) > int(before):
-            self._last = asyncio.run_coroutine_threadsafe(self._show(progress=self._share()), self._loop)
+            self._last = asyncio.run_coroutine_threadsafe(self._tell(), self._loop)
 
     async def settle(self) -> None:
         """Wait until what was last counted is shown."""
         if self._last is not None:
             await asyncio.wrap_future(self._last)
+
+    async def _tell(self) -> None:
+        # One after the other, each with what is so by then: a late answer must not show less than was shown.
+        async with self._turn:
+            await self._show(progress=self._share())
 
     def _share(self) -> float:
         return min(100.0, 100.0 * self._done / self._steps)

@@ -30,7 +30,7 @@ def run_script(command: Callable[..., Any]) -> None:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from None
     except TradewindsError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{' '.join(str(error).split())}\n")
         raise SystemExit(1) from None
 
 

@@ -20,11 +20,13 @@ EndName = Literal[
     "ALREADY_DONE",
     "NO_DECISION",
     "NOT_DUE",
-    "PARTIAL",
-    "NO_KEY",
     "DEGRADED",
     "HALTED",
     "SKIPPED",
+    "PARTIAL",
+    "NO_KEY",
+    "SOUND",
+    "BLOCKED",
 ]
 
 

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 POOL_TYPE = "process"
 
-# Pool name → module that boots a flow run. Maintenance belongs to no service (it archives bars of one, cleans
-# logs of another, dumps every schema), so its runs boot under their own name.
+# Pool name → module that boots a flow run.
 POOLS: Mapping[str, str] = {
     "data-ingestion-pool": "src.services.data_ingestion.main",
     "strategy-engine-pool": "src.services.strategy_engine.main",
@@ -27,7 +26,7 @@ POOLS: Mapping[str, str] = {
     "risk-management-pool": "src.services.risk_management.main",
     "analytics-pool": "src.services.analytics.main",
     "notification-pool": "src.services.notification.main",
-    "maintenance-pool": "src.shared.prefect.main",
+    "maintenance-pool": "src.services.maintenance.main",
 }
 
 

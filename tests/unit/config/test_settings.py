@@ -112,3 +112,23 @@ def test_a_setting_that_is_a_time_ends_with_its_unit(env_file: Path) -> None:
 
 def _origin(variable: str) -> SettingOrigin:
     return next(origin for origin in describe(load_settings()) if origin.variable == variable)
+
+
+def test_the_retention_of_bars_follows_what_decisions_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADEWINDS_STRATEGY_HISTORY_BARS", "100")
+    few = load_settings().intraday_retention_days
+    monkeypatch.setenv("TRADEWINDS_STRATEGY_HISTORY_BARS", "500")
+    many = load_settings().intraday_retention_days
+    monkeypatch.setenv("TRADEWINDS_MAINTENANCE_INTRADAY_RETENTION_DAYS", "200")
+
+    assert (few, many, load_settings().intraday_retention_days) == (90, 113, 200)
+
+
+def test_a_retention_below_what_decisions_read_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADEWINDS_MAINTENANCE_INTRADAY_RETENTION_DAYS", "100")
+
+    with pytest.raises(
+        SettingsInvalid, match=r"=100 is less than decisions read: 500 hourly bars .* 113 days"
+    ) as told:
+        load_settings()
+    assert "\n" not in str(told.value)

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from src.services.execution.domain.invariants import Facts, RiskChanged, Sent, check
+from src.services.execution.domain.invariants import Facts, RiskChanged, Sent, check, check_books
 from src.shared.domain.orders import FillReport, OrderAction, OrderState, PositionReport
 from src.shared.domain.pairs import PairTradeState
 from src.shared.domain.risk import RiskState
@@ -168,3 +168,17 @@ def test_an_exit_may_be_sent_while_reducing_and_an_entry_after_resuming() -> Non
 
 def test_shares_that_somebody_else_traded_are_no_breach() -> None:
     assert broken(replace(WHOLE, broker_positions=SOLD_BY_HAND, broker_fills=(by_hand(-4),))) == []
+
+
+def test_books_are_checked_without_a_broker_and_by_every_rule_that_needs_none() -> None:
+    alone = replace(WHOLE, broker_orders=(), broker_positions=())
+    lost = replace(alone, ledger_shares={"AAA": TEN})
+
+    def of_books(facts: Facts) -> list[str]:
+        return [each.name for each in check_books(facts, Decimal("0.05")) if not each.holds]
+
+    assert [each.name for each in check_books(alone, Decimal("0.05"))] == ["I3", "I4", "I5", "I6", "I7"]
+    assert of_books(alone) == []
+    assert of_books(lost) == ["I3"]
+    assert of_books(replace(alone, unbalanced=("entry 1",))) == ["I4"]
+    assert of_books(replace(alone, told={})) == ["I6"]

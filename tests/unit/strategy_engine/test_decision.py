@@ -7,10 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.services.strategy_engine.domain.decision import Freeze, Thresholds, TradeInHand, TradeState, decide
+from src.services.strategy_engine.domain.decision import (
+    DataBlock,
+    Freeze,
+    Thresholds,
+    TradeInHand,
+    TradeState,
+    decide,
+)
 from src.services.strategy_engine.domain.reasons import Reason
 from src.shared.domain.pairs import FINISHED_TRADES, Direction, PairMode, PairTradeState
-from src.shared.domain.signals import SignalAction
+from src.shared.domain.signals import SignalAction, SpreadReading
 from tests.unit.strategy_engine.builders import (
     LONG,
     SHORT,
@@ -81,6 +88,31 @@ def test_open_trade(side: Direction, z: float, held: int, action: SignalAction, 
 @pytest.mark.parametrize("state", [NOTHING_HELD, holding(LONG, 99)])
 def test_without_a_reading_nothing_is_decided_even_about_an_open_trade(problem: Reason, state: TradeState) -> None:
     assert decide(problem, state, make_thresholds(), make_context()) == (SignalAction.NO_DECISION, problem)
+
+
+BLOCK = DataBlock("KO", "hole", "a hole", {})
+
+
+@pytest.mark.parametrize("reading", [make_reading(-2.5), make_reading(0.0), Reason.MISSING_BARS])
+def test_on_bars_with_a_fault_no_trade_is_decided(reading: SpreadReading | Reason) -> None:
+    decision = decide(reading, TradeState(block=BLOCK), make_thresholds(), make_context())
+
+    assert decision == (SignalAction.NO_DECISION, Reason.DATA_BLOCKED)
+
+
+@pytest.mark.parametrize(("side", "z", "held", "action", "reason"), OPEN_TRADES)
+def test_an_open_trade_is_managed_whatever_is_said_of_its_bars(
+    side: Direction, z: float, held: int, action: SignalAction, reason: Reason
+) -> None:
+    state = replace(holding(side, held), block=BLOCK)
+
+    assert decide(make_reading(z), state, make_thresholds(), make_context()) == (action, reason)
+
+
+def test_a_freeze_is_told_before_a_fault_of_the_bars() -> None:
+    state = TradeState(freeze=Freeze.NO_ENTRY, block=BLOCK)
+
+    assert decide(make_reading(-2.5), state, make_thresholds(), make_context())[1] is Reason.FROZEN
 
 
 @pytest.mark.parametrize("z", [float("nan"), float("inf"), float("-inf")])

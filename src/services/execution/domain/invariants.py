@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
@@ -111,6 +111,14 @@ def check(facts: Facts, leg_tolerance: Decimal) -> list[Invariant]:
             (*facts.forbidden, *_sent_against_risk(facts, ours)),
         ),
     ]
+
+
+def check_books(facts: Facts, leg_tolerance: Decimal) -> list[Invariant]:
+    """Check I3 to I7 as far as they are about the books alone: what the broker holds is taken to be what they say."""
+    believed = tuple(
+        PositionReport(symbol, quantity, avg_entry_price=Decimal(0)) for symbol, quantity in facts.held.items()
+    )
+    return check(replace(facts, broker_positions=believed), leg_tolerance)[2:]
 
 
 def _doubled(facts: Facts, ours: Mapping[str, OrderIntent]) -> Iterable[str]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from src.services.execution.domain.invariants import Facts, Invariant, check
+from src.services.execution.domain.invariants import Facts, Invariant, check, check_books
 from src.services.execution.domain.reconciliation import Kind
 from src.services.execution.use_cases.cycle import Gate
 from src.shared.domain.ids import client_order_prefix
@@ -31,6 +31,11 @@ class FactSource(Protocol):
     def changes(self) -> int:
         """Count every change of state there ever was."""
         ...
+
+
+def verify_books(facts: FactSource, leg_tolerance: Decimal) -> list[Invariant]:
+    """Check what can be checked of the books without the broker, as of a database that was restored."""
+    return check_books(facts.load((), (), ()), leg_tolerance)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import Connection, Row, and_, cast, exists, func, select, text
 from sqlalchemy.dialects.postgresql import insert
@@ -27,9 +26,9 @@ from src.shared.domain.pairs import FINISHED_TRADES, PairMode, PairTradeState
 from src.shared.domain.quantities import plain
 from src.shared.domain.risk import RiskDecision, RiskState
 from src.shared.domain.signals import SignalAction
+from src.shared.infra.database.alerts import write_alert
 from src.shared.infra.database.audit import write_note
 from src.shared.infra.database.locks import lock_key
-from src.shared.infra.database.tables import alert as alert_table
 from src.shared.infra.database.tables import (
     audit_log,
     cash_flow,
@@ -223,16 +222,7 @@ class SqlRiskRepository:
 
     def add_alert(self, alert: AlertRaised) -> bool:
         """Store an alert under its own id; False when it is there already."""
-        values = {
-            "alert_id": UUID(alert.aggregate_id),
-            "severity": alert.severity,
-            "title": alert.title,
-            "detail": alert.detail,
-            "correlation_id": alert.correlation_id,
-            "occurred_at": alert.occurred_at,
-        }
-        statement = insert(alert_table).values(values).on_conflict_do_nothing(index_elements=[alert_table.c.alert_id])
-        return self._connection.execute(statement.returning(alert_table.c.alert_id)).first() is not None
+        return write_alert(self._connection, alert)
 
     def _points(self, since: datetime | None, until: datetime) -> list[EquityPoint]:
         # What the monitor read and what the slots began with are one series.

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from src.services.strategy_engine.domain.decision import Freeze
+from src.services.strategy_engine.domain.decision import DataBlock, Freeze
 from src.services.strategy_engine.domain.evaluation import Evaluation, UnfinishedTrade, WatchedPair
 from src.services.strategy_engine.ports import PairFreeze, RegisteredPair
 from src.shared.domain.audit import AuditNote
@@ -29,6 +29,7 @@ from src.shared.infra.database.tables import (
     pair_trade,
 )
 from src.shared.infra.database.unit_of_work import outbox_row
+from src.shared.infra.database.verdicts import blocking_verdicts
 from src.shared.messages.base import Event
 
 _WATCHED_MODES = [PairMode.OBSERVE.value, PairMode.ACTIVE.value, PairMode.CLOSING.value]
@@ -102,6 +103,11 @@ class SqlStrategyRepository:
     def closes(self, symbols: Sequence[str], ends: Sequence[datetime]) -> CloseSeries:
         """Read closes on a grid."""
         return read_closes(self._connection, symbols, ends)
+
+    def data_blocks(self, symbols: Sequence[str]) -> list[DataBlock]:
+        """Read the verdicts in force that block."""
+        found = blocking_verdicts(self._connection, symbols)
+        return [DataBlock(each.series.symbol, each.rule, each.reason, each.numbers) for each in found]
 
     def stored_signals(self, slot: datetime) -> tuple[Signal, ...]:
         """Read the signals of a slot, by pair id."""

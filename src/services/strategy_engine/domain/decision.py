@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -14,6 +15,7 @@ from src.shared.domain.signals import SignalAction, SpreadReading
 LAST_HOUR = timedelta(hours=1)
 
 Decision = tuple[SignalAction, Reason]
+Number = float | int | str | bool | None
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,16 @@ class Freeze(StrEnum):
 
 
 @dataclass(frozen=True)
+class DataBlock:
+    """What is wrong with a symbol's bars, so that no trade may be opened on them: rule, reason and its numbers."""
+
+    symbol: str
+    rule: str
+    reason: str
+    numbers: Mapping[str, Number]
+
+
+@dataclass(frozen=True)
 class TradeInHand:
     """The unfinished trade of a pair; `held_bars` counts bars of session time since its entry slot."""
 
@@ -46,11 +58,15 @@ class TradeInHand:
 
 @dataclass(frozen=True)
 class TradeState:
-    """The pair's unfinished trade, if any, and bars of session time since it was last stopped, if ever."""
+    """The pair's unfinished trade, if any, and bars of session time since it was last stopped, if ever.
+
+    `block` is what is wrong with the bars of a leg.
+    """
 
     trade: TradeInHand | None = None
     bars_since_stop: int | None = None
     freeze: Freeze = Freeze.NONE
+    block: DataBlock | None = None
 
 
 @dataclass(frozen=True)
@@ -66,10 +82,13 @@ def decide(reading: SpreadReading | Reason, state: TradeState, thresholds: Thres
     """Decide about one pair in one slot.
 
     `reading` is a reason where there is no basis for a decision. What closes a trade depends neither on the pair's
-    mode nor on how late it is. An entry of a pair in observe keeps its action and says OBSERVED_ENTRY_Z.
+    mode nor on how late it is, nor on what is said of its bars. An entry of a pair in observe keeps its action and
+    says OBSERVED_ENTRY_Z.
     """
     if state.freeze is Freeze.BASIS_LOST or (state.freeze is Freeze.NO_ENTRY and state.trade is None):
         return SignalAction.NO_DECISION, Reason.FROZEN
+    if state.block is not None and state.trade is None:
+        return SignalAction.NO_DECISION, Reason.DATA_BLOCKED
     if isinstance(reading, Reason):
         return SignalAction.NO_DECISION, reading
     if not math.isfinite(reading.z):

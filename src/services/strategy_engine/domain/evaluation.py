@@ -6,15 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from src.services.strategy_engine.domain.decision import Context, Freeze, Thresholds, TradeInHand, TradeState, decide
+from src.services.strategy_engine.domain.decision import (
+    Context,
+    DataBlock,
+    Freeze,
+    Number,
+    Thresholds,
+    TradeInHand,
+    TradeState,
+    decide,
+)
 from src.services.strategy_engine.domain.reasons import Reason
 from src.services.strategy_engine.domain.spread import read_spreads
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.pairs import Direction, Pair, PairTradeState
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.domain.signals import Signal, SpreadReading
-
-Number = float | int | str | bool | None
 
 
 @dataclass(frozen=True)
@@ -28,12 +35,13 @@ class UnfinishedTrade:
 
 @dataclass(frozen=True)
 class WatchedPair:
-    """A pair to decide about: its parameters, its unfinished trade, the slot of its last stop, its freeze."""
+    """A pair to decide about: parameters, unfinished trade, slot of the last stop, freeze, and what its bars lack."""
 
     pair: Pair
     trade: UnfinishedTrade | None = None
     last_stop: datetime | None = None
     freeze: Freeze = Freeze.NONE
+    block: DataBlock | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,7 @@ def _trade_states(watched: Sequence[WatchedPair], slot: datetime, calendar: Trad
             trade=TradeInHand(each.trade.direction, each.trade.state, held[each.trade.slot]) if each.trade else None,
             bars_since_stop=held[each.last_stop] if each.last_stop else None,
             freeze=each.freeze,
+            block=each.block,
         )
         for each in watched
     ]
@@ -131,7 +140,15 @@ def _state_numbers(state: TradeState) -> dict[str, Number]:
         "held_bars": trade.held_bars if trade else None,
         "bars_since_stop": state.bars_since_stop,
         "freeze": state.freeze.value,
+        **_block_numbers(state.block),
     }
+
+
+def _block_numbers(block: DataBlock | None) -> dict[str, Number]:
+    if block is None:
+        return {}
+    said = {"block_symbol": block.symbol, "block_rule": block.rule, "block_reason": block.reason}
+    return {**said, **{f"block_{name}": value for name, value in block.numbers.items()}}
 
 
 def _threshold_numbers(thresholds: Thresholds) -> dict[str, Number]:

@@ -15,6 +15,7 @@ class Reason(StrEnum):
     NOT_FINITE = "NOT_FINITE"
     FLAT_SPREAD = "FLAT_SPREAD"
     FROZEN = "FROZEN"
+    DATA_BLOCKED = "DATA_BLOCKED"
     # A trade is there.
     STOP_Z = "STOP_Z"
     TIME_STOP = "TIME_STOP"

@@ -8,6 +8,7 @@ from src.shared.infra.database.tables import SCHEMAS
 from src.shared.infra.postgres_roles import APP_ROLE
 
 APPEND_ONLY = (
+    "data_ingestion.data_quality",
     "execution.fill",
     "execution.ledger_entry",
     "execution.ledger_posting",

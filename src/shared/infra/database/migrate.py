@@ -34,7 +34,7 @@ def upgrade(owner_url: str, revision: str = "head") -> None:
         Unreachable: no server answers.
     """
     with _connected(owner_url) as connection:
-        _refuse_unknown(_revision(connection))
+        check_revision(_revision(connection))
         connection.rollback()
         command.upgrade(_config(connection), revision)
 
@@ -47,7 +47,7 @@ def downgrade(owner_url: str, revision: str) -> None:
         Unreachable: no server answers.
     """
     with _connected(owner_url) as connection:
-        _refuse_unknown(_revision(connection))
+        check_revision(_revision(connection))
         connection.rollback()
         command.downgrade(_config(connection), revision)
 
@@ -73,7 +73,7 @@ def check_known(url: str) -> None:
         SchemaMismatch: it is newer.
         Unreachable: no server answers.
     """
-    _refuse_unknown(current(url))
+    check_revision(current(url))
 
 
 def check(url: str) -> None:
@@ -84,7 +84,7 @@ def check(url: str) -> None:
         Unreachable: no server answers.
     """
     revision = current(url)
-    _refuse_unknown(revision)
+    check_revision(revision)
     if revision is None:
         raise SchemaMismatch("The database holds no schema of Tradewinds yet: run `tradewinds up`.")
     if revision != head():
@@ -93,8 +93,13 @@ def check(url: str) -> None:
         )
 
 
-def _refuse_unknown(revision: str | None) -> None:
-    if revision is None:
+def check_revision(revision: str | None) -> None:
+    """Let a revision pass that this code knows, or none at all.
+
+    Raises:
+        SchemaMismatch: it is newer.
+    """
+    if not revision:
         return
     try:
         _scripts().get_revision(revision)

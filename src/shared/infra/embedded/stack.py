@@ -96,6 +96,28 @@ def stack_lock(settings: Settings) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def running_postgres(settings: Settings) -> Iterator[None]:
+    """Have the embedded PostgreSQL for the length of a block: one that does not run is started, and stopped again.
+
+    Where the trading data is elsewhere, nothing is done.
+
+    Raises:
+        FolderLocked: a `tradewinds up` works here that has not started it yet.
+    """
+    server = postgres(settings)
+    if settings.database.url is not None or server.is_running():
+        yield
+        return
+    with stack_lock(settings):
+        server.start()
+        try:
+            server.provision()
+            yield
+        finally:
+            server.stop()
+
+
 def trading_database_url(settings: Settings, role: Role = "app") -> str:
     """SQLAlchemy URL (psycopg) of the trading database. An external URL is used as it is for both roles.
 

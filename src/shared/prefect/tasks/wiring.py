@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from src.services.data_ingestion.use_cases.companies import CompanyData
     from src.services.data_ingestion.use_cases.history import HistoryLoad
     from src.services.data_ingestion.use_cases.ingestion import DataIngestion
+    from src.services.data_ingestion.use_cases.quality import DataQuality
     from src.services.data_ingestion.use_cases.reference import ReferenceLoad
     from src.services.data_ingestion.use_cases.symbols import SymbolsToLoad
     from src.services.execution.bootstrap import ExecutionService
     from src.services.execution.use_cases.look import Look
+    from src.services.maintenance.bootstrap import Maintenance
     from src.services.risk_management.use_cases.limits import LimitBook
     from src.services.risk_management.use_cases.review import RiskManagement
     from src.services.risk_management.use_cases.watch import PortfolioWatch
@@ -67,6 +69,13 @@ class Services:
         from src.services.data_ingestion.bootstrap import build
 
         return build(self.settings, self.engine, self.broker)
+
+    @cached_property
+    def quality(self) -> DataQuality:
+        """Verdicts on stored bars; needs no broker."""
+        from src.services.data_ingestion.bootstrap import build_quality
+
+        return build_quality(self.settings, self.engine)
 
     @cached_property
     def history(self) -> HistoryLoad:
@@ -178,6 +187,14 @@ class Services:
         from src.services.analytics.bootstrap import build_indicators
 
         return build_indicators(self.settings, self.engine)
+
+    @cached_property
+    def maintenance(self) -> Maintenance:
+        """Archive, backups, upkeep."""
+        from src.services.execution.bootstrap import build_books_check
+        from src.services.maintenance.bootstrap import build
+
+        return build(self.settings, self.engine, build_books_check(self.settings))
 
     @cached_property
     def activity(self) -> SqlActivity:

@@ -20,6 +20,7 @@ from src.shared.infra.database.tables.data_ingestion import (
     load_run,
     market_data,
     market_data_history,
+    quality_look,
     series_rebase,
     symbol,
 )
@@ -39,7 +40,9 @@ from src.shared.infra.database.tables.execution import (
 )
 from src.shared.infra.database.tables.ops import (
     alert,
+    archive_file,
     audit_log,
+    backup_run,
     consumed_event,
     consumer_position,
     environment,
@@ -60,7 +63,9 @@ __all__ = [
     "SCHEMAS",
     "WRITE_OFF",
     "alert",
+    "archive_file",
     "audit_log",
+    "backup_run",
     "cash_flow",
     "company_history",
     "company_info",
@@ -97,6 +102,7 @@ __all__ = [
     "portfolio_reading",
     "position",
     "position_snapshot",
+    "quality_look",
     "quarantine",
     "risk_decision",
     "risk_state",

@@ -75,7 +75,9 @@ load_run = Table(
     Column("digest", LargeBinary),
     # What was loaded: bars, or a kind of company data, which has no time frame.
     Column("dataset", String(32), nullable=False, server_default="bars"),
-    one_of("state", ["running", "complete", "partial", "failed"]),
+    # A repair asked its vendor for nothing: its bars fill gaps of another vendor's series, and it says nothing about
+    # what its own vendor has.
+    one_of("state", ["running", "complete", "partial", "failed", "repaired"]),
     CheckConstraint("window_start < window_end", name="window_ordered"),
     schema="data_ingestion",
 )
@@ -184,7 +186,8 @@ data_quarantine = Table(
 
 Index("ix_quarantine_symbol", data_quarantine.c.symbol, data_quarantine.c.recorded_at)
 
-# What was found of a series of bars; the newest row of a series and rule is in force.
+# What was found of a series of bars; the newest row of a series and rule is in force. Append-only: a verdict that
+# says the same as the one in force is not written again.
 data_quality = Table(
     "data_quality",
     METADATA,
@@ -209,7 +212,21 @@ data_quality = Table(
 
 Index(
     "ix_data_quality_series",
-    *(data_quality.c[name] for name in ("symbol", "timeframe", "vendor", "adjustment", "rule", "judged_at")),
+    *(data_quality.c[name] for name in ("symbol", "timeframe", "vendor", "adjustment", "rule", "recorded_at")),
+)
+
+# When a series was last looked at, whether or not there was anything new to say.
+quality_look = Table(
+    "quality_look",
+    METADATA,
+    symbol_column(),
+    Column("timeframe", String(8), nullable=False),
+    Column("vendor", String(16), nullable=False),
+    Column("adjustment", String(8), nullable=False),
+    Column("looked_at", Moment, nullable=False),
+    PrimaryKeyConstraint("symbol", "timeframe", "vendor", "adjustment"),
+    symbol_check(),
+    schema="data_ingestion",
 )
 
 corporate_action = Table(

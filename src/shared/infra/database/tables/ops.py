@@ -1,4 +1,7 @@
-"""Schema `ops`: the outbox and its consumers, alerts, the audit log, the environment this database belongs to."""
+"""Schema `ops`: the outbox and its consumers, alerts, the audit log, the environment this database belongs to.
+
+Also what was archived and backed up.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Date,
     Identity,
     Index,
     Integer,
@@ -103,3 +107,46 @@ environment = Table(
     one_of("environment", ["twin", "paper", "live"]),
     schema="ops",
 )
+
+# A Parquet file that bars of one month went to; it was read back before they left the table.
+archive_file = Table(
+    "archive_file",
+    METADATA,
+    # below the archive folder
+    Column("file", Text, primary_key=True),
+    Column("month", Date, nullable=False),
+    Column("vendor", String(16), nullable=False),
+    Column("timeframe", String(8), nullable=False),
+    Column("part", Integer, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("file_sha256", String(64), nullable=False),
+    # of the rows themselves, whatever the file's encoding
+    Column("content_sha256", String(64), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("verified_at", Moment, nullable=False),
+    Column("restored_at", Moment),
+    UniqueConstraint("month", "vendor", "timeframe", "part"),
+    CheckConstraint("rows > 0 AND bytes > 0 AND part > 0", name="holds_rows"),
+    schema="ops",
+)
+
+# A row without an end belongs to a backup that is being made, or whose process died.
+backup_run = Table(
+    "backup_run",
+    METADATA,
+    Column("backup_run_id", Uuid, primary_key=True),
+    Column("what", String(16), nullable=False),
+    Column("file", Text, nullable=False),
+    Column("bytes", BigInteger),
+    Column("sha256", String(64)),
+    Column("drill", String(8), nullable=False, server_default="not_run"),
+    Column("started_at", Moment, nullable=False),
+    Column("finished_at", Moment),
+    Column("error", Text, nullable=False, server_default=""),
+    one_of("what", ["trading", "prefect"]),
+    one_of("drill", ["not_run", "passed", "failed"]),
+    schema="ops",
+)
+
+Index("ix_backup_run_started_at", backup_run.c.started_at)

@@ -1,4 +1,4 @@
-"""Process entry of maintenance runs, which belong to no service: `python -m src.shared.prefect.main`."""
+"""Process entry of the maintenance service: `python -m src.services.maintenance.main`."""
 
 from src.shared.infra.flow_run import service_main
 
