@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -114,6 +115,7 @@ class _Progress:
         self._done = 0
         self._last: Future[None] | None = None
         self._turn = asyncio.Lock()
+        self._context = copy_context()
         self.stopped = False
 
     def step(self) -> None:
@@ -122,7 +124,8 @@ class _Progress:
             raise Stopped("the run has ended")
         before, self._done = self._share(), self._done + 1
         if int(self._share()) > int(before):
-            self._last = asyncio.run_coroutine_threadsafe(self._tell(), self._loop)
+            # The thread may know nothing of the run: what is shown is shown as the block would.
+            self._last = self._context.copy().run(asyncio.run_coroutine_threadsafe, self._tell(), self._loop)
 
     async def settle(self) -> None:
         """Wait until what was last counted is shown."""
