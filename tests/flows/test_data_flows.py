@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import PrefectClient
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 
-from src.shared.infra.database.tables import alert, market_data, symbol
+from src.shared.infra.database.tables import alert, market_data, symbol, technical_indicators
+from src.shared.prefect.flows.data_ingestion import data_ingestion_pipeline_flow
 from src.shared.prefect.flows.data_ingestion.validate_data_quality_flow import validate_data_quality
 from tests.fakes.desk import FIRST, SECOND, SLOT, Installation
 
@@ -43,3 +44,25 @@ async def test_series_are_judged_and_the_end_says_which_are_not_to_be_traded_on(
     with desk.services.engine.connect() as connection:
         assert list(connection.execute(select(alert.c.title)).scalars()) == [f"{series} is blocked"]
         assert set(connection.execute(select(symbol.c.symbol)).scalars()) == {FIRST, SECOND}
+
+
+async def test_an_evenings_data_comes_in_its_order_and_a_vendor_that_is_away_keeps_nothing_else_away(
+    client: PrefectClient, desk: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = data_ingestion_pipeline_flow.data_ingestion_pipeline.with_options(retries=0)
+    for name in ("polygon_daily_ingestion", "yahoo_market_data", "daily_indicators", "validate_data_quality"):
+        step = getattr(data_ingestion_pipeline_flow, name)
+        monkeypatch.setattr(data_ingestion_pipeline_flow, name, step.with_options(retries=0))
+    whole = await ended(once, symbols=[FIRST, SECOND])
+    desk.twin.admin.fault(kind="status", endpoint="GET /v2/aggs/*", status=403, body="json")
+    without = await ended(once, symbols=[FIRST, SECOND])
+
+    assert whole[0] in {"Completed", "BLOCKED"}, whole
+    assert list(whole[2]) == ["Polygon.io", "Yahoo", "indicators", "validation"]
+    assert without[0] == "PARTIAL"
+    assert "Polygon.io Failed" in without[1] or "Polygon.io PARTIAL" in without[1]
+    with desk.services.engine.connect() as connection:
+        vendors = set(connection.execute(select(market_data.c.vendor).distinct()).scalars())
+        made = connection.execute(select(func.count()).select_from(technical_indicators)).scalar_one()
+    assert vendors == {"polygon", "yahoo"}
+    assert made > 0

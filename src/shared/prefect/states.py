@@ -59,7 +59,10 @@ def joined(bars: dict[str, Any], events: dict[str, Any]) -> dict[str, Any]:
 
 
 def ended_in_order(names: Sequence[str], states: Sequence[State[Any]]) -> dict[str, Any] | State[Any]:
-    """Return how a flow ends whose sub-flows ended so: Failed if all of them did, PARTIAL if one, or one in part."""
+    """Return how a flow ends whose sub-flows ended so.
+
+    Failed if all of them did, PARTIAL if one did, or one in part, BLOCKED if one found data that is not sound.
+    """
     from prefect.states import Failed
 
     told = {
@@ -70,6 +73,8 @@ def ended_in_order(names: Sequence[str], states: Sequence[State[Any]]) -> dict[s
         return Failed(message=line)
     if any(state.name == "PARTIAL" or not state.is_completed() for state in states):
         return ended("PARTIAL", line, told)
+    if any(state.name == "BLOCKED" for state in states):
+        return ended("BLOCKED", line, told)
     return told
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -31,12 +31,9 @@ Progress = Callable[[int, int, CompanyOutcome], None]
 
 @dataclass
 class _Course:
-    """What the workers of one load share: how far it is, and how long nobody has had an answer."""
+    """What the workers of one load share: its id, and how long nobody has had an answer."""
 
     run_id: UUID
-    total: int
-    progress: Progress | None
-    done: int = 0
     silent: int = 0
     errors: list[Exception] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -47,12 +44,9 @@ class _Course:
 
     def note(self, outcome: CompanyOutcome, error: Exception | None = None) -> CompanyOutcome:
         with self.lock:
-            self.done += 1
             self.silent = self.silent + 1 if isinstance(error, Transient) else 0
             if error is not None:
                 self.errors.append(error)
-            if self.progress is not None:
-                self.progress(self.done, self.total, outcome)
         return outcome
 
 
@@ -77,6 +71,7 @@ class CompanyData:
         """Ask for one dataset of those symbols where it is due (all with `force`), and store what has changed.
 
         A symbol that fails leaves the others alone; each is stored in a transaction of its own. Safe to repeat.
+        `progress` is called in the caller's thread whenever one is done.
 
         Raises:
             InputInvalid: a symbol is wrong, or none is named; nothing was asked for.
@@ -91,9 +86,17 @@ class CompanyData:
         rested = [CompanyOutcome(name, dataset, "not due") for name in names if name not in due]
         if not due:
             return CompanyLoad(tuple(rested))
-        course = _Course(self._begin(dataset, due, now), len(due), progress)
-        with ThreadPoolExecutor(self.workers, thread_name_prefix="companies") as pool:
-            asked = list(pool.map(lambda name: self._one(dataset, name, now, course), due))
+        course = _Course(self._begin(dataset, due, now))
+        asked: list[CompanyOutcome] = []
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="companies")
+        try:
+            for future in as_completed([pool.submit(self._one, dataset, name, now, course) for name in due]):
+                asked.append(future.result())
+                if progress is not None:
+                    # Here, in the caller's thread: those of the pool know nothing of the run that is shown.
+                    progress(len(asked), len(due), asked[-1])
+        finally:
+            pool.shutdown(cancel_futures=True)
         load = CompanyLoad(tuple(sorted([*asked, *rested], key=lambda each: each.symbol)))
         self._finish(course.run_id, load)
         if len(load.failed) == len(due):

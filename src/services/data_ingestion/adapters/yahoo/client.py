@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from src.services.data_ingestion.adapters.yahoo import library
 from src.services.data_ingestion.adapters.yahoo.answers import Raw, YahooSaid, content_of
 from src.services.data_ingestion.adapters.yahoo.route import Route
 from src.shared.domain.errors import Refused, TradewindsError, Transient
@@ -74,10 +75,9 @@ class YahooClient:
         return results[0]
 
     def _ask(self, root: str, path: str, asked: Mapping[str, Any], symbol: str) -> list[Any] | None:
-        from yfinance.const import _BASE_URL_
-
         try:
-            response = self._data().get(f"{_BASE_URL_}{path}", params=dict(asked))
+            host = library.yfinance().const._BASE_URL_
+            response = self._data().get(f"{host}{path}", params=dict(asked))
             self._check_accepted(response.status_code)
             return content_of(response.text, root)
         except YahooSaid as said:
@@ -103,28 +103,22 @@ class YahooClient:
 
     def _forget(self) -> None:
         """Begin with a new cookie and crumb next time."""
-        from yfinance.cache import get_cookie_cache
-
         with self._lock:
             self._way = None
-            get_cookie_cache().store("curlCffi", None)
+            library.yfinance().cache.get_cookie_cache().store("curlCffi", None)
 
 
 def _new_way(route: Route, limiter: RateLimiter) -> Any:
-    from yfinance.data import YfData
-
-    from src.services.data_ingestion.adapters.yahoo.session import BoundedSession
-
     _keep_caches_apart()
+    session = library.bounded_session()(route, limiter)
     # Past its metaclass, which would hand out one instance to the whole process, with the first one's session.
-    return type.__call__(YfData, BoundedSession(route, limiter))
+    return type.__call__(library.yfinance().data.YfData, session)
 
 
 @cache
 def _keep_caches_apart() -> tempfile.TemporaryDirectory[str]:
     """Let yfinance keep its cookie in a folder of this process, not in the person's cache."""
-    import yfinance
-
+    yfinance = library.yfinance()
     folder = tempfile.TemporaryDirectory(prefix="tradewinds-yfinance-", ignore_cleanup_errors=True)
     yfinance.set_tz_cache_location(folder.name)
     yfinance.config.debug.hide_exceptions = False

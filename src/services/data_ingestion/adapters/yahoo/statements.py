@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
+from src.services.data_ingestion.adapters.yahoo import library
 from src.services.data_ingestion.adapters.yahoo.answers import Raw
 from src.services.data_ingestion.adapters.yahoo.companies import NOTHING, Reader
 from src.services.data_ingestion.domain.company import Answer, CompanyDataset, Period, StatementItem, StatementName
 from src.services.data_ingestion.domain.figures import LARGEST, day, figure, words
-
-if TYPE_CHECKING:
-    from pandera.pandas import DataFrameSchema
 
 STATEMENTS: tuple[tuple[StatementName, str], ...] = (
     ("income", "financials"),
@@ -30,9 +28,8 @@ _COLUMNS = [*_KEY, "value", "currency"]
 
 def types_of(statement: str, period: Period) -> list[str]:
     """Name the time series of one statement, by yfinance's list of its items."""
-    from yfinance.const import fundamentals_keys
-
-    return [f"{period}{item}" for item in fundamentals_keys[dict(STATEMENTS)[_known(statement)]]]
+    keys = library.yfinance().const.fundamentals_keys
+    return [f"{period}{item}" for item in keys[dict(STATEMENTS)[_known(statement)]]]
 
 
 def statements(symbol: str, answers: Sequence[tuple[StatementName, Period, Sequence[Raw]]]) -> Answer:
@@ -75,13 +72,11 @@ def _point(reader: Reader, period: Period, point: Raw) -> dict[str, Any] | None:
 def _that_fit(reader: Reader, rows: Sequence[dict[str, Any]]) -> list[StatementItem]:
     if not rows:
         return []
-    import pandas as pd
-    from pandera.errors import SchemaErrors
-
-    frame = pd.DataFrame(rows, columns=_COLUMNS, dtype=object).astype({"value": float})
+    pandas, pandera = library.frames()
+    frame = pandas.DataFrame(rows, columns=_COLUMNS, dtype=object).astype({"value": float})
     try:
         _schema().validate(frame, lazy=True)
-    except SchemaErrors as errors:
+    except pandera.errors.SchemaErrors as errors:
         broken = errors.failure_cases.dropna(subset="index").drop_duplicates(subset="index")
         for case in broken.itertuples():
             at = int(case.index)
@@ -91,18 +86,18 @@ def _that_fit(reader: Reader, rows: Sequence[dict[str, Any]]) -> list[StatementI
 
 
 @cache
-def _schema() -> DataFrameSchema:
+def _schema() -> Any:
     """Say what a row of a statement is."""
-    from pandera.pandas import Check, Column, DataFrameSchema
-
-    return DataFrameSchema(
+    _, pandera = library.frames()
+    check, column = pandera.pandas.Check, pandera.pandas.Column
+    return pandera.pandas.DataFrameSchema(
         {
-            "statement": Column(object, Check.isin(get_args(StatementName))),
-            "period": Column(object, Check.isin(get_args(Period))),
-            "period_end": Column(object),
-            "item": Column(object, Check.str_matches(r"^[A-Z][A-Za-z0-9]{0,95}$")),
-            "value": Column(float, Check.in_range(-LARGEST, LARGEST)),
-            "currency": Column(object, Check.str_matches(r"^[A-Z]{3}$"), nullable=True),
+            "statement": column(object, check.isin(get_args(StatementName))),
+            "period": column(object, check.isin(get_args(Period))),
+            "period_end": column(object),
+            "item": column(object, check.str_matches(r"^[A-Z][A-Za-z0-9]{0,95}$")),
+            "value": column(float, check.in_range(-LARGEST, LARGEST)),
+            "currency": column(object, check.str_matches(r"^[A-Z]{3}$"), nullable=True),
         },
         unique=_KEY,
         report_duplicates="exclude_first",
