@@ -87,12 +87,10 @@ class DuplicateOrderId(Refused):
 class UnknownSymbol(Refused):
     """The vendor does not know a symbol. Loads of other symbols go on."""
 
-    def __init__(self, vendor: str, symbol: str) -> None:
-        super().__init__(f"{vendor} does not know the symbol {symbol}", "unknown symbol")
-        self.vendor, self.symbol = vendor, symbol
-
-    def __reduce__(self) -> tuple[type[Refused], tuple[str, str]]:
-        return type(self), (self.vendor, self.symbol)
+    @classmethod
+    def of(cls, vendor: str, symbol: str) -> UnknownSymbol:
+        """Say it of a vendor and a symbol."""
+        return cls(f"{vendor} does not know the symbol {symbol}", "unknown symbol")
 
 
 class OutcomeUnknown(TradewindsError):

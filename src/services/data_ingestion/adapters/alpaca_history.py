@@ -39,4 +39,4 @@ class AlpacaHistory:
             yield page
         # Alpaca answers with no bars for what it has never heard of.
         if not found and not self._client.assets([symbol]):
-            raise UnknownSymbol(self.vendor, symbol)
+            raise UnknownSymbol.of(self.vendor, symbol)

@@ -126,7 +126,7 @@ class BarTable:
         stored = self.stored(list(wanted), first, last)
         for series, before in stored.items():
             if (factor := common_factor(before, wanted[series])) is not None:
-                raise OtherBasis(series, factor)
+                raise OtherBasis.of(series, factor)
         found = {series: differences(stored.get(series), columns) for series, columns in wanted.items()}
         for series, each in found.items():
             self._supersede(series, each.changed.end, load_run_id, "restated")

@@ -68,16 +68,19 @@ def common_factor(stored: BarColumns, bars: BarColumns) -> float | None:
 class OtherBasis(Transient):
     """Bars differ by one factor from the stored ones of the same times. Nothing was written: read the series anew."""
 
-    def __init__(self, series: Series, factor: float) -> None:
-        super().__init__(f"{series.symbol}: what came differs from what is stored by a factor of {factor:.6g}")
-        self.factor = factor
+    @classmethod
+    def of(cls, series: Series, factor: float) -> OtherBasis:
+        """Say it of a series and the factor that its prices were multiplied by."""
+        return cls(f"{series.symbol}: what came differs from what is stored by a factor of {factor:.6g}")
 
 
 class Overtaken(Transient):
     """Another load has put the series on another basis meanwhile. Nothing was written: begin again."""
 
-    def __init__(self, series: Series) -> None:
-        super().__init__(f"{series.symbol}: another load has put it on another price basis meanwhile")
+    @classmethod
+    def of(cls, series: Series) -> Overtaken:
+        """Say it of a series."""
+        return cls(f"{series.symbol}: another load has put it on another price basis meanwhile")
 
 
 @dataclass(frozen=True)

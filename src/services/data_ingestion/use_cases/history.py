@@ -257,7 +257,7 @@ class _SymbolLoad:
         with self._work() as work:
             work.repo.lock(series)
             if work.repo.rebases(series) != self._rebases:
-                raise Overtaken(series)
+                raise Overtaken.of(series)
             written = work.repo.put(series, brought.accepted, run_id)
             self._close(work, run_id, until, brought, written)
             following = run_id

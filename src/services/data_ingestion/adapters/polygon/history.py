@@ -87,7 +87,7 @@ class PolygonHistory:
     def _must_know(self, symbol: str) -> None:
         """Tell a symbol without bars from one that there is not: the vendor answers both alike."""
         if symbol not in self._known and not self._reference.listing(symbol).rows:
-            raise UnknownSymbol(self.vendor, symbol)
+            raise UnknownSymbol.of(self.vendor, symbol)
         self._known.add(symbol)
 
 
