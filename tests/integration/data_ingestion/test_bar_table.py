@@ -89,7 +89,7 @@ def test_what_is_on_another_basis_is_not_written(engine: Engine) -> None:
     open_, high, low, close = (column / 2 for column in columns.columns[2:6])
     halved = BarColumns("SPY", columns.start, columns.end, open_, high, low, close, columns.volume)
 
-    with engine.connect() as connection, pytest.raises(OtherBasis, match="by a factor of 0.5$"):
+    with engine.connect() as connection, pytest.raises(OtherBasis, match=r"by a factor of 0\.5$"):
         BarTable(connection).put({SPY: halved}, add_load(connection))
 
     assert rows_of(stored(engine, SPY)) == rows_of(bars("SPY"))
