@@ -141,11 +141,11 @@ def test_on_the_embedded_server_the_services_may_use_what_was_restored(embedded_
 def test_prefects_database_comes_back_too_and_never_into_the_trading_one(embedded_suite: Suite) -> None:
     with embedded_suite.server.connect(PREFECT_DATABASE, PREFECT_ROLE) as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
-        connection.execute("CREATE TABLE flow_run (n int)")
-        connection.execute("INSERT INTO flow_run SELECT generate_series(1, 7)")
+        connection.execute("CREATE TABLE kept_by_prefect (n int)")
+        connection.execute("INSERT INTO kept_by_prefect SELECT generate_series(1, 7)")
     made, _ = embedded_suite.maintenance.backups().back_up("prefect", keep=1)
     with embedded_suite.server.connect(PREFECT_DATABASE) as connection:
-        connection.execute("TRUNCATE flow_run")
+        connection.execute("TRUNCATE kept_by_prefect")
 
     wrong = embedded_suite.tradewinds("restore", str(made.file), "--into", embedded_suite.database, "--confirm")
     said = embedded_suite.tradewinds("restore", str(made.file), "--into", PREFECT_DATABASE, "--confirm")
@@ -154,9 +154,9 @@ def test_prefects_database_comes_back_too_and_never_into_the_trading_one(embedde
     assert wrong.code == 2
     assert "is the trading database, the file a backup of prefect" in wrong.err
     assert (said.code, said.err) == (0, "")
-    assert embedded_suite.ask("SELECT count(*) FROM flow_run", PREFECT_DATABASE) == [(7,)]
+    assert embedded_suite.ask("SELECT count(*) FROM kept_by_prefect", PREFECT_DATABASE) == [(7,)]
     with embedded_suite.server.connect(PREFECT_DATABASE, PREFECT_ROLE) as connection:
-        connection.execute("DROP TABLE flow_run")
+        connection.execute("DROP TABLE kept_by_prefect")
 
 
 def test_a_restore_that_dies_before_the_swap_leaves_the_one_in_use(suite: Suite) -> None:
