@@ -1,8 +1,6 @@
 """Load past bars of a vendor, without a Prefect server: the same use case as the flows."""
 
-import logging
 import sys
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -11,18 +9,14 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.config.settings import load_settings
 from src.shared.domain.bars import HOURLY
 from src.shared.domain.errors import InputInvalid
-from src.shared.infra.logging import configure_logging
-from src.shared.prefect.scripts import parse_day, run_script
-from src.shared.prefect.tasks.wiring import services
+from src.shared.prefect.scripts import parse_day, progress_bar, run_script, wired_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from src.services.data_ingestion.domain.grid import Span
-    from src.services.data_ingestion.domain.history import SymbolOutcome
     from src.shared.ports.market_data import Adjustment
 
 _SOME_FAILED = 1
@@ -49,18 +43,15 @@ def load_historical_data(
     """Bring past bars of some symbols in. Exits with 1 when some did not come, with 2 for a wrong word."""
     wanted = _symbols(symbols, symbols_file)
     start, end = parse_day("--from", first), parse_day("--to", last) + _ONE_DAY if last else None
-    configure_logging(load_settings(), "load-historical-data")
-    # Who loads bars need not know how the schema's version is looked up.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    wired = services()
+    wired = wired_for("load-historical-data")
     # Which adjustments there are is said by the use case.
     how = cast("Adjustment", adjustment)
     bars = wired.bar_source(vendor), wanted, start, end or wired.broker.clock().now, timeframe, how
     if dry_run:
         _tell(wired.history.plan(*bars, only_missing=resume))
         return
-    with _progress(len(set(wanted))) as step:
-        result = wired.history.run(*bars, only_missing=resume, progress=step, workers=workers)
+    with progress_bar("Loading", len(set(wanted))) as step:
+        result = wired.history.run(*bars, only_missing=resume, progress=lambda _: step(), workers=workers)
     counts = ", ".join(f"{result.total(name)} {name}" for name in _COUNTS)
     print(f"{vendor} {timeframe} {adjustment}, bars: {counts}")
     for each in result.failed:
@@ -84,17 +75,6 @@ def _tell(plan: "Mapping[str, Sequence[Span]]") -> None:
     for symbol, spans in plan.items():
         told = ", ".join(f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%MZ}" for start, end in spans)
         print(f"{symbol}: {told or 'nothing is missing'}")
-
-
-@contextmanager
-def _progress(total: int) -> "Iterator[Callable[[SymbolOutcome], None]]":
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
-        bar = bars.add_task("Loading", total=total)
-        yield lambda _: bars.advance(bar)
 
 
 if __name__ == "__main__":

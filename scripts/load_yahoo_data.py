@@ -1,6 +1,5 @@
 """Load bars and company data from Yahoo, without a Prefect server: the same use cases as the flows."""
 
-import logging
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -12,11 +11,9 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.config.settings import load_settings
 from src.shared.domain.errors import InputInvalid, TradewindsError, UserError
 from src.shared.domain.ids import parse_symbol
-from src.shared.infra.logging import configure_logging
-from src.shared.prefect.scripts import parse_day, run_script
+from src.shared.prefect.scripts import parse_day, progress_bar, run_script, wired_for
 from src.shared.prefect.tasks.wiring import Services
 
 if TYPE_CHECKING:
@@ -52,11 +49,7 @@ def load_yahoo_data(
 ) -> None:
     """Bring in what Yahoo has of some symbols. Exits with 1 when something did not come, with 2 for a wrong word."""
     names = _chosen(what)
-    settings = load_settings()
-    configure_logging(settings, "load-yahoo-data")
-    # Who loads data need not know how the schema's version is looked up.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    wired = Services(settings)
+    wired = wired_for("load-yahoo-data")
     wanted = _symbols(symbols, wired)
     window = _window(first, last, wired)
     if dry_run:
@@ -158,14 +151,9 @@ def _company(
 
 def _with_bar(name: str, total: int, work: Callable[[Step], tuple[str, Failures]]) -> list[str]:
     """Do one load under a progress bar; returns a line for each symbol that failed."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
-        bar = bars.add_task(name, total=total)
+    with progress_bar(name, total) as step:
         try:
-            told, failures = work(lambda: bars.advance(bar))
+            told, failures = work(step)
         except UserError:
             raise
         except TradewindsError as error:

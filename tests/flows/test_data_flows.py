@@ -13,12 +13,6 @@ from src.shared.prefect.flows.data_ingestion import data_ingestion_pipeline_flow
 from src.shared.prefect.flows.data_ingestion.validate_data_quality_flow import validate_data_quality
 from tests.fakes.desk import FIRST, SECOND, SLOT, Installation
 
-# Prefect 3.8.8 leaves connections to its server open where flows run in the test's own process.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
 
 async def ended(flow: Any, **parameters: Any) -> tuple[str, str, dict[str, Any]]:
     state = await flow(return_state=True, **parameters)

@@ -22,12 +22,6 @@ from tests.fakes.desk import AFTER_HOURS, FIRST, NEXT_OPEN, SECOND, SLOT, Instal
 
 OPENED = [(SECOND, -4), (FIRST, 5)]
 
-# Prefect 3.8.8 leaves connections to its server open where flows run in the test's own process.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
 
 async def ended(flow: Any, **parameters: Any) -> str:
     state = await flow(return_state=True, **parameters)

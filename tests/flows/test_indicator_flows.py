@@ -18,11 +18,6 @@ from tests.fakes.bar_series import made_up, part
 from tests.fakes.desk import Installation
 from tests.fakes.stored_market import store_bars
 
-# Prefect 3.8.8 leaves connections to its server open where flows run in the test's own process.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
 DAYS = BarKind(DAILY, "polygon", "split")
 HOURS = BarKind(HOURLY, "alpaca", "split")
 SERIES = {name: made_up(60, seed) for seed, name in enumerate(("KO", "PEP", "V"))}

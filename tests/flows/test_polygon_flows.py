@@ -25,12 +25,6 @@ from src.shared.prefect.tasks import history_tasks
 from src.shared.prefect.tasks.wiring import services
 from tests.fakes.desk import FIRST, SECOND, Installation
 
-# Prefect 3.8.8 leaves connections to its server open where flows run in the test's own process.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
 BARS = "GET /v2/aggs/*"
 EVENING = "2025-03-04T02:00:00Z"  # Monday, 20:00 in Chicago
 # Two processes are not needed to see that a run resumes, only that the first one dies.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-import pytest
 from prefect.client.orchestration import PrefectClient
 from sqlalchemy import func, insert, select
 
@@ -16,12 +15,6 @@ from src.shared.prefect.flows.risk_management.generate_risk_alerts_flow import g
 from src.shared.prefect.flows.risk_management.monitor_portfolio_risk_flow import monitor_portfolio_risk
 from src.shared.prefect.flows.risk_management.validate_risk_limits_flow import validate_risk_limits
 from tests.fakes.desk import AFTER_HOURS, FIRST, PAIR, SECOND, SLOT, Installation
-
-# Prefect 3.8.8 leaves connections to its server open where flows run in the test's own process.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
 
 
 async def ended(flow: Any, **parameters: Any) -> tuple[str, dict[str, Any]]:

@@ -32,12 +32,6 @@ from src.shared.prefect.flows.data_ingestion.yahoo_key_statistics_flow import ya
 from src.shared.prefect.flows.data_ingestion.yahoo_market_data_flow import yahoo_market_data
 from tests.fakes.desk import FIRST, Installation
 
-# Prefect 3.8.8 leaves connections to its server open where flows run in the test's own process.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
 SATURDAY = datetime(2025, 3, 8, 15, tzinfo=UTC)
 INFORMATION_ONCE = yahoo_company_information.with_options(retries=0)
 

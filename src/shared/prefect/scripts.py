@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,9 @@ import typer
 from src.config.settings import Settings, load_settings
 from src.shared.domain.errors import InputInvalid, TradewindsError, UserError
 from src.shared.failpoints import arm_from_environment
+from src.shared.infra.logging import configure_logging
 from src.shared.prefect.config import SOURCE_ROOT, adopt, client_environment
+from src.shared.prefect.tasks.wiring import Services, services
 
 
 def run_script(command: Callable[..., Any]) -> None:
@@ -32,6 +36,26 @@ def run_script(command: Callable[..., Any]) -> None:
     except TradewindsError as error:
         sys.stderr.write(f"{' '.join(str(error).split())}\n")
         raise SystemExit(1) from None
+
+
+def wired_for(script: str) -> Services:
+    """Return the services, with a log of the script's name and nothing of what only a migration wants to say."""
+    found = services()
+    configure_logging(found.settings, script)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    return found
+
+
+@contextmanager
+def progress_bar(what: str, total: int) -> Iterator[Callable[[], None]]:
+    """Show on a terminal how many of `total` are done; what is yielded counts one."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+        bar = bars.add_task(what, total=total)
+        yield lambda: bars.advance(bar)
 
 
 def parse_day(option: str, text: str) -> datetime:

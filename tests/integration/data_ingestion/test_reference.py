@@ -108,14 +108,14 @@ def test_each_dataset_is_a_load_that_its_rows_know(
 ) -> None:
     load.run(source, NAMES)
 
-    runs = select(engine, "timeframe, state, rows_written, client FROM data_ingestion.load_run ORDER BY started_at")
+    runs = select(engine, "dataset, state, rows_written, client FROM data_ingestion.load_run ORDER BY started_at")
     assert [run[:3] for run in runs] == [
         ("listing", "complete", 2),
         ("split", "complete", 1),
         ("dividend", "complete", 1),
     ]
     assert all(run[3].startswith("polygon-api-client ") for run in runs)
-    joined = "run.timeframe FROM data_ingestion.dividends d JOIN data_ingestion.load_run run USING (load_run_id)"
+    joined = "run.dataset FROM data_ingestion.dividends d JOIN data_ingestion.load_run run USING (load_run_id)"
     assert select(engine, joined) == [("dividend",)]
 
 
@@ -175,7 +175,7 @@ def test_a_row_that_cannot_be_read_is_in_the_quarantine_once(
     assert select(engine, "vendor, dataset, symbol, rule, reason FROM data_ingestion.quarantine") == [
         ("polygon", "split", "KELV", "unreadable", "split_to 0 is not above zero and sane")
     ]
-    assert select(engine, "DISTINCT state FROM data_ingestion.load_run WHERE timeframe = 'split'") == [("partial",)]
+    assert select(engine, "DISTINCT state FROM data_ingestion.load_run WHERE dataset = 'split'") == [("partial",)]
 
 
 def test_one_dataset_that_breaks_off_leaves_the_others(
@@ -186,7 +186,7 @@ def test_one_dataset_that_breaks_off_leaves_the_others(
     result = load.run(source, NAMES)
 
     assert [each.dataset for each in result.failed] == ["split"]
-    assert select(engine, "timeframe, state FROM data_ingestion.load_run ORDER BY started_at") == [
+    assert select(engine, "dataset, state FROM data_ingestion.load_run ORDER BY started_at") == [
         ("listing", "complete"),
         ("split", "failed"),
         ("dividend", "complete"),
@@ -244,7 +244,7 @@ def test_active_are_symbols_of_pairs_in_any_mode_but_retired_and_those_loaded_be
         broker_says(engine, name, status={"GONE": "delisted", "IDLE": "inactive"}.get(name, "active"))
         if name != "LISTED":
             loaded(engine, name, NOW, state="failed" if name == "FAILED" else "partial")
-    loaded(engine, "LISTED", NOW, timeframe="listing")
+    loaded(engine, "LISTED", NOW, timeframe="", dataset="listing")
 
     assert symbols.active() == ["AAA", "BBB", "CCC", "DDD", "EEE", "FFF", "LOADED"]
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from itertools import count
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Table, and_, delete, func, select, text, update
+from sqlalchemy import Connection, Table, and_, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from src.services.data_ingestion.adapters.load_runs import begin_run, finish_run
+from src.services.data_ingestion.adapters.quarantine import keep_aside
 from src.services.data_ingestion.domain.company import (
     KEY_OF,
     WHOLE,
@@ -27,17 +28,16 @@ from src.services.data_ingestion.domain.company import (
     key_of,
 )
 from src.shared.domain.ids import derived_id
+from src.shared.infra.database.locks import lock_key
 from src.shared.infra.database.tables import (
     company_history,
     company_info,
     company_load,
     company_officers,
-    data_quarantine,
     dividends,
     financial_statements,
     institutional_holders,
     key_statistics,
-    load_run,
     stock_splits,
 )
 
@@ -53,7 +53,6 @@ TABLES: Mapping[CompanyDataset, Table] = {
 """Where each dataset is kept."""
 
 _PROBLEMS_KEPT = 200
-_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:what, 0))")
 
 Key = tuple[Any, ...]
 Values = dict[str, Any]
@@ -78,23 +77,18 @@ class SqlCompanyRepository:
     ) -> UUID:
         """Write a load's row in state running, under the first of its ids that is free."""
         today = datetime.combine(now.date(), time(), now.tzinfo)
-        row = {
-            "vendor": vendor,
-            "client": client,
-            "dataset": dataset.value,
-            "timeframe": "",
-            "symbols": list(symbols),
-            "window_start": today,
-            "window_end": today + timedelta(days=1),
-            "state": "running",
-            "started_at": func.clock_timestamp(),
-        }
-        for attempt in count(1):
-            run_id = derived_id("company-load", vendor, dataset, str(now.date()), ",".join(symbols), str(attempt))
-            statement = insert(load_run).values(row | {"load_run_id": run_id}).on_conflict_do_nothing()
-            if self._connection.execute(statement.returning(load_run.c.load_run_id)).first() is not None:
-                return run_id
-        raise AssertionError("attempts never end")
+        key = ("company-load", vendor, dataset, str(now.date()), ",".join(symbols))
+        return begin_run(
+            self._connection,
+            lambda attempt: derived_id(*key, str(attempt)),
+            vendor=vendor,
+            client=client,
+            dataset=dataset.value,
+            timeframe="",
+            symbols=list(symbols),
+            window_start=today,
+            window_end=today + timedelta(days=1),
+        )
 
     def store(self, vendor: str, dataset: CompanyDataset, symbol: str, answer: Answer, load_run_id: UUID) -> Stored:
         """Write what is new or differs."""
@@ -102,7 +96,7 @@ class SqlCompanyRepository:
         if not answer.rows:
             return Stored()
         # Two loads of one company would both find a row missing.
-        self._connection.execute(_LOCK, {"what": f"company {vendor} {dataset} {symbol}"})
+        self._connection.execute(select(func.pg_advisory_xact_lock(lock_key("company", vendor, dataset, symbol))))
         table = TABLES[dataset]
         said = {key_of(dataset, row): asdict(row) for row in answer.rows}
         about = _about(table, vendor, symbol)
@@ -142,16 +136,13 @@ class SqlCompanyRepository:
         """Write how a load went into its row."""
         asked, failed = load.asked, load.failed
         state = "complete" if not failed else "failed" if len(failed) == len(asked) else "partial"
-        self._connection.execute(
-            update(load_run)
-            .where(load_run.c.load_run_id == load_run_id)
-            .values(
-                state=state,
-                rows_written=load.rows_changed,
-                rows_rejected=sum(each.unread for each in asked),
-                problems=[f"{each.symbol}: {each.reason}" for each in asked if each.reason][:_PROBLEMS_KEPT],
-                finished_at=func.clock_timestamp(),
-            )
+        finish_run(
+            self._connection,
+            load_run_id,
+            state=state,
+            rows_written=load.rows_changed,
+            rows_rejected=sum(each.unread for each in asked),
+            problems=[f"{each.symbol}: {each.reason}" for each in asked if each.reason][:_PROBLEMS_KEPT],
         )
 
     def _known(
@@ -212,8 +203,6 @@ class SqlCompanyRepository:
         self._connection.execute(insert(company_history), earlier)
 
     def _set_aside(self, vendor: str, unread: Sequence[Unread], load_run_id: UUID) -> None:
-        if not unread:
-            return
         rows = {
             each.identity(vendor): {
                 "quarantine_id": each.identity(vendor),
@@ -227,7 +216,7 @@ class SqlCompanyRepository:
             }
             for each in unread
         }
-        self._connection.execute(insert(data_quarantine).on_conflict_do_nothing(), list(rows.values()))
+        keep_aside(self._connection, list(rows.values()))
 
 
 def _about(table: Table, vendor: str, symbol: str) -> Values:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from itertools import count
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import Connection, func, select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, select, text
 
 from src.services.data_ingestion.adapters.bar_table import FIRST_MOMENT, LAST_MOMENT, BarTable
+from src.services.data_ingestion.adapters.load_runs import begin_run, finish_run
 from src.services.data_ingestion.adapters.quarantine import keep_rejected
 from src.services.data_ingestion.domain.basis import Replaced, adjusted_for
 from src.services.data_ingestion.domain.differences import Written
@@ -62,27 +61,22 @@ class SqlHistoryRepository:
     def begin_run(self, series: Series, client: str, start: datetime, end: datetime) -> UUID:
         """Write a row in state running."""
         key = (series.vendor, series.timeframe, series.adjustment, series.symbol, slot_key(start), slot_key(end))
-        for attempt in count(1):
-            row = {
-                "load_run_id": derived_id("history", *key, str(attempt)),
-                "vendor": series.vendor,
-                "timeframe": series.timeframe,
-                "adjustment": series.adjustment,
-                "symbols": [series.symbol],
-                "window_start": start,
-                "window_end": end,
-                "state": "running",
-                "client": client,
-                "started_at": func.clock_timestamp(),
-            }
-            statement = insert(load_run).values(row).on_conflict_do_nothing().returning(load_run.c.load_run_id)
-            if (run_id := self._connection.execute(statement).scalar()) is not None:
-                return UUID(str(run_id))
-        raise AssertionError("attempts never end")
+        return begin_run(
+            self._connection,
+            lambda attempt: derived_id("history", *key, str(attempt)),
+            vendor=series.vendor,
+            timeframe=series.timeframe,
+            adjustment=series.adjustment,
+            symbols=[series.symbol],
+            window_start=start,
+            window_end=end,
+            client=client,
+        )
 
     def finish_run(self, run_id: UUID, until: datetime, brought: Brought, written: Written) -> None:
         """Write how a load went."""
-        self._close(
+        finish_run(
+            self._connection,
             run_id,
             window_end=until,
             state=brought.state,
@@ -95,7 +89,7 @@ class SqlHistoryRepository:
 
     def fail_run(self, run_id: UUID, problem: str) -> None:
         """Write that a load broke off."""
-        self._close(run_id, state="failed", problems=[problem])
+        finish_run(self._connection, run_id, state="failed", problems=[problem])
 
     def lock(self, series: Series) -> None:
         """Take the lock of a series."""
@@ -135,10 +129,3 @@ class SqlHistoryRepository:
     def quarantine(self, series: Series, run_id: UUID, rejected: Sequence[Rejection]) -> None:
         """Keep rejected rows, each once."""
         keep_rejected(self._connection, [(series, each) for each in rejected], run_id)
-
-    def _close(self, run_id: UUID, **values: object) -> None:
-        self._connection.execute(
-            update(load_run)
-            .where(load_run.c.load_run_id == run_id)
-            .values(finished_at=func.clock_timestamp(), **values)
-        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -19,9 +19,15 @@ DATASET = "bars"
 
 def keep_rejected(connection: Connection, rejected: Sequence[tuple[Series, Rejection]], run_id: UUID) -> None:
     """Keep rejected rows of series; the same row, rejected by the same rule again, adds nothing."""
-    if rejected:
-        rows = [_row(series, each, run_id) for series, each in rejected]
-        connection.execute(insert(data_quarantine).on_conflict_do_nothing(), rows)
+    keep_aside(connection, [_row(series, each, run_id) for series, each in rejected])
+
+
+def keep_aside(connection: Connection, rows: Sequence[Mapping[str, object]]) -> int:
+    """Write rows of the quarantine, and return how many were not there yet; their ids say what is the same."""
+    if not rows:
+        return 0
+    statement = insert(data_quarantine).on_conflict_do_nothing().returning(data_quarantine.c.quarantine_id)
+    return len(connection.execute(statement, [dict(row) for row in rows]).all())
 
 
 def _row(series: Series, rejection: Rejection, run_id: UUID) -> dict[str, object]:

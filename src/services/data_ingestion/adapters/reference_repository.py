@@ -6,13 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, time
-from itertools import count
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Label, Table, case, func, literal_column, or_, update
+from sqlalchemy import Connection, Label, Table, case, func, literal_column, or_
 from sqlalchemy.dialects.postgresql import Insert, insert
 
+from src.services.data_ingestion.adapters.load_runs import begin_run, finish_run
+from src.services.data_ingestion.adapters.quarantine import keep_aside
 from src.services.data_ingestion.domain.grid import Span
 from src.services.data_ingestion.domain.loads import LoadState
 from src.services.data_ingestion.domain.reference import (
@@ -26,7 +27,7 @@ from src.services.data_ingestion.domain.reference import (
 from src.services.data_ingestion.ports import ReferenceSource
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.ids import derived_id, parse_symbol, slot_key
-from src.shared.infra.database.tables import data_quarantine, dividends, load_run, stock_splits, symbol
+from src.shared.infra.database.tables import dividends, stock_splits, symbol
 
 _RULE = "unreadable"
 # A row that an upsert has just inserted was never locked by anybody.
@@ -46,37 +47,29 @@ class SqlReferenceRepository:
     def begin(self, source: ReferenceSource, dataset: Dataset, symbols: Sequence[str], window: Span) -> UUID:
         """Write a row in state running."""
         start, end = window
-        for attempt in count(1):
-            key = (source.vendor, dataset, ",".join(symbols), slot_key(start), slot_key(end), str(attempt))
-            row = {
-                "load_run_id": derived_id("reference", *key),
-                "vendor": source.vendor,
-                "timeframe": dataset,
-                "adjustment": "",
-                "symbols": list(symbols),
-                "window_start": start,
-                "window_end": end,
-                "state": "running",
-                "client": source.client,
-                "started_at": func.clock_timestamp(),
-            }
-            statement = insert(load_run).values(row).on_conflict_do_nothing().returning(load_run.c.load_run_id)
-            if (run_id := self._connection.execute(statement).scalar()) is not None:
-                return UUID(str(run_id))
-        raise AssertionError("attempts never end")
+        key = (source.vendor, dataset, ",".join(symbols), slot_key(start), slot_key(end))
+        return begin_run(
+            self._connection,
+            lambda attempt: derived_id("reference", *key, str(attempt)),
+            vendor=source.vendor,
+            dataset=dataset,
+            timeframe="",
+            adjustment="",
+            symbols=list(symbols),
+            window_start=start,
+            window_end=end,
+            client=source.client,
+        )
 
     def finish(self, run_id: UUID, state: LoadState, kept: Kept, rejected: int, problems: Sequence[str]) -> None:
         """Write how a load went."""
-        self._connection.execute(
-            update(load_run)
-            .where(load_run.c.load_run_id == run_id)
-            .values(
-                state=state,
-                rows_written=kept.written,
-                rows_rejected=rejected,
-                problems=list(problems),
-                finished_at=func.clock_timestamp(),
-            )
+        finish_run(
+            self._connection,
+            run_id,
+            state=state,
+            rows_written=kept.written,
+            rows_rejected=rejected,
+            problems=list(problems),
         )
 
     def keep_listings(self, rows: Sequence[Listing], vendor: str, as_of: datetime) -> Kept:
@@ -110,10 +103,7 @@ class SqlReferenceRepository:
     def quarantine(self, vendor: str, dataset: Dataset, run_id: UUID, rejected: Sequence[SetAside]) -> int:
         """Keep the rows that were set aside."""
         rows = [_quarantine_row(vendor, dataset, run_id, each) for each in rejected if _is_symbol(each.symbol)]
-        if not rows:
-            return 0
-        statement = insert(data_quarantine).on_conflict_do_nothing().returning(data_quarantine.c.quarantine_id)
-        return len(self._connection.execute(statement.values(rows)).all())
+        return keep_aside(self._connection, rows)
 
     def _keep_in(self, table: Table, rows: Sequence[StockSplit] | Sequence[Dividend], run_id: UUID) -> Kept:
         new = insert(table)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
-from itertools import count
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import Connection, func, text, update
+from sqlalchemy import Connection, text
 from sqlalchemy.dialects.postgresql import insert
 
 from src.services.data_ingestion.adapters.bar_table import FIRST_MOMENT, BarTable
+from src.services.data_ingestion.adapters.load_runs import begin_run, finish_run
 from src.services.data_ingestion.adapters.quarantine import keep_rejected
 from src.services.data_ingestion.domain.basis import Replaced
 from src.services.data_ingestion.domain.differences import Written
@@ -28,7 +28,7 @@ from src.services.data_ingestion.domain.loads import (
 from src.shared.domain.bars import HOURLY, BarColumns, Series
 from src.shared.domain.orders import AssetReport
 from src.shared.infra.database.moments import server_microseconds
-from src.shared.infra.database.tables import load_run, symbol
+from src.shared.infra.database.tables import symbol
 
 _SERIES = {"timeframe": HOURLY, "vendor": VENDOR, "adjustment": ADJUSTMENT}
 
@@ -108,38 +108,28 @@ class SqlMarketRepository:
 
     def begin_load(self, request: LoadRequest) -> UUID:
         """Write a load's row in state running, under the first of its ids that is free."""
-        for attempt in count(1):
-            run_id = request.run_id(attempt)
-            row = {
-                "load_run_id": run_id,
-                "vendor": VENDOR,
-                "timeframe": HOURLY,
-                "symbols": list(request.symbols),
-                "window_start": request.spans[0][0],
-                "window_end": request.slot,
-                "state": "running",
-                "client": request.client,
-                "started_at": func.clock_timestamp(),
-            }
-            statement = insert(load_run).values(row).on_conflict_do_nothing().returning(load_run.c.load_run_id)
-            if self._connection.execute(statement).first() is not None:
-                return run_id
-        raise AssertionError("attempts never end")
+        return begin_run(
+            self._connection,
+            request.run_id,
+            vendor=VENDOR,
+            timeframe=HOURLY,
+            symbols=list(request.symbols),
+            window_start=request.spans[0][0],
+            window_end=request.slot,
+            client=request.client,
+        )
 
     def finish_load(self, result: LoadResult, state: LoadState) -> None:
         """Write how a load went into its row."""
-        self._connection.execute(
-            update(load_run)
-            .where(load_run.c.load_run_id == result.load_run_id)
-            .values(
-                state=state,
-                rows_written=result.rows_written,
-                rows_rejected=result.rows_rejected,
-                rows_missing=result.rows_missing,
-                problems=list(result.problems),
-                digest=result.digest,
-                finished_at=func.clock_timestamp(),
-            )
+        finish_run(
+            self._connection,
+            result.load_run_id,
+            state=state,
+            rows_written=result.rows_written,
+            rows_rejected=result.rows_rejected,
+            rows_missing=result.rows_missing,
+            problems=list(result.problems),
+            digest=result.digest,
         )
 
     def missing(self, request: LoadRequest) -> dict[str, list[Span]]:

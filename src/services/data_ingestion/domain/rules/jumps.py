@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from math import exp, inf, log, sqrt
 from typing import ClassVar, Final
@@ -116,6 +117,8 @@ class UnexplainedJump:
         return _told(self, series, find_jumps(series, self.limits).unexplained, "no jump without a reason")
 
 
+# Four rules ask for it one after the other; a series is equal to itself alone.
+@lru_cache(maxsize=1)
 def find_jumps(series: StoredSeries, limits: JumpLimits) -> Jumps:
     """Tell the jumps of a series apart. Only what is larger than the limit is looked at one by one."""
     large = [int(i) for i in np.flatnonzero(np.abs(series.steps) > limits.least) + 1]

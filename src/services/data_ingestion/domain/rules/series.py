@@ -32,7 +32,7 @@ class Hole:
     bars: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StoredSeries:
     """A series under judgement.
 
