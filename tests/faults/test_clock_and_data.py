@@ -23,7 +23,7 @@ from src.services.data_ingestion.use_cases.ingestion import DataIngestion
 from src.services.execution.use_cases.cycle import Gate
 from src.services.strategy_engine.bootstrap import build as build_strategy
 from src.services.strategy_engine.domain.reasons import Reason
-from src.services.strategy_engine.use_cases import StrategyEngine
+from src.services.strategy_engine.use_cases.slots import StrategyEngine
 from src.shared.domain.bars import Bar, BarColumns
 from src.shared.domain.errors import InputInvalid, Transient
 from src.shared.domain.ids import client_order_id, pair_trade_id

@@ -24,7 +24,7 @@ from src.services.data_ingestion.domain.rules.timetable import Timetable, make_t
 from src.services.data_ingestion.use_cases.quality import DataQuality
 from src.services.strategy_engine.bootstrap import build as build_strategy
 from src.services.strategy_engine.domain.reasons import Reason
-from src.services.strategy_engine.use_cases import StrategyEngine
+from src.services.strategy_engine.use_cases.slots import StrategyEngine
 from src.shared.domain.bars import HOURLY, BarColumns, Series
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.pairs import Direction, PairMode

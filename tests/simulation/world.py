@@ -31,7 +31,7 @@ from src.config.settings import Settings, load_settings
 from src.services.execution.use_cases.cycle import Gate
 from src.services.strategy_engine.domain.evaluation import Evaluation
 from src.services.strategy_engine.domain.reasons import Reason
-from src.services.strategy_engine.use_cases import _raised
+from src.services.strategy_engine.use_cases.slots import _raised
 from src.services.twin.bootstrap import TwinConfig, build_app, build_market
 from src.services.twin.domain.market import Market
 from src.services.twin.domain.moments import to_micros

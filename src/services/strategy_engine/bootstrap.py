@@ -10,7 +10,7 @@ from src.config.settings import Settings, StrategySettings
 from src.services.strategy_engine.adapters.sql_strategy import SqlStrategyRepository
 from src.services.strategy_engine.domain.decision import Thresholds
 from src.services.strategy_engine.domain.fit import FitBounds
-from src.services.strategy_engine.use_cases import StrategyEngine
+from src.services.strategy_engine.use_cases.slots import StrategyEngine
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.infra.database.engine import make_engine
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork

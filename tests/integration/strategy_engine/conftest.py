@@ -5,7 +5,7 @@ from sqlalchemy import Engine
 
 from src.config.settings import load_settings
 from src.services.strategy_engine.bootstrap import build
-from src.services.strategy_engine.use_cases import StrategyEngine
+from src.services.strategy_engine.use_cases.slots import StrategyEngine
 
 
 @pytest.fixture

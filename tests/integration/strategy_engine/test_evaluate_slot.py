@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from src.services.strategy_engine.domain.reasons import Reason
-from src.services.strategy_engine.use_cases import SlotEvaluation, StrategyEngine
+from src.services.strategy_engine.use_cases.slots import SlotEvaluation, StrategyEngine
 from src.shared.domain.bars import Floats
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.pairs import Direction, Pair, PairMode, PairTradeState

@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from src.services.strategy_engine.domain.fit import fit_pair
 from src.services.strategy_engine.domain.reasons import FitReason
-from src.services.strategy_engine.use_cases import Registration, StrategyEngine
+from src.services.strategy_engine.use_cases.slots import Registration, StrategyEngine
 from src.shared.domain.bars import Floats
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.pairs import Direction, PairMode, PairTradeState

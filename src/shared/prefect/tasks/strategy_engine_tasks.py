@@ -16,7 +16,7 @@ from src.shared.prefect.tasks.wiring import services
 if TYPE_CHECKING:
     from src.services.execution.use_cases.cycle import Gate
     from src.services.risk_management.use_cases.review import SlotReview
-    from src.services.strategy_engine.use_cases import SlotEvaluation
+    from src.services.strategy_engine.use_cases.slots import SlotEvaluation
 
 
 @repeatable("symbols-to-watch")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from src.services.risk_management.use_cases.limits import LimitBook
     from src.services.risk_management.use_cases.review import RiskManagement
     from src.services.risk_management.use_cases.watch import PortfolioWatch
-    from src.services.strategy_engine.use_cases import StrategyEngine
+    from src.services.strategy_engine.use_cases.slots import StrategyEngine
     from src.shared.infra.alpaca.client import AlpacaClient
     from src.shared.ports.market_data import BarSource
 
