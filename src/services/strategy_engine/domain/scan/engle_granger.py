@@ -60,9 +60,9 @@ class PairScan:
 
     `legs` (2, P): columns of the scanned prices. `statistic`, `p_value`, `alpha`, `beta`, `lags`, `half_life_bars`
     (2, P): the t statistic of the residuals' unit root, MacKinnon's p-value, the line ln y = alpha + beta · ln x, the
-    lags of the test, and bars until half of a deviation is gone (infinite: it does not revert). `correlation` (P,): of
-    log returns. `problem` (P,): a `ScanProblem`. A pair with a problem has p = 1, an infinite half-life, no lags, and
-    NaN where nothing can be said.
+    lags of the test, and bars until half of a deviation is gone (infinite: it does not revert). `correlation` (P,):
+    of log returns. `problem` (P,): a `ScanProblem`. A pair with a problem has p = 1, an infinite half-life, no lags,
+    and NaN where nothing can be said.
     """
 
     legs: Ints
