@@ -32,7 +32,8 @@ def one_market(seed: int, bars: int = 300, symbols: int = 8) -> Floats:
     rng = np.random.default_rng(seed)
     factor = rng.normal(0, 0.01, bars).cumsum()
     own = rng.normal(0, 0.004, (bars, symbols)).cumsum(axis=0)
-    return 4.0 + np.outer(factor, rng.uniform(0.5, 1.5, symbols)) + own
+    walks: Floats = 4.0 + np.outer(factor, rng.uniform(0.5, 1.5, symbols)) + own
+    return walks
 
 
 def bound_pairs(seed: int, bars: int = 600, pairs: int = 5, pull: float = 0.08, noise: float = 0.003) -> Floats:
