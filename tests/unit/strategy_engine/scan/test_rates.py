@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import binom
 
 from src.services.strategy_engine.domain.fit import FitBounds
-from src.services.strategy_engine.domain.scan.engle_granger import all_pairs, scan_pairs
+from src.services.strategy_engine.domain.scan.engle_granger import Lags, all_pairs, scan_pairs
 from src.services.strategy_engine.domain.scan.funnel import FunnelBounds, sift
 from src.shared.domain.bars import Floats
 from tests.unit.strategy_engine.scan.markets import bound_pairs, independent, one_market
@@ -58,7 +58,7 @@ def test_of_one_pair_the_share_that_seems_cointegrated_is_the_rate() -> None:
 
 
 @pytest.mark.parametrize("lags", [1, "aic"])
-def test_pairs_that_are_bound_to_each_other_are_found_among_all_others(lags: int) -> None:
+def test_pairs_that_are_bound_to_each_other_are_found_among_all_others(lags: Lags) -> None:
     """Each second leg walks on its own, so only the neighbours belong together."""
     planted = found = false = 0
     for seed in range(20):

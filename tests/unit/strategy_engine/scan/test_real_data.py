@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from src.services.strategy_engine.domain.fit import FitBounds, fit_pair
 from src.services.strategy_engine.domain.reasons import ScanReason
-from src.services.strategy_engine.domain.scan.engle_granger import all_pairs, scan_pairs
+from src.services.strategy_engine.domain.scan.engle_granger import Lags, all_pairs, scan_pairs
 from src.services.strategy_engine.domain.scan.funnel import FunnelBounds, sift
 from src.shared.domain.bars import Floats
 from tests.shared_data import shared_file
@@ -43,7 +43,7 @@ def log_closes(name: str, symbols: tuple[str, ...]) -> Floats:
 
 @pytest.mark.parametrize("lags", [1, "aic"])
 @pytest.mark.parametrize("name", PEERS)
-def test_every_pair_of_real_closes_is_as_statsmodels_says(name: str, lags: int) -> None:
+def test_every_pair_of_real_closes_is_as_statsmodels_says(name: str, lags: Lags) -> None:
     logs = log_closes(name, PEERS[name])
     assert len(logs) > 300
     if lags == "aic":
