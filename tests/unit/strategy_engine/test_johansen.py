@@ -107,6 +107,8 @@ def test_the_unit_of_a_price_and_the_order_of_rows_with_holes_do_not_matter() ->
 
 FLAT = np.column_stack([walks(1, 2), np.full(800, 5.0)])
 TWICE = np.column_stack([walks(1, 3), walks(1, 3)[:, 0]])
+NEARLY_TWICE = np.column_stack([TWICE[:, :3], TWICE[:, 3] * np.exp(np.random.default_rng(3).normal(0, 1e-7, 800))])
+LATE = np.column_stack([walks(1, 2)[1:], walks(1, 2)[:-1, 0]])
 NEGATIVE = np.column_stack([walks(1, 2), -walks(2, 1)])
 
 
@@ -120,6 +122,8 @@ NEGATIVE = np.column_stack([walks(1, 2), -walks(2, 1)])
         (walks(1, 12, 80), "80 common bars are too few for this basket: it needs at least 108"),
         (FLAT, "never move"),
         (TWICE, "follows from the others"),
+        (NEARLY_TWICE, "follows from the others"),
+        (LATE, "follows from the others"),
         (NEGATIVE, "not a positive number"),
     ],
 )
