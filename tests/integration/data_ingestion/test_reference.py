@@ -248,8 +248,9 @@ def test_active_are_symbols_of_pairs_in_any_mode_but_retired_and_those_loaded_be
         if name != "LISTED":
             loaded(engine, name, NOW, state="failed" if name == "FAILED" else "partial")
     loaded(engine, "LISTED", NOW, timeframe="", dataset="listing")
+    loaded(engine, "UNHEARDOF", NOW)
 
-    assert symbols.active() == ["AAA", "BBB", "CCC", "DDD", "EEE", "FFF", "LOADED"]
+    assert symbols.active() == ["AAA", "BBB", "CCC", "DDD", "EEE", "FFF", "LOADED", "UNHEARDOF"]
 
 
 def test_a_delisted_leg_of_a_pair_is_not_loaded(engine: Engine, symbols: SymbolsToLoad) -> None:
