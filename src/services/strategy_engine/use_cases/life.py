@@ -109,8 +109,9 @@ class PairLives:
             return _card(work.repo, pair)
 
     def ways_up(self, card: PairCard) -> list[Obstacle]:
-        """List what keeps a pair from its next promotion, as far as stored numbers say."""
-        return promotion(card.standing, self.rules)[1]
+        """List what keeps a pair from its next promotion, as far as stored numbers say; none for one that has none."""
+        has_next = card.standing.mode in (PairMode.CANDIDATE, PairMode.OBSERVE)
+        return promotion(card.standing, self.rules)[1] if has_next else []
 
     def history(self, pair: str) -> list[AuditLine]:
         """Read what happened to a pair and who did it, oldest first. Raises as `card`."""
