@@ -109,7 +109,7 @@ class PairLives:
             return _card(work.repo, pair)
 
     def ways_up(self, card: PairCard) -> list[Obstacle]:
-        """List what keeps a pair from its next promotion, as far as stored numbers say; none for one that has none."""
+        """List what keeps a pair from its next promotion, as far as stored numbers say."""
         has_next = card.standing.mode in (PairMode.CANDIDATE, PairMode.OBSERVE)
         return promotion(card.standing, self.rules)[1] if has_next else []
 
