@@ -12,7 +12,7 @@ import numpy as np
 from sqlalchemy import Connection, Engine, delete, insert, text
 
 from src.services.data_ingestion.adapters.bar_table import BarTable
-from src.services.strategy_engine.domain.reasons import DATA_FAULTS
+from src.services.strategy_engine.domain.reasons import DATA_FAULTS, Reason
 from src.shared.domain.bars import (
     DAILY,
     HOURLY,
@@ -118,8 +118,8 @@ def store_signal(
     engine: Engine, pair: str, slot: datetime, reason: str = "BELOW_ENTRY", mode: PairMode = PairMode.OBSERVE
 ) -> None:
     """Store what was decided about a pair in a slot: nothing, for a reason."""
-    faults = {each.value for each in DATA_FAULTS}
-    action = SignalAction.NO_DECISION if reason in faults else SignalAction.STAY_OUT
+    undecided = {Reason.FROZEN, *DATA_FAULTS}
+    action = SignalAction.NO_DECISION if reason in undecided else SignalAction.STAY_OUT
     row = {"pair_id": pair, "slot": slot, "action": action.value, "reason": reason, "pair_mode": mode.value}
     with engine.begin() as connection:
         connection.execute(insert(pair_signal).values(signal_id=signal_id(pair, slot), numbers={}, **row))
