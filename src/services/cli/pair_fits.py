@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.ids import parse_pair_id
@@ -16,15 +18,22 @@ from src.shared.prefect.tasks.wiring import Services
 
 @dataclass(frozen=True)
 class FittedPair:
-    """A pair as it went into the registry; `objections` say why it is only watched, or why it is no pair at all."""
+    """A pair as it went into the registry; `objections` say why it is only watched, or why it is no pair at all.
+
+    `sharpe` to `round_trips` are of its trial on the bars that the fit did not see.
+    """
 
     pair_id: str
     traded: bool
-    beta: float | None
-    half_life_bars: float | None
-    z_window_bars: int | None
-    correlation: float | None
     objections: str
+    beta: float | None = None
+    half_life_bars: float | None = None
+    z_window_bars: int | None = None
+    correlation: float | None = None
+    sharpe: float | None = None
+    win_rate: float | None = None
+    max_drawdown: float | None = None
+    round_trips: int | None = None
 
 
 def fit_pairs(
@@ -50,15 +59,20 @@ def fit_pairs(
     return [_fit(services, pair, until, bars, mode, who, why) for pair in pairs]
 
 
-def fits_table(pairs: Sequence[FittedPair], title: str) -> Table:
-    """Lay the fits out for a person."""
-    table = Table(title=title, title_justify="left")
-    for name in ("pair", "β", "half-life", "window", "correlation"):
-        table.add_column(name, justify="left" if name == "pair" else "right")
-    table.add_column("traded")
+def fits_shown(pairs: Sequence[FittedPair], title: str) -> Group:
+    """Lay the fits and their trials out for a person, with a line for each pair that is not traded and why."""
+    # It fits on a narrow screen: what is wrong with a pair must not be cut off.
+    table = Table(title=title, title_justify="left", collapse_padding=True)
+    for name in ("pair", "β", "half\nlife", "window", "corr.", "Sharpe", "wins", "fall", "trips", "traded"):
+        table.add_column(name, justify="left" if name in ("pair", "traded") else "right", no_wrap=True)
     for pair in pairs:
-        table.add_row(pair.pair_id, *_numbers(pair), "yes" if pair.traded else f"no: {pair.objections}")
-    return table
+        table.add_row(pair.pair_id, *_numbers(pair), "yes" if pair.traded else "no")
+    return Group(table, *(_why_not(pair) for pair in pairs if not pair.traded))
+
+
+def _why_not(pair: FittedPair) -> Text:
+    is_watched = pair.beta is not None
+    return Text(f"{pair.pair_id} is {'only watched' if is_watched else 'left out'}: {pair.objections}")
 
 
 def _fit(services: Services, pair: str, until: datetime, bars: int, mode: PairMode, who: str, why: str) -> FittedPair:
@@ -66,19 +80,33 @@ def _fit(services: Services, pair: str, until: datetime, bars: int, mode: PairMo
     try:
         done = services.strategy.register_pair(first, second, until=until, bars=bars, mode=mode, who=who, why=why)
     except InputInvalid as error:
-        return FittedPair(pair, False, None, None, None, None, str(error))
+        return FittedPair(pair, traded=False, objections=str(error))
+    trial = done.tried.verdict.trial
     return FittedPair(
         pair,
-        done.pair.mode is PairMode.ACTIVE,
-        done.pair.beta,
-        done.pair.half_life_bars,
-        done.pair.z_window_bars,
-        done.fit.correlation,
-        ", ".join(reason.value for reason in done.reasons),
+        traded=done.pair.mode is PairMode.ACTIVE,
+        objections=", ".join(done.objections) or "as asked",
+        beta=done.pair.beta,
+        half_life_bars=done.pair.half_life_bars,
+        z_window_bars=done.pair.z_window_bars,
+        correlation=done.fit.correlation,
+        sharpe=trial.sharpe,
+        win_rate=trial.win_rate,
+        max_drawdown=trial.max_drawdown,
+        round_trips=trial.round_trips,
     )
 
 
 def _numbers(pair: FittedPair) -> tuple[str, ...]:
     if pair.beta is None:
-        return ("–",) * 4
-    return (f"{pair.beta:.3f}", f"{pair.half_life_bars:.1f}", str(pair.z_window_bars), f"{pair.correlation:.3f}")
+        return ("–",) * 8
+    return (
+        f"{pair.beta:.3f}",
+        f"{pair.half_life_bars:.1f}",
+        str(pair.z_window_bars),
+        f"{pair.correlation:.3f}",
+        f"{pair.sharpe:.2f}",
+        f"{pair.win_rate:.0%}",
+        f"{pair.max_drawdown:.1%}",
+        str(pair.round_trips),
+    )

@@ -56,7 +56,7 @@ from src.shared.infra.database.tables.risk import (
     risk_decision,
     risk_state,
 )
-from src.shared.infra.database.tables.strategy import pair_registry, pair_signal, pair_spread
+from src.shared.infra.database.tables.strategy import gate_verdict, pair_registry, pair_signal, pair_spread
 
 __all__ = [
     "METADATA",
@@ -82,6 +82,7 @@ __all__ = [
     "equity_point",
     "fill",
     "financial_statements",
+    "gate_verdict",
     "indicator_set",
     "institutional_holders",
     "key_statistics",
