@@ -12,6 +12,9 @@ from src.services.strategy_engine.domain.reasons import Reason
 from src.shared.domain.pairs import Direction, Pair, PairMode, PairTradeState
 from src.shared.domain.signals import SignalAction, SpreadReading
 
+RULES = 1
+"""Which rules decide. Whatever makes the same inputs come out differently makes this one more; each decision keeps it."""
+
 LAST_HOUR = timedelta(hours=1)
 
 Decision = tuple[SignalAction, Reason]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from src.services.strategy_engine.domain.decision import (
+    RULES,
     Context,
     DataBlock,
     Freeze,
@@ -35,13 +36,17 @@ class UnfinishedTrade:
 
 @dataclass(frozen=True)
 class WatchedPair:
-    """A pair to decide about: parameters, unfinished trade, slot of the last stop, freeze, and what its bars lack."""
+    """A pair to decide about: parameters, unfinished trade, slot of the last stop, freeze, and what its bars lack.
+
+    `fitted_to` is the last bar that its parameters were fitted on.
+    """
 
     pair: Pair
     trade: UnfinishedTrade | None = None
     last_stop: datetime | None = None
     freeze: Freeze = Freeze.NONE
     block: DataBlock | None = None
+    fitted_to: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -82,14 +87,15 @@ def evaluate_pairs(
     """Decide about every pair at the slot, in the order given."""
     readings = read_spreads(series, [each.pair for each in watched], time.slot)
     states = _trade_states(watched, time.slot, calendar)
-    shared = {**_threshold_numbers(thresholds), **_time_numbers(time, series)}
+    shared = {"rules": RULES, **_threshold_numbers(thresholds), **_time_numbers(time, series)}
     evaluations = []
-    for pair, reading, state in zip([each.pair for each in watched], readings, states, strict=True):
+    for each, reading, state in zip(watched, readings, states, strict=True):
+        pair = each.pair
         action, reason = decide(reading, state, thresholds, Context(pair, time.age, time.left))
         known = None if isinstance(reading, Reason) else reading
         held = state.trade.held_bars if state.trade else None
         signal = Signal(pair.id, time.slot, action, reason.value, known, held)
-        numbers = {**_reading_numbers(known), **_pair_numbers(pair), **_state_numbers(state), **shared}
+        numbers = {**_reading_numbers(known), **_pair_numbers(each), **_state_numbers(state), **shared}
         evaluations.append(Evaluation(signal, pair, numbers))
     return evaluations
 
@@ -121,7 +127,8 @@ def _reading_numbers(reading: SpreadReading | None) -> dict[str, Number]:
     }
 
 
-def _pair_numbers(pair: Pair) -> dict[str, Number]:
+def _pair_numbers(watched: WatchedPair) -> dict[str, Number]:
+    pair = watched.pair
     return {
         "alpha": pair.alpha,
         "beta": pair.beta,
@@ -129,6 +136,7 @@ def _pair_numbers(pair: Pair) -> dict[str, Number]:
         "window_bars": pair.z_window_bars,
         "time_stop_bars": pair.time_stop_bars,
         "mode": pair.mode.value,
+        "fitted_to": watched.fitted_to.isoformat() if watched.fitted_to else None,
     }
 
 
