@@ -16,6 +16,7 @@ from src.services.cli.commands import (
     indicators,
     look,
     pairs,
+    replay,
     risk,
     risk_state,
     run_flow,
@@ -38,7 +39,7 @@ def application() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     for group in (
-        demo, suite, pairs, data, look, desk, risk_state, risk, indicators, run_flow, backup, archive, twin, doctor
+        demo, suite, pairs, data, look, desk, replay, risk_state, risk, indicators, run_flow, backup, archive, twin, doctor
     ):  # fmt: skip
         group.register(app)
     return app

@@ -1,11 +1,26 @@
-"""Options that several commands take alike."""
+"""Options that several commands take alike, and how they are read."""
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated
 
 import typer
 
+from src.shared.domain.errors import InputInvalid
+
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 Who = Annotated[str, typer.Option(help="Who does it; else the user of this system.")]
 Why = Annotated[str, typer.Option(help="For the audit log; required.")]
+
+
+def parse_day(option: str, text: str) -> date:
+    """Read a day.
+
+    Raises:
+        InputInvalid: it is none; `option` is what the person has typed it for.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InputInvalid(f"{option} {text}: write a day such as 2025-08-01.") from None

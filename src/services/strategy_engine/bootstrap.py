@@ -7,9 +7,11 @@ from datetime import timedelta
 from sqlalchemy import Engine
 
 from src.config.settings import Settings, StrategySettings
+from src.services.strategy_engine.adapters.sql_replay import SqlReplayStore
 from src.services.strategy_engine.adapters.sql_strategy import SqlStrategyRepository
 from src.services.strategy_engine.domain.decision import Thresholds
 from src.services.strategy_engine.domain.fit import FitBounds
+from src.services.strategy_engine.use_cases.replay import Replay
 from src.services.strategy_engine.use_cases.slots import StrategyEngine
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.infra.database.engine import make_engine
@@ -31,6 +33,11 @@ def build(settings: Settings, engine: Engine | None = None) -> StrategyEngine:
         bounds=fit_bounds(settings.strategy),
         history_bars=settings.strategy.history_bars,
     )
+
+
+def build_replay(engine: Engine) -> Replay:
+    """Wire the replay of stored decisions; it needs no broker."""
+    return Replay(SqlUnitOfWork(engine, SqlReplayStore), TradingCalendar())
 
 
 def thresholds(strategy: StrategySettings) -> Thresholds:

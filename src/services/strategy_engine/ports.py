@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 
-from src.services.strategy_engine.domain.decision import DataBlock
+from src.services.strategy_engine.domain.bar_versions import BarVersion
+from src.services.strategy_engine.domain.decision import DataBlock, Freeze
 from src.services.strategy_engine.domain.evaluation import Evaluation, WatchedPair
+from src.services.strategy_engine.domain.replay import StoredDecision
+from src.services.strategy_engine.domain.trade_history import TradeHistory
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.corporate_actions import CorporateActionKind
@@ -90,4 +93,51 @@ class StrategyRepository(Protocol):
 
     def note(self, note: AuditNote) -> None:
         """Add a line to the audit log."""
+        ...
+
+
+@dataclass(frozen=True)
+class PairPast:
+    """What else a decision about a pair hung on at an earlier time: its last stop, and what froze it."""
+
+    last_stop: datetime | None
+    freeze: Freeze
+
+
+class ReplayStore(Protocol):
+    """Decisions and all that they were taken from, as it is now and as it was."""
+
+    def decisions(self, first: datetime, last: datetime) -> list[StoredDecision]:
+        """Read the decisions of the slots in [first, last], by slot and pair id."""
+        ...
+
+    def told_without_row(self, first: datetime, last: datetime) -> list[tuple[datetime, str, str]]:
+        """List slot, pair id and action of decisions in [first, last] that were told and that no row holds."""
+        ...
+
+    def trade_histories(self, pair_ids: Sequence[str]) -> dict[str, list[TradeHistory]]:
+        """Read the trades of the pairs; a pair without any is absent."""
+        ...
+
+    def pasts(self, slot: datetime, at: datetime, fitted: Mapping[str, datetime | None]) -> dict[str, PairPast]:
+        """Read what was known `at` that time of the pairs, each fitted on bars up to the time given.
+
+        Where that time is None, the registry's fit counts.
+        """
+        ...
+
+    def data_blocks(self, symbols: Sequence[str], at: datetime) -> list[DataBlock]:
+        """Read what kept the bars of the symbols from being traded on at that time, by symbol and rule."""
+        ...
+
+    def closes(self, symbols: Sequence[str], ends: Sequence[datetime]) -> CloseSeries:
+        """Read the closes on the grid of `ends` as they are now, NaN where there is none."""
+        ...
+
+    def bar_versions(self, symbols: Sequence[str], first: datetime, last: datetime) -> list[BarVersion]:
+        """Read every value that was stored of the bars that end in [first, last]."""
+        ...
+
+    def archived_months(self, symbols: Sequence[str], first: datetime, last: datetime) -> set[tuple[str, date]]:
+        """List the months of [first, last] that are archived, with the symbols that have no bar left in them."""
         ...

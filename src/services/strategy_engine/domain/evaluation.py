@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from src.services.strategy_engine.domain.decision import (
@@ -98,6 +98,20 @@ def evaluate_pairs(
         numbers = {**_reading_numbers(known), **_pair_numbers(each), **_state_numbers(state), **shared}
         evaluations.append(Evaluation(signal, pair, numbers))
     return evaluations
+
+
+def with_blocks(watched: Sequence[WatchedPair], blocks: Sequence[DataBlock]) -> list[WatchedPair]:
+    """Give each pair the first fault of its bars, that of its first leg before that of its second."""
+    first = {block.symbol: block for block in reversed(blocks)}
+    return [
+        replace(each, block=first.get(each.pair.symbol_1) or first.get(each.pair.symbol_2)) if first else each
+        for each in watched
+    ]
+
+
+def symbols_of(watched: Sequence[WatchedPair]) -> list[str]:
+    """List the symbols of pairs, each once, sorted."""
+    return sorted({symbol for each in watched for symbol in (each.pair.symbol_1, each.pair.symbol_2)})
 
 
 def _trade_states(watched: Sequence[WatchedPair], slot: datetime, calendar: TradingCalendar) -> list[TradeState]:

@@ -9,7 +9,13 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from src.services.strategy_engine.domain.decision import DataBlock, Thresholds
-from src.services.strategy_engine.domain.evaluation import Evaluation, SlotTime, WatchedPair, evaluate_pairs
+from src.services.strategy_engine.domain.evaluation import (
+    Evaluation,
+    SlotTime,
+    evaluate_pairs,
+    symbols_of,
+    with_blocks,
+)
 from src.services.strategy_engine.domain.fit import FitBounds, PairFit, fit_pair, judge_fit, refuse_no_pair
 from src.services.strategy_engine.domain.reasons import FitReason
 from src.services.strategy_engine.ports import RegisteredPair, StrategyRepository
@@ -165,9 +171,9 @@ class StrategyEngine:
             return []
         window = max(each.pair.z_window_bars for each in watched)
         ends = [end for _, end in self.calendar.last_spans(time.slot, min(window, self.history_bars))]
-        symbols = _symbols(watched)
+        symbols = symbols_of(watched)
         series = repo.closes(symbols, ends)
-        watched = _with_blocks(watched, repo.data_blocks(symbols))
+        watched = with_blocks(watched, repo.data_blocks(symbols))
         return evaluate_pairs(watched, series, time, self.thresholds, self.calendar)
 
     def _fit(self, series: CloseSeries, bars: int) -> PairFit:
@@ -236,19 +242,6 @@ def _refuse_blocked(blocks: Sequence[DataBlock]) -> None:
             f"The bars of {first.symbol} can't be fitted on: {first.reason} ({first.rule}); "
             f"see `tradewinds data status --symbols {first.symbol}`."
         )
-
-
-def _with_blocks(watched: Sequence[WatchedPair], blocks: Sequence[DataBlock]) -> list[WatchedPair]:
-    """Give each pair the first fault of its bars, that of its first leg before that of its second."""
-    first = {block.symbol: block for block in reversed(blocks)}
-    return [
-        replace(each, block=first.get(each.pair.symbol_1) or first.get(each.pair.symbol_2)) if first else each
-        for each in watched
-    ]
-
-
-def _symbols(watched: Sequence[WatchedPair]) -> list[str]:
-    return sorted({symbol for each in watched for symbol in (each.pair.symbol_1, each.pair.symbol_2)})
 
 
 def _raised(evaluation: Evaluation) -> SignalRaised:
