@@ -63,7 +63,8 @@ _PASTS = text(f"""
           FROM unnest(CAST(:pairs AS text[]), CAST(:fitted AS timestamptz[])) AS a(pair_id, fitted_to)
           JOIN strategy.pair_registry p ON p.pair_id = a.pair_id
     )
-    SELECT r.pair_id, stop.slot AS stop_slot, frozen.basis_lost, EXISTS ({REBASES} AND b.recorded_at <= :at) AS rebased
+    SELECT r.pair_id, stop.slot AS stop_slot, frozen.basis_lost,
+           EXISTS ({REBASES} AND b.recorded_at <= :at) AS rebased
       FROM asked r
       LEFT JOIN LATERAL (
             SELECT max(s.slot) AS slot FROM strategy.pair_signal s

@@ -55,7 +55,7 @@ class BarChange:
 def closes_at(
     now: CloseSeries, versions: Sequence[BarVersion], symbols: Collection[str], at: datetime
 ) -> CloseSeries:
-    """Put the closes of `symbols` as the table held them `at` in the place of those of now; NaN where it held none."""
+    """Put the closes of `symbols` as the table held them `at` in the place of those of now; NaN where none was."""
     closes = now.closes.copy()
     columns = {symbol: column for column, symbol in enumerate(now.symbols) if symbol in symbols}
     closes[:, list(columns.values())] = np.nan

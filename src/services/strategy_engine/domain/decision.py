@@ -13,7 +13,7 @@ from src.shared.domain.pairs import Direction, Pair, PairMode, PairTradeState
 from src.shared.domain.signals import SignalAction, SpreadReading
 
 RULES = 1
-"""Which rules decide. Whatever makes the same inputs come out differently makes this one more; each decision keeps it."""
+"""Which rules decide; each decision keeps it. A change by which the same inputs come out differently adds one."""
 
 LAST_HOUR = timedelta(hours=1)
 
