@@ -11,6 +11,7 @@ import numpy as np
 from src.services.strategy_engine.domain.decision import DataBlock, Thresholds
 from src.services.strategy_engine.domain.evaluation import Evaluation, SlotTime, WatchedPair, evaluate_pairs
 from src.services.strategy_engine.domain.fit import FitBounds, PairFit, fit_pair, judge_fit, refuse_no_pair
+from src.services.strategy_engine.domain.instances import Instance, covers_of, limited_by, rules_of
 from src.services.strategy_engine.domain.reasons import FitReason
 from src.services.strategy_engine.ports import RegisteredPair, StrategyRepository
 from src.shared.domain.audit import AuditNote
@@ -168,6 +169,7 @@ class StrategyEngine:
         symbols = _symbols(watched)
         series = repo.closes(symbols, ends)
         watched = _with_blocks(watched, repo.data_blocks(symbols))
+        watched = under_instances(watched, repo.pair_instances(), self.thresholds)
         return evaluate_pairs(watched, series, time, self.thresholds, self.calendar)
 
     def _fit(self, series: CloseSeries, bars: int) -> PairFit:
@@ -236,6 +238,18 @@ def _refuse_blocked(blocks: Sequence[DataBlock]) -> None:
             f"The bars of {first.symbol} can't be fitted on: {first.reason} ({first.rule}); "
             f"see `tradewinds data status --symbols {first.symbol}`."
         )
+
+
+def under_instances(
+    watched: Sequence[WatchedPair], instances: Sequence[Instance], usual: Thresholds
+) -> list[WatchedPair]:
+    """Give each pair the rules of the instance that it is traded under; an observing one keeps it from trading."""
+    covers = covers_of((each.pair.id for each in watched), instances)
+    return [
+        replace(each, pair=limited_by(each.pair, cover), rules=rules_of(cover, usual))
+        for each in watched
+        for cover in (covers[each.pair.id],)
+    ]
 
 
 def _with_blocks(watched: Sequence[WatchedPair], blocks: Sequence[DataBlock]) -> list[WatchedPair]:

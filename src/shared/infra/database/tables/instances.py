@@ -58,12 +58,14 @@ instance_config = Table(
     schema="strategy",
 )
 
-# What an instance remembers, as its last call left it. `slot` is the last one it decided in.
+# What an instance remembers, as its last call left it. `slot` is the last one it decided in; `held` is what it holds
+# or, in observe, what it would hold had all that it asked for been done.
 instance_state = Table(
     "instance_state",
     METADATA,
     Column("instance_id", String(48), ForeignKey("strategy.instance.instance_id"), primary_key=True),
     Column("state", JSONB, nullable=False),
+    Column("held", JSONB, nullable=False),
     Column("strategy_digest", String(64), nullable=False),
     Column("config_version", Integer, nullable=False),
     Column("slot", Moment),
@@ -84,7 +86,8 @@ instance_decision = Table(
     Column("state_before", JSONB),
     Column("state_digest", String(64), nullable=False),
     Column("bars_digest", String(64), nullable=False),
-    Column("held", JSONB, nullable=False),
+    # What else it knew: the broker's time, the market's close, what it held, its pairs, ticks since the bar.
+    Column("given", JSONB, nullable=False),
     Column("wishes", JSONB, nullable=False),
     Column("numbers", JSONB, nullable=False),
     Column("log", JSONB, nullable=False),
