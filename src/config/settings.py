@@ -144,6 +144,7 @@ class StrategySettings(_Component):
         900.0, description="A cycle that starts later than this after its slot takes no entry."
     )
     overnight: bool = Field(False, description="Allow entries in the last hour before the close.")
+    folder: Path | None = Field(None, description="Strategy files of your own; empty: <home>/strategies.")
 
 
 class RiskSettings(_Component):
@@ -349,6 +350,11 @@ class Settings:
     def backup_folder(self) -> Path:
         """Where backups go."""
         return (self.maintenance.backup_folder or self.home / "backups").expanduser().resolve()
+
+    @property
+    def strategy_folder(self) -> Path:
+        """Where the user's own strategy files are."""
+        return (self.strategy.folder or self.home / "strategies").expanduser().resolve()
 
     @property
     def intraday_retention_days(self) -> int:

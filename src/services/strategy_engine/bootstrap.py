@@ -10,6 +10,7 @@ from src.config.settings import Settings, StrategySettings
 from src.services.strategy_engine.adapters.sql_strategy import SqlStrategyRepository
 from src.services.strategy_engine.domain.decision import Thresholds
 from src.services.strategy_engine.domain.fit import FitBounds
+from src.services.strategy_engine.sdk.loader import Loader
 from src.services.strategy_engine.use_cases.slots import StrategyEngine
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.infra.database.engine import make_engine
@@ -31,6 +32,11 @@ def build(settings: Settings, engine: Engine | None = None) -> StrategyEngine:
         bounds=fit_bounds(settings.strategy),
         history_bars=settings.strategy.history_bars,
     )
+
+
+def strategy_loader(settings: Settings) -> Loader:
+    """Wire what loads strategy files: the built-in ones and those of the user's folder."""
+    return Loader(settings.strategy_folder)
 
 
 def thresholds(strategy: StrategySettings) -> Thresholds:
