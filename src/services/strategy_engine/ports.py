@@ -20,6 +20,7 @@ from src.services.strategy_engine.domain.instances import (
     Standing,
     Stepped,
 )
+from src.services.strategy_engine.sdk.slot import Tick
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.corporate_actions import CorporateActionKind
@@ -110,7 +111,7 @@ class StrategyRepository(Protocol):
 
 
 @dataclass(frozen=True)
-class StrategyType:
+class StrategyKind:
     """A strategy that instances can be made of: its name, what it trades, and the file as it is now."""
 
     name: str
@@ -121,7 +122,7 @@ class StrategyType:
 class StrategyTypes(Protocol):
     """The strategies that there are."""
 
-    def find(self, name: str) -> StrategyType:
+    def find(self, name: str) -> StrategyKind:
         """Return a strategy by its name.
 
         Raises:

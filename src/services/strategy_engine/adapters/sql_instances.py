@@ -157,7 +157,7 @@ class SqlInstanceRepository:
     def decisions(self, instance_id: str, most: int) -> list[StoredDecision]:
         """List decisions."""
         c = instance_decision.c
-        names = [field for field in StoredDecision.__dataclass_fields__]
+        names = list(StoredDecision.__dataclass_fields__)
         query = select(*(c[name] for name in names)).where(c.instance_id == instance_id)
         rows = self._connection.execute(query.order_by(c.slot.desc()).limit(most)).mappings()
         return [StoredDecision(**{**row, "mode": InstanceMode(row["mode"])}) for row in rows]

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from src.services.strategy_engine.domain.decision import DataBlock, Freeze
 from src.services.strategy_engine.adapters.instance_rows import instance_of, instances_that_are
+from src.services.strategy_engine.domain.decision import DataBlock, Freeze
 from src.services.strategy_engine.domain.evaluation import Evaluation, UnfinishedTrade, WatchedPair
 from src.services.strategy_engine.domain.instances import PAIRS, Instance
 from src.services.strategy_engine.ports import PairFreeze, RegisteredPair

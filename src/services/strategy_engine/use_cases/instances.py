@@ -85,7 +85,7 @@ class Instances:
         with self.store() as work:
             if work.repo.is_taken(instance_id):
                 raise InputInvalid(
-                    f"{instance_id} is taken: an instance has, or had, this name, and its decisions are kept under it."
+                    f"{instance_id} is taken: an instance has, or had, this name, and its decisions are kept."
                 )
             work.repo.add(made)
             what = {"strategy": strategy, "account": account, "market": market, "config": checked}

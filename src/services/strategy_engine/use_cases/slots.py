@@ -81,7 +81,7 @@ class StrategyEngine:
         Raises:
             InputInvalid: `slot` is not the end of a bar, or lies after `now`.
         """
-        time = SlotTime(slot, now, self._close_of(slot, now, market_close))
+        time = SlotTime(slot, now, close_of_slot(self.calendar, slot, now, market_close))
         with self.store() as work:
             if stored := work.repo.stored_signals(slot):
                 return SlotEvaluation(slot, stored, already_done=True)
@@ -152,14 +152,6 @@ class StrategyEngine:
             raise InputInvalid(f"{pair} can be re-based once an hour is finished after {freezes[-1].effective_at}.")
         return known.pair.mode
 
-    def _close_of(self, slot: datetime, now: datetime, market_close: datetime) -> datetime:
-        if slot > now:
-            raise InputInvalid(f"The slot {slot_key(slot)} is not finished at {slot_key(now)}: wait for its bar.")
-        session = self.calendar.session_at(slot - timedelta(microseconds=1))
-        if session is None or slot not in {end for _, end in session.bar_spans()}:
-            raise InputInvalid(f"{slot_key(slot)} is not the end of an hourly bar: give a slot of the calendar.")
-        return min(session.close, market_close)
-
     def _evaluate(self, repo: StrategyRepository, time: SlotTime) -> list[Evaluation]:
         watched = repo.watched_pairs(time.slot)
         if not watched:
@@ -168,7 +160,7 @@ class StrategyEngine:
         ends = [end for _, end in self.calendar.last_spans(time.slot, min(window, self.history_bars))]
         symbols = _symbols(watched)
         series = repo.closes(symbols, ends)
-        watched = _with_blocks(watched, repo.data_blocks(symbols))
+        watched = with_blocks(watched, repo.data_blocks(symbols))
         watched = under_instances(watched, repo.pair_instances(), self.thresholds)
         return evaluate_pairs(watched, series, time, self.thresholds, self.calendar)
 
@@ -183,6 +175,20 @@ class StrategyEngine:
         fit = fit_pair(*series.pair(*series.symbols), self.bounds)
         refuse_no_pair(name, fit)
         return fit
+
+
+def close_of_slot(calendar: TradingCalendar, slot: datetime, now: datetime, market_close: datetime) -> datetime:
+    """Return when the slot's session ends: as the calendar says, or earlier by the broker's word.
+
+    Raises:
+        InputInvalid: `slot` is not the end of a bar, or lies after `now`.
+    """
+    if slot > now:
+        raise InputInvalid(f"The slot {slot_key(slot)} is not finished at {slot_key(now)}: wait for its bar.")
+    session = calendar.session_at(slot - timedelta(microseconds=1))
+    if session is None or slot not in {end for _, end in session.bar_spans()}:
+        raise InputInvalid(f"{slot_key(slot)} is not the end of an hourly bar: give a slot of the calendar.")
+    return min(session.close, market_close)
 
 
 def _register(repo: StrategyRepository, wanted: RegisteredPair, why: AuditNote) -> int:
@@ -252,7 +258,7 @@ def under_instances(
     ]
 
 
-def _with_blocks(watched: Sequence[WatchedPair], blocks: Sequence[DataBlock]) -> list[WatchedPair]:
+def with_blocks(watched: Sequence[WatchedPair], blocks: Sequence[DataBlock]) -> list[WatchedPair]:
     """Give each pair the first fault of its bars, that of its first leg before that of its second."""
     first = {block.symbol: block for block in reversed(blocks)}
     return [
