@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from src.services.strategy_engine.adapters.sql_strategy import FREEZES, REBASES, freeze_of
 from src.services.strategy_engine.domain.bar_versions import BarChangeKind, BarVersion
 from src.services.strategy_engine.domain.decision import DataBlock
-from src.services.strategy_engine.domain.replay import StoredDecision
+from src.services.strategy_engine.domain.replay import PairDecision
 from src.services.strategy_engine.domain.trade_history import TradeHistory, TradeStep
 from src.services.strategy_engine.ports import PairPast
 from src.shared.domain.bars import CloseSeries
@@ -105,7 +105,7 @@ class SqlReplayStore:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def decisions(self, first: datetime, last: datetime) -> list[StoredDecision]:
+    def decisions(self, first: datetime, last: datetime) -> list[PairDecision]:
         """Read signals, their spreads and their events."""
         asked = {"first": first, "last": last, "aggregate": SignalRaised.aggregate}
         return [_decision(row) for row in self._connection.execute(_DECISIONS, asked).mappings()]
@@ -152,10 +152,10 @@ class SqlReplayStore:
         return {(row.symbol, row.month) for row in self._connection.execute(_ARCHIVED, asked)}
 
 
-def _decision(row: Mapping[Any, Any]) -> StoredDecision:
+def _decision(row: Mapping[Any, Any]) -> PairDecision:
     names = ("price_1", "price_2", "spread", "mean", "sd", "z", "window_bars")
     reading = SpreadReading(**{name: row[name] for name in names}) if row["z"] is not None else None
-    return StoredDecision(
+    return PairDecision(
         pair_id=row["pair_id"],
         slot=row["slot"],
         action=row["action"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from src.services.strategy_engine.domain.decision import (
@@ -35,10 +35,20 @@ class UnfinishedTrade:
 
 
 @dataclass(frozen=True)
+class Rules:
+    """Under which instance a pair is traded, and its thresholds; entries only where the instance is on."""
+
+    instance: str | None
+    is_on: bool
+    thresholds: Thresholds
+
+
+@dataclass(frozen=True)
 class WatchedPair:
     """A pair to decide about: parameters, unfinished trade, slot of the last stop, freeze, and what its bars lack.
 
-    `fitted_to` is the last bar that its parameters were fitted on.
+    `rules` are those of its instance; without them the caller's thresholds count. `fitted_to` is the last bar that
+    its parameters were fitted on.
     """
 
     pair: Pair
@@ -46,6 +56,7 @@ class WatchedPair:
     last_stop: datetime | None = None
     freeze: Freeze = Freeze.NONE
     block: DataBlock | None = None
+    rules: Rules | None = None
     fitted_to: datetime | None = None
 
 
@@ -87,26 +98,23 @@ def evaluate_pairs(
     """Decide about every pair at the slot, in the order given."""
     readings = read_spreads(series, [each.pair for each in watched], time.slot)
     states = _trade_states(watched, time.slot, calendar)
-    shared = {"rules": RULES, **_threshold_numbers(thresholds), **_time_numbers(time, series)}
+    shared = {"rules": RULES, **_time_numbers(time, series)}
     evaluations = []
     for each, reading, state in zip(watched, readings, states, strict=True):
-        pair = each.pair
-        action, reason = decide(reading, state, thresholds, Context(pair, time.age, time.left))
+        pair, rules = each.pair, each.rules or Rules(None, is_on=True, thresholds=thresholds)
+        action, reason = decide(reading, state, rules.thresholds, Context(pair, time.age, time.left, rules.is_on))
         known = None if isinstance(reading, Reason) else reading
         held = state.trade.held_bars if state.trade else None
         signal = Signal(pair.id, time.slot, action, reason.value, known, held)
-        numbers = {**_reading_numbers(known), **_pair_numbers(each), **_state_numbers(state), **shared}
+        numbers = {
+            **_reading_numbers(known),
+            **_pair_numbers(each),
+            **_state_numbers(state),
+            **_rules_numbers(rules),
+            **shared,
+        }
         evaluations.append(Evaluation(signal, pair, numbers))
     return evaluations
-
-
-def with_blocks(watched: Sequence[WatchedPair], blocks: Sequence[DataBlock]) -> list[WatchedPair]:
-    """Give each pair the first fault of its bars, that of its first leg before that of its second."""
-    first = {block.symbol: block for block in reversed(blocks)}
-    return [
-        replace(each, block=first.get(each.pair.symbol_1) or first.get(each.pair.symbol_2)) if first else each
-        for each in watched
-    ]
 
 
 def symbols_of(watched: Sequence[WatchedPair]) -> list[str]:
@@ -173,8 +181,11 @@ def _block_numbers(block: DataBlock | None) -> dict[str, Number]:
     return {**said, **{f"block_{name}": value for name, value in block.numbers.items()}}
 
 
-def _threshold_numbers(thresholds: Thresholds) -> dict[str, Number]:
+def _rules_numbers(rules: Rules) -> dict[str, Number]:
+    thresholds = rules.thresholds
     return {
+        "instance": rules.instance,
+        "instance_on": rules.is_on,
         "entry_z": thresholds.entry_z,
         "exit_z": thresholds.exit_z,
         "stop_z": thresholds.stop_z,

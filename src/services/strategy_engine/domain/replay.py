@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, Va
 
 from src.services.strategy_engine.domain.bar_versions import BarChange, BarChangeKind
 from src.services.strategy_engine.domain.decision import Number, Thresholds
-from src.services.strategy_engine.domain.evaluation import Evaluation, SlotTime
+from src.services.strategy_engine.domain.evaluation import Evaluation, Rules, SlotTime
 from src.shared.domain.ids import parse_pair_id
 from src.shared.domain.pairs import Pair, PairMode
 from src.shared.domain.signals import SpreadReading
@@ -28,6 +28,7 @@ _LEAST = 1e-12
 _READING_NUMBERS = frozenset({"price_1", "price_2", "spread", "mean", "sd", "z"})
 _STATE_NUMBERS = frozenset({"direction", "trade_state", "held_bars", "bars_since_stop", "freeze"})
 _BLOCK = "block_"
+_KEPT_LATER = frozenset({"fitted_to", "instance", "instance_on"})
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -72,7 +73,7 @@ _OF_CHANGES = (
 
 
 @dataclass(frozen=True)
-class StoredDecision:
+class PairDecision:
     """A decision as it is stored: the signal's row with its numbers, and the spread's row if there is one.
 
     `said` is what the outbox tells of it, None where it holds nothing.
@@ -110,6 +111,8 @@ class StoredInputs(BaseModel):
     slot_age_seconds: Finite
     seconds_to_close: Finite
     first_bar_end: AwareDatetime
+    instance: str | None = None
+    instance_on: StrictBool = True
     rules: int | None = None
 
     def pair(self, pair_id: str) -> Pair:
@@ -125,15 +128,16 @@ class StoredInputs(BaseModel):
         )
 
     @property
-    def thresholds(self) -> Thresholds:
-        """The thresholds as they were."""
-        return Thresholds(
+    def under(self) -> Rules:
+        """The instance it was decided under, and the thresholds, as they were."""
+        thresholds = Thresholds(
             entry_z=self.entry_z,
             exit_z=self.exit_z,
             stop_z=self.stop_z,
             max_slot_age=timedelta(seconds=self.max_slot_age_seconds),
             overnight=self.overnight,
         )
+        return Rules(self.instance, self.instance_on, thresholds)
 
     def time(self, slot: datetime) -> SlotTime:
         """Return when the slot was decided and its session ended."""
@@ -141,7 +145,7 @@ class StoredInputs(BaseModel):
         return SlotTime(slot, now, now + timedelta(seconds=self.seconds_to_close))
 
 
-def read_inputs(decision: StoredDecision) -> StoredInputs | str:
+def read_inputs(decision: PairDecision) -> StoredInputs | str:
     """Read what a decision was taken from, or say what its numbers lack."""
     try:
         return StoredInputs.model_validate(decision.numbers)
@@ -192,15 +196,15 @@ class ReplayedDecision:
     notes: tuple[str, ...] = ()
 
 
-def differences(stored: StoredDecision, again: Evaluation) -> tuple[Difference, ...]:
+def differences(stored: PairDecision, again: Evaluation) -> tuple[Difference, ...]:
     """List what comes out otherwise, to the last bit: the decision, its numbers, its spread, and what was said of it.
 
     Numbers that are stored and that no rule of today knows are not looked at.
     """
     signal, numbers = again.signal, again.numbers
     known = {name for name in stored.numbers if name in _READING_NUMBERS | _STATE_NUMBERS or name.startswith(_BLOCK)}
-    # Which rules decided is no outcome; decisions that are older than `fitted_to` lack it.
-    unasked = {"rules"} | ({"fitted_to"} - set(stored.numbers))
+    # Which rules decided is no outcome; older decisions lack what was not kept yet.
+    unasked = {"rules"} | (_KEPT_LATER - set(stored.numbers))
     names = [*(name for name in numbers if name not in unasked), *sorted(known - set(numbers))]
     pairs = [
         ("action", stored.action, signal.action.value),

@@ -9,19 +9,18 @@ from datetime import date, datetime, timedelta
 from functools import cached_property
 
 from src.services.strategy_engine.domain.bar_versions import BarChange, change_times, changes_since, closes_at
-from src.services.strategy_engine.domain.decision import RULES, Thresholds
+from src.services.strategy_engine.domain.decision import RULES
 from src.services.strategy_engine.domain.evaluation import (
     SlotTime,
     WatchedPair,
     evaluate_pairs,
     symbols_of,
-    with_blocks,
 )
 from src.services.strategy_engine.domain.replay import (
     Cause,
     Difference,
+    PairDecision,
     ReplayedDecision,
-    StoredDecision,
     StoredInputs,
     cause_of,
     differences,
@@ -30,6 +29,7 @@ from src.services.strategy_engine.domain.replay import (
 )
 from src.services.strategy_engine.domain.trade_history import TradeHistory, step_times, unfinished_at
 from src.services.strategy_engine.ports import ReplayStore
+from src.services.strategy_engine.use_cases.slots import with_blocks
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.ids import parse_pair_id, slot_key
@@ -103,18 +103,17 @@ class Replay:
         return sessions[0]
 
 
-def _batches(repo: ReplayStore, stored: Sequence[StoredDecision], calendar: TradingCalendar) -> Iterator[_Batch]:
+def _batches(repo: ReplayStore, stored: Sequence[PairDecision], calendar: TradingCalendar) -> Iterator[_Batch]:
     """Group what was decided side by side, so that arrays have the shape that they had."""
-    groups: dict[tuple[SlotTime, Thresholds, datetime], list[tuple[StoredDecision, StoredInputs]]] = {}
+    groups: dict[tuple[SlotTime, datetime], list[tuple[PairDecision, StoredInputs]]] = {}
     for each in stored:
         inputs = read_inputs(each)
         if isinstance(inputs, StoredInputs):
-            key = (inputs.time(each.slot), inputs.thresholds, inputs.first_bar_end)
-            groups.setdefault(key, []).append((each, inputs))
+            groups.setdefault((inputs.time(each.slot), inputs.first_bar_end), []).append((each, inputs))
     histories = repo.trade_histories(sorted({each.pair_id for each in stored}))
-    for (time, thresholds, first), members in groups.items():
+    for (time, first), members in groups.items():
         ends = calendar.slots_between(first, time.slot)
-        yield _Batch(repo, calendar, members, time, thresholds, ends, histories)
+        yield _Batch(repo, calendar, members, time, ends, histories)
 
 
 @dataclass(frozen=True)
@@ -133,13 +132,12 @@ class _Taken:
 
 @dataclass
 class _Batch:
-    """Decisions of one slot with the same thresholds, time and grid; what is known of each has its place."""
+    """Decisions of one slot with the same time and grid; what is known of each has its place."""
 
     repo: ReplayStore
     calendar: TradingCalendar
-    members: Sequence[tuple[StoredDecision, StoredInputs]]
+    members: Sequence[tuple[PairDecision, StoredInputs]]
     time: SlotTime
-    thresholds: Thresholds
     ends: Sequence[datetime]
     histories: Mapping[str, Sequence[TradeHistory]]
 
@@ -206,6 +204,7 @@ class _Batch:
                 unfinished_at(self.histories.get(each.pair_id, ()), at),
                 pasts[each.pair_id].last_stop,
                 pasts[each.pair_id].freeze,
+                rules=inputs.under,
                 fitted_to=inputs.fitted_to,
             )
             for each, inputs in self.members
@@ -213,7 +212,7 @@ class _Batch:
         return with_blocks(watched, self.repo.data_blocks(symbols_of(watched), at))
 
     def _differences(self, watched: Sequence[WatchedPair], series: CloseSeries) -> list[tuple[Difference, ...]]:
-        again = evaluate_pairs(watched, series, self.time, self.thresholds, self.calendar)
+        again = evaluate_pairs(watched, series, self.time, self.members[0][1].under.thresholds, self.calendar)
         return [differences(stored, each) for (stored, _), each in zip(self.members, again, strict=True)]
 
     def _archived(self, watched: Sequence[WatchedPair]) -> dict[int, list[date]]:
@@ -247,7 +246,7 @@ class _Batch:
         return min(stored.recorded_at for stored, _ in self.members)
 
 
-def _judged(stored: StoredDecision, inputs: StoredInputs, taken: _Taken) -> ReplayedDecision:
+def _judged(stored: PairDecision, inputs: StoredInputs, taken: _Taken) -> ReplayedDecision:
     notes = [taken.moved] if taken.moved else []
     if taken.is_alike:
         alike = Cause.ROUNDING if taken.differences else Cause.SAME
@@ -260,12 +259,12 @@ def _judged(stored: StoredDecision, inputs: StoredInputs, taken: _Taken) -> Repl
     return _told(stored, cause, taken.differences, taken.changes, notes)
 
 
-def _archived(stored: StoredDecision, months: Sequence[date]) -> ReplayedDecision:
+def _archived(stored: PairDecision, months: Sequence[date]) -> ReplayedDecision:
     notes = [f"put its bars back with `tradewinds archive restore --month {month:%Y-%m}`" for month in months]
     return _told(stored, Cause.ARCHIVED, notes=notes)
 
 
-def _unreadable(stored: StoredDecision, why: str) -> ReplayedDecision:
+def _unreadable(stored: PairDecision, why: str) -> ReplayedDecision:
     return _told(stored, Cause.UNEXPLAINED, notes=[why])
 
 
@@ -275,7 +274,7 @@ def _vanished(slot: datetime, pair: str, action: str) -> ReplayedDecision:
 
 
 def _told(
-    stored: StoredDecision,
+    stored: PairDecision,
     cause: Cause,
     left: Sequence[Difference] = (),
     changes: Sequence[BarChange] = (),
