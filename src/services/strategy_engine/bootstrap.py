@@ -44,9 +44,9 @@ def build(settings: Settings, engine: Engine | None = None) -> StrategyEngine:
     )
 
 
-def build_replay(engine: Engine) -> Replay:
-    """Wire the replay of stored decisions; it needs no broker."""
-    return Replay(SqlUnitOfWork(engine, SqlReplayStore), TradingCalendar())
+def build_replay(settings: Settings, engine: Engine) -> Replay:
+    """Wire the replay of stored decisions; it needs no broker. The caller closes it."""
+    return Replay(SqlUnitOfWork(engine, SqlReplayStore), TradingCalendar(), build_cells(settings))
 
 
 def strategy_loader(settings: Settings) -> Loader:

@@ -21,7 +21,7 @@ from src.services.strategy_engine.domain.instances import (
     Standing,
     Stepped,
 )
-from src.services.strategy_engine.domain.replay import PairDecision
+from src.services.strategy_engine.domain.replay import PairDecision, PastInstanceDecision
 from src.services.strategy_engine.domain.trade_history import TradeHistory
 from src.services.strategy_engine.sdk.slot import Tick
 from src.shared.domain.audit import AuditNote
@@ -287,6 +287,10 @@ class ReplayStore(Protocol):
 
     def told_without_row(self, first: datetime, last: datetime) -> list[tuple[datetime, str, str]]:
         """List slot, pair id and action of decisions in [first, last] that were told and that no row holds."""
+        ...
+
+    def instance_decisions(self, first: datetime, last: datetime) -> list[PastInstanceDecision]:
+        """Read the decisions of instances in the slots of [first, last], by slot and id."""
         ...
 
     def trade_histories(self, pair_ids: Sequence[str]) -> dict[str, list[TradeHistory]]:

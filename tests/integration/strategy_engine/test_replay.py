@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -15,7 +16,9 @@ from sqlalchemy import create_engine, insert, text
 
 from src.services.data_ingestion.adapters.history_repository import SqlHistoryRepository
 from src.services.data_ingestion.use_cases.history import HistoryLoad
+from src.services.strategy_engine.bootstrap import build_cells, build_instances, build_slots
 from src.shared.domain.bars import Floats
+from src.shared.domain.instances import InstanceMode
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.domain.signals import SignalAction, signal_id
 from src.shared.infra.database.tables import pair_registry, risk_decision
@@ -270,7 +273,7 @@ def test_what_nothing_explains_is_told_exactly_and_is_exit_code_1(scene: Scene) 
     assert facts["counts"]["same"] + facts["counts"].get("rounding", 0) == 6
     differing = [each for each in facts["decisions"] if each["cause"] == "unexplained"]
     for slot, (_, words) in zip(SLOTS, TAMPERED, strict=True):
-        (found,) = (each for each in differing if each["slot"] == slot.isoformat() and each["pair_id"] == PAIR)
+        (found,) = (each for each in differing if each["slot"] == slot.isoformat() and each["about"] == PAIR)
         written = [
             *found["notes"],
             *(
@@ -281,7 +284,7 @@ def test_what_nothing_explains_is_told_exactly_and_is_exit_code_1(scene: Scene) 
         assert any(line.startswith(words) for line in written), (words, written)
         assert words.strip() in shown
     bars = [each["name"] for each in differing[-1]["differences"]]
-    assert differing[-1]["pair_id"] == "ZEAL/ZINC"
+    assert differing[-1]["about"] == "ZEAL/ZINC"
     assert {"price_2", "z", "pair_spread.z", "event.z"} <= set(bars)
 
 
@@ -361,6 +364,46 @@ def test_a_trade_that_moved_while_the_slot_was_decided_is_told(scene: Scene) -> 
     found = only(facts, "moved meanwhile")
     assert (code, found["slot"]) == (0, SLOTS[1].isoformat())
     assert found["notes"] == ["while the slot was decided, trade: none → open"]
+
+
+def test_instances_decide_the_same_again_and_a_restated_bar_or_a_tampered_wish_is_told(scene: Scene) -> None:
+    scene.fill({SLOTS[0]: ENTRY})
+    scene.load(until=SLOTS[1])
+    settings, engine = scene.desk.services.settings, scene.desk.services.engine
+    config = {"symbol": FIRST, "window_bars": 20}
+    by = {"who": "test", "why": "test", "now": SLOTS[0]}
+    instances = build_instances(settings, engine)
+    instances.create("reverting", "mean_reversion", config, **by)
+    instances.mode("reverting", InstanceMode.OBSERVE, **by)
+    with closing(build_cells(settings)) as cells:
+        slots = build_slots(settings, engine, cells)
+        for slot in SLOTS[:2]:
+            assert "reverting" in slots.run_instances(slot, slot + timedelta(seconds=20), CLOSE).decided
+
+    code, facts = scene.facts()
+    # The bar of the second slot is in its window alone.
+    scene.set(FIRST, STARTS[SLOTS[1]], SLOTS[1], 21.0)
+    scene.load(again=True, until=SLOTS[1])
+    code_restated, restated = scene.facts()
+    scene.as_owner("ALTER TABLE strategy.instance_decision DISABLE TRIGGER USER")
+    scene.as_owner(
+        "UPDATE strategy.instance_decision SET wishes = '[]' WHERE instance_id = 'reverting' AND slot = :slot",
+        slot=SLOTS[0],
+    )
+    code_tampered, tampered = scene.facts()
+
+    mine = [each for each in facts["decisions"] if each["about"] == "reverting"]
+    assert (code, [each["cause"] for each in mine]) == (0, ["same", "same"])
+    assert [each["action"] for each in mine] == ["target KELV", "target KELV"]
+    assert code_restated == 0
+    first, second = (each for each in restated["decisions"] if each["about"] == "reverting")
+    (change,) = second["changes"]
+    assert (first["cause"], second["cause"]) == ("same", "restated bar")
+    assert (change["symbol"], change["end"], change["new"]) == (FIRST, SLOTS[1].isoformat(), 21.0)
+    assert code_tampered == 1
+    (difference,) = only(tampered, "unexplained")["differences"]
+    assert (difference["name"], difference["stored"]) == ("wishes", "[]")
+    assert '"reason": "ENTRY_Z"' in difference["replayed"]
 
 
 def test_what_can_t_be_replayed_is_one_line(scene: Scene) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,7 +37,8 @@ def replay(
 
     today = datetime.now(ZoneInfo("America/New_York")).date()
     chosen = parse_day("--day", day)
-    found = wired().replay.day(chosen, today, pair)
+    with closing(wired().replay) as again:
+        found = again.day(chosen, today, pair)
     if as_json:
         print_json(_facts(found))
     else:
@@ -68,10 +70,10 @@ def differences_table(found: tuple[ReplayedDecision, ...]) -> Table:
     """Lay out what did not simply come out the same, a row for each decision."""
     from src.services.cli.desk import table, when
 
-    made = table("What differs", "slot", "pair", "decided", "result", "because", whole=("slot", "pair", "result"))
+    made = table("What differs", "slot", "about", "decided", "result", "because", whole=("slot", "about", "result"))
     for each in found:
         decided = f"{each.action} {each.reason}".strip()
-        made.add_row(when(each.slot), each.pair_id, decided, each.cause.value, "\n".join(_reasons(each)))
+        made.add_row(when(each.slot), each.about, decided, each.cause.value, "\n".join(_reasons(each)))
     return made
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from src.services.strategy_engine.adapters.sql_strategy import FREEZES, REBASES, freeze_of
 from src.services.strategy_engine.domain.bar_versions import BarChangeKind, BarVersion
 from src.services.strategy_engine.domain.decision import DataBlock
-from src.services.strategy_engine.domain.replay import PairDecision
+from src.services.strategy_engine.domain.replay import PairDecision, PastInstanceDecision
 from src.services.strategy_engine.domain.trade_history import TradeHistory, TradeStep
 from src.services.strategy_engine.ports import PairPast
 from src.shared.domain.bars import CloseSeries
@@ -42,6 +42,22 @@ _WITHOUT_ROW = text("""
      WHERE o.aggregate = :aggregate AND o.occurred_at BETWEEN :first AND :last
        AND NOT EXISTS (SELECT FROM strategy.pair_signal s WHERE s.signal_id::text = o.aggregate_id)
      ORDER BY 1, 2
+""")
+
+# What an instance remembered afterwards is what its next decision under the same config began with.
+_INSTANCE_DECISIONS = text("""
+    SELECT d.instance_id, d.slot, i.strategy, c.config, d.strategy_digest, d.state_before, d.state_digest,
+           d.bars_digest, d.given, d.wishes, d.numbers, d.log, d.recorded_at, following.state_before AS "left"
+      FROM strategy.instance_decision d
+      JOIN strategy.instance i ON i.instance_id = d.instance_id
+      JOIN strategy.instance_config c ON c.instance_id = d.instance_id AND c.config_version = d.config_version
+      LEFT JOIN LATERAL (
+            SELECT n.state_before FROM strategy.instance_decision n
+             WHERE n.instance_id = d.instance_id AND n.config_version = d.config_version AND n.slot > d.slot
+             ORDER BY n.slot LIMIT 1
+           ) following ON true
+     WHERE d.slot BETWEEN :first AND :last
+     ORDER BY d.slot, d.instance_id
 """)
 
 _TRADES = text("""
@@ -114,6 +130,11 @@ class SqlReplayStore:
         """Read events that no signal belongs to."""
         asked = {"first": first, "last": last, "aggregate": SignalRaised.aggregate}
         return [(slot, pair, action) for slot, pair, action in self._connection.execute(_WITHOUT_ROW, asked)]
+
+    def instance_decisions(self, first: datetime, last: datetime) -> list[PastInstanceDecision]:
+        """Read decisions of instances with their configs."""
+        rows = self._connection.execute(_INSTANCE_DECISIONS, {"first": first, "last": last}).mappings()
+        return [PastInstanceDecision(**row) for row in rows]
 
     def trade_histories(self, pair_ids: Sequence[str]) -> dict[str, list[TradeHistory]]:
         """Read trades, each with the events of its changes."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, Va
 from src.services.strategy_engine.domain.bar_versions import BarChange, BarChangeKind
 from src.services.strategy_engine.domain.decision import Number, Thresholds
 from src.services.strategy_engine.domain.evaluation import Evaluation, Rules, SlotTime
+from src.services.strategy_engine.domain.instances import Stepped, digest_of
 from src.shared.domain.ids import parse_pair_id
 from src.shared.domain.pairs import Pair, PairMode
 from src.shared.domain.signals import SpreadReading
@@ -23,6 +25,9 @@ TOLERANCE = 1e-9
 
 The same bars give the same bits; what remains is another build of numpy, or fewer pairs decided side by side.
 """
+
+IN_FLIGHT = timedelta(seconds=60)
+"""A change that was written down so long before a decision may not have been committed when the decision read."""
 
 _LEAST = 1e-12
 _READING_NUMBERS = frozenset({"price_1", "price_2", "spread", "mean", "sd", "z"})
@@ -180,13 +185,13 @@ class Difference:
 
 @dataclass(frozen=True)
 class ReplayedDecision:
-    """What became of a decision that was taken again.
+    """What became of a decision that was taken again; `about` names a pair, or the instance of a strategy.
 
     `differences` are those that remain with the bars and the state of then where that explains nothing, else those
     with the bars of now; `changes` are the bars that explain them, `notes` the rest of what there is to say.
     """
 
-    pair_id: str
+    about: str
     slot: datetime
     action: str
     reason: str
@@ -218,6 +223,44 @@ def differences(stored: PairDecision, again: Evaluation) -> tuple[Difference, ..
     return tuple(Difference(*each) for each in pairs if each[1] != each[2] or _is_flag(each[1]) != _is_flag(each[2]))
 
 
+@dataclass(frozen=True)
+class PastInstanceDecision:
+    """A decision of an instance as it is stored, with the strategy and the config that it was taken under.
+
+    `left` is the state that the instance had afterwards, None where a later row does not tell.
+    """
+
+    instance_id: str
+    slot: datetime
+    strategy: str
+    config: Mapping[str, Any]
+    strategy_digest: str
+    state_before: Mapping[str, Any] | None
+    state_digest: str
+    bars_digest: str
+    given: Mapping[str, Any]
+    wishes: Sequence[Mapping[str, Any]]
+    numbers: Mapping[str, Any]
+    log: Sequence[str]
+    left: Mapping[str, Any] | None
+    recorded_at: datetime
+
+
+def instance_differences(stored: PastInstanceDecision, again: Stepped) -> tuple[Difference, ...]:
+    """List what an instance asks, notes, logs or remembers otherwise than it did."""
+    numbers = [
+        (f"numbers.{name}", stored.numbers.get(name), again.numbers.get(name))
+        for name in sorted(stored.numbers.keys() | again.numbers.keys())
+    ]
+    whole = [
+        ("state_before", stored.state_digest, digest_of(stored.state_before)),
+        ("wishes", _text(stored.wishes), _text(again.wishes)),
+        ("log", _text(stored.log), _text(again.log)),
+    ]
+    state = [("state_after", _text(stored.left), _text(again.state))] if stored.left is not None else []
+    return tuple(Difference(*each) for each in (*numbers, *whole, *state) if each[1] != each[2])
+
+
 def of_state(found: Iterable[Difference]) -> list[Difference]:
     """Pick those that bars have no part in: trade, last stop, freeze, and what keeps the bars from being used."""
     return [each for each in found if each.name in _STATE_NUMBERS or each.name.startswith(_BLOCK)]
@@ -227,6 +270,11 @@ def cause_of(changes: Iterable[BarChange]) -> Cause | None:
     """Name the heaviest of what happened to bars; None where nothing did."""
     kinds = {change.kind for change in changes}
     return next((cause for kind, cause in _OF_CHANGES if kind in kinds), None)
+
+
+def restoring(months: Iterable[date]) -> list[str]:
+    """Say how bars come back from the archive."""
+    return [f"put its bars back with `tradewinds archive restore --month {month:%Y-%m}`" for month in months]
 
 
 def _of_spread(stored: SpreadReading | None, again: SpreadReading | None) -> list[tuple[str, Number, Number]]:
@@ -240,6 +288,10 @@ def _of_event(said: Mapping[str, Any] | None, again: Evaluation) -> list[tuple[s
     signal = again.signal
     told = {"action": signal.action.value, "reason": signal.reason, "z": signal.reading.z if signal.reading else None}
     return [(f"event.{name}", said.get(name), value) for name, value in told.items()]
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 def _is_flag(value: Number) -> bool:

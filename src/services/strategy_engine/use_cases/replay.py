@@ -17,6 +17,7 @@ from src.services.strategy_engine.domain.evaluation import (
     symbols_of,
 )
 from src.services.strategy_engine.domain.replay import (
+    IN_FLIGHT,
     Cause,
     Difference,
     PairDecision,
@@ -26,9 +27,11 @@ from src.services.strategy_engine.domain.replay import (
     differences,
     of_state,
     read_inputs,
+    restoring,
 )
 from src.services.strategy_engine.domain.trade_history import TradeHistory, step_times, unfinished_at
-from src.services.strategy_engine.ports import ReplayStore
+from src.services.strategy_engine.ports import ReplayStore, StrategyRunner
+from src.services.strategy_engine.use_cases.replay_instances import InstanceReplay
 from src.services.strategy_engine.use_cases.slots import with_blocks
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.errors import InputInvalid
@@ -36,9 +39,6 @@ from src.shared.domain.ids import parse_pair_id, slot_key
 from src.shared.domain.pairs import Pair
 from src.shared.domain.sessions import Session, TradingCalendar
 from src.shared.ports.unit_of_work import UnitOfWork
-
-IN_FLIGHT = timedelta(seconds=60)
-"""A change that was written down so long before a decision may not have been committed when the decision read."""
 
 _MOMENT = timedelta(microseconds=1)
 
@@ -74,9 +74,10 @@ class Replay:
 
     store: UnitOfWork[ReplayStore]
     calendar: TradingCalendar
+    runner: StrategyRunner
 
     def day(self, day: date, today: date, pair: str | None = None) -> ReplayedDay:
-        """Take the decisions of a session again, those of one pair or of all.
+        """Take the decisions of a session again: those of one pair, or of all pairs and of every instance.
 
         Raises:
             InputInvalid: `day` is after `today` or no session, or `pair` is not a pair.
@@ -90,9 +91,16 @@ class Replay:
             found = [each for batch in _batches(work.repo, stored, self.calendar) for each in batch.replayed()]
             found += [_unreadable(each, said) for each in stored if isinstance(said := read_inputs(each), str)]
             found += [_vanished(*told) for told in work.repo.told_without_row(session.open, session.close)]
-        chosen = sorted((each for each in found if pair in (None, each.pair_id)), key=lambda e: (e.slot, e.pair_id))
+            if pair is None:
+                instances = work.repo.instance_decisions(session.open, session.close)
+                found += InstanceReplay(work.repo, self.runner, self.calendar).replayed(instances)
+        chosen = sorted((each for each in found if pair in (None, each.about)), key=lambda e: (e.slot, e.about))
         decided = {each.slot for each in chosen}
         return ReplayedDay(day, tuple(chosen), tuple(slot for slot in slots if slot not in decided))
+
+    def close(self) -> None:
+        """End the processes that strategies were called in."""
+        self.runner.close()
 
     def _session(self, day: date, today: date) -> Session:
         if day > today:
@@ -260,8 +268,7 @@ def _judged(stored: PairDecision, inputs: StoredInputs, taken: _Taken) -> Replay
 
 
 def _archived(stored: PairDecision, months: Sequence[date]) -> ReplayedDecision:
-    notes = [f"put its bars back with `tradewinds archive restore --month {month:%Y-%m}`" for month in months]
-    return _told(stored, Cause.ARCHIVED, notes=notes)
+    return _told(stored, Cause.ARCHIVED, notes=restoring(months))
 
 
 def _unreadable(stored: PairDecision, why: str) -> ReplayedDecision:

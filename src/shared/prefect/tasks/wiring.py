@@ -135,10 +135,10 @@ class Services:
 
     @cached_property
     def replay(self) -> Replay:
-        """Past decisions taken again; needs no broker."""
+        """Past decisions taken again; needs no broker. Who asks for it closes it."""
         from src.services.strategy_engine.bootstrap import build_replay
 
-        return build_replay(self.engine)
+        return build_replay(self.settings, self.engine)
 
     @cached_property
     def risk(self) -> RiskManagement:
