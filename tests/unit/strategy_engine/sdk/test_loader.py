@@ -114,7 +114,7 @@ def test_files_of_one_name_in_two_folders_do_not_meet(tmp_path: Path) -> None:
         (MINE.replace("def on_bar", "def on_bars"), 4, "Mine has no on_bar(self, context, bar)"),
         (MINE.replace(", bar: SlotBar", ""), 12, "write def on_bar(self, context, bar)"),
         (MINE.replace("def on_bar", "async def on_bar"), 12, "Mine.on_bar is no plain method"),
-        (MINE + "    class Other(Mine):\n        pass\n", 14, "one file holds one strategy, but it has Mine and Other"),
+        (MINE + "class Other(Mine):\n        pass\n", 14, "one file holds one strategy, but it has Mine and Other"),
         (MINE.replace('"type": "symbol"', '"type": "ticker"'), 10, "CONFIG_SCHEMA of mine: symbol: type: "),
         (MINE.replace('"default": 0.5', '"min": 1, "default": 0.5'), 10, "its default fraction = 0.5"),
         (MINE.replace('CONFIG_SCHEMA = {', 'STATE = [1]\n        CONFIG_SCHEMA = {'), 10, "STATE of mine: "),
@@ -164,7 +164,7 @@ def test_what_begins_with_an_underscore_is_no_strategy(tmp_path: Path) -> None:
 
 
 def test_bases_that_are_not_public_do_not_count(tmp_path: Path) -> None:
-    private = MINE.replace("class Mine(", "class _Base(") + "\n    class Mine(_Base):\n        '''It.'''\n"
+    private = MINE.replace("class Mine(", "class _Base(") + "class Mine(_Base):\n        '''It.'''\n"
     written(tmp_path, "mine.py", private)
 
     assert loaded(tmp_path).get("mine").strategy.__name__ == "Mine"
