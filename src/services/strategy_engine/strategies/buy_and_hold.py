@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from src.services.strategy_engine.sdk import Context, Metric, SlotBar, Strategy, Table, Widget
 
@@ -11,7 +10,7 @@ from src.services.strategy_engine.sdk import Context, Metric, SlotBar, Strategy,
 class BuyAndHold(Strategy):
     """Buy the symbols once, in equal parts, and never sell: a comparison for other strategies."""
 
-    CONFIG_SCHEMA: ClassVar = {
+    CONFIG_SCHEMA = {
         "symbols": {"type": "symbols", "max": 50, "description": "What is bought."},
         "fraction": {
             "type": "float",
@@ -22,7 +21,7 @@ class BuyAndHold(Strategy):
             "description": "Fraction of the capital that is laid out over all symbols together.",
         },
     }
-    STATE: ClassVar = {"bought": {}}
+    STATE = {"bought": {}}
     TRADES = "symbols"
 
     def on_bar(self, context: Context, bar: SlotBar) -> None:
