@@ -14,6 +14,7 @@ from src.services.cli.commands import (
     desk,
     doctor,
     indicators,
+    instance,
     look,
     pairs,
     replay,
@@ -39,8 +40,8 @@ def application() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     for group in (
-        demo, suite, pairs, data, look, desk, replay, risk_state, risk, indicators, run_flow, backup, archive, twin,
-        doctor
+        demo, suite, pairs, instance, data, look, desk, replay, risk_state, risk, indicators, run_flow, backup,
+        archive, twin, doctor,
     ):  # fmt: skip
         group.register(app)
     return app

@@ -211,10 +211,6 @@ class InstanceRepository(Protocol):
         """Read what keeps the bars of the symbols from being traded on, by symbol and rule."""
         ...
 
-    def pair_instances(self) -> list[Instance]:
-        """List the instances of type pairs that are not gone, off or not, by id."""
-        ...
-
     def add_decisions(self, decisions: Sequence[InstanceDecision], now: datetime) -> dict[str, InstanceMode]:
         """Store decisions with the states that follow them, and return in which mode each instance then was.
 

@@ -185,19 +185,19 @@ class Cells:
 
     def reaches(self, jobs: Sequence[Job]) -> list[Reach | Failed]:
         """Ask what each instance looks at."""
-        return self._all("reach", jobs, None, None, _reach_of)
+        return self._all("reach", jobs, None, None, reach_or_fault)
 
     def steps(self, market: Market, jobs: Sequence[Job]) -> list[Stepped | Failed]:
         """Let each instance decide about the slot."""
-        return self._all("step", jobs, market, None, _stepped_of)
+        return self._all("step", jobs, market, None, stepped_or_fault)
 
     def ticks(self, market: Market, tick: Tick, jobs: Sequence[Job]) -> list[Stepped | Failed]:
         """Let each instance look at a tick."""
-        return self._all("step", jobs, market, tick, _stepped_of)
+        return self._all("step", jobs, market, tick, stepped_or_fault)
 
     def drawings(self, market: Market, jobs: Sequence[Job]) -> list[tuple[Mapping[str, object], ...] | Failed]:
         """Let each instance show how it stands."""
-        return self._all("draw", jobs, market, None, lambda answer: tuple(answer["widgets"]))
+        return self._all("draw", jobs, market, None, _drawing_or_fault)
 
     def close(self) -> None:
         """End every process."""
@@ -224,7 +224,7 @@ class Cells:
         jobs: Sequence[Job],
         market: Market | None,
         tick: Tick | None,
-        read: Callable[[Answer], R],
+        read: Callable[[Answer], R | Failed],
     ) -> list[R | Failed]:
         groups = self._groups(jobs)
         if not groups:
@@ -237,16 +237,16 @@ class Cells:
                     ask = Ask(what, tuple(jobs[place] for place in chunk), tick)
                     answers = self._ask(self._cells[name], ask, market)
                     for place, answer in zip(chunk, answers, strict=True):
-                        found[place] = answer if isinstance(answer, Failed) else read(answer)
+                        found[place] = read(answer)
 
         with ThreadPoolExecutor(len(groups), thread_name_prefix="cells") as pool:
             for done in [pool.submit(ask_group, name, places) for name, places in groups.items()]:
                 done.result()
         return [found[place] for place in range(len(jobs))]
 
-    def _ask(self, cell: Cell, ask: Ask, market: Market | None) -> list[Answer | Failed]:
+    def _ask(self, cell: Cell, ask: Ask, market: Market | None) -> list[Answer]:
         """Ask until every job has an answer; the job that ended the process has its fault."""
-        answers: dict[int, Answer | Failed] = {}
+        answers: dict[int, Answer] = {}
         waiting = list(range(len(ask.jobs)))
         while waiting:
             try:
@@ -255,10 +255,10 @@ class Cells:
                 if died.job < 0:
                     raise Transient(f"strategies could not be called: {died.detail}") from None
                 place = waiting.pop(died.job)
-                answers[place] = Failed(died.kind, died.detail)
+                answers[place] = {"fault": died.kind.value, "detail": died.detail}
                 logger.warning("Instance {}: {}", ask.jobs[place].instance_id, died.detail)
                 continue
-            answers |= {place: _checked(answer) for place, answer in zip(waiting, got, strict=True)}
+            answers |= dict(zip(waiting, got, strict=True))
             waiting = []
         return [answers[place] for place in range(len(ask.jobs))]
 
@@ -284,13 +284,10 @@ def _chunks(places: Sequence[int]) -> Iterator[Sequence[int]]:
         yield places[begin : begin + CHUNK]
 
 
-def _checked(answer: Answer) -> Answer | Failed:
+def reach_or_fault(answer: Answer) -> Reach | Failed:
+    """Read what an instance looks at."""
     if "fault" in answer:
-        return Failed(FaultKind(answer["fault"]), answer["detail"])
-    return answer
-
-
-def _reach_of(answer: Answer) -> Reach:
+        return _failed(answer)
     pairs = answer["pairs"]
     return Reach(
         tuple(answer["symbols"]),
@@ -301,7 +298,18 @@ def _reach_of(answer: Answer) -> Reach:
     )
 
 
-def _stepped_of(answer: Answer) -> Stepped:
+def stepped_or_fault(answer: Answer) -> Stepped | Failed:
+    """Read what came of a call."""
+    if "fault" in answer:
+        return _failed(answer)
     return Stepped(
         tuple(answer["wishes"]), answer["state"], answer["held_after"], answer["numbers"], tuple(answer["log"])
     )
+
+
+def _drawing_or_fault(answer: Answer) -> tuple[Mapping[str, object], ...] | Failed:
+    return _failed(answer) if "fault" in answer else tuple(answer["widgets"])
+
+
+def _failed(answer: Answer) -> Failed:
+    return Failed(FaultKind(answer["fault"]), answer["detail"])

@@ -180,10 +180,6 @@ class SqlInstanceRepository:
         """Read the verdicts in force that block."""
         return self._pairs.data_blocks(symbols)
 
-    def pair_instances(self) -> list[Instance]:
-        """List the instances of type pairs."""
-        return self._pairs.pair_instances()
-
     def add_decisions(self, decisions: Sequence[InstanceDecision], now: datetime) -> dict[str, InstanceMode]:
         """Store decisions and states in one statement; writers take turns, so that none sees another's half."""
         if not decisions:

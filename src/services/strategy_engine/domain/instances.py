@@ -223,6 +223,17 @@ def _thresholds(config: Json, usual: Thresholds) -> Thresholds:
     return Thresholds(**levels, max_slot_age=timedelta(seconds=age), overnight=overnight)
 
 
+def thresholds_config(thresholds: Thresholds) -> dict[str, Any]:
+    """Write thresholds as the config of an instance of type pairs names them."""
+    return {
+        "entry_z": thresholds.entry_z,
+        "exit_z": thresholds.exit_z,
+        "stop_z": thresholds.stop_z,
+        "max_slot_age_seconds": thresholds.max_slot_age.total_seconds(),
+        "overnight": thresholds.overnight,
+    }
+
+
 def limited_by(pair: Pair, cover: PairCover) -> Pair:
     """Let an instance in observe do no more with a pair than observe it."""
     if cover.mode is InstanceMode.OBSERVE and pair.mode is PairMode.ACTIVE:

@@ -244,8 +244,8 @@ def _annotation(name: str, spec: FieldSpec) -> Any:
         raise InputInvalid(f"{name}: min {spec.min} is above max {spec.max}")
     if spec.type in ("bool", "symbol", "pair") and (spec.min is not None or spec.max is not None):
         raise InputInvalid(f"{name}: a {spec.type} has no min and max")
-    if spec.type in ("str", "symbols", "pairs") and any(isinstance(each, float) for each in (spec.min, spec.max)):
-        raise InputInvalid(f"{name}: min and max of {spec.type} count something; they are whole numbers")
+    if spec.type != "float" and any(isinstance(each, float) for each in (spec.min, spec.max)):
+        raise InputInvalid(f"{name}: min and max of {spec.type} are whole numbers")
     annotation = _kinds()[spec.type](spec)
     if spec.choices is None:
         return annotation

@@ -139,6 +139,14 @@ def _content(path: Path) -> bytes:
 def _strategy_type(path: Path, content: bytes, digest: str, *, built_in: bool) -> StrategyType:
     tree = _parsed(path, content)
     module = _run(path, tree, digest)
+    try:
+        return _described(path, tree, module, digest, built_in=built_in)
+    except StrategyFileBroken:
+        del sys.modules[module.__name__]
+        raise
+
+
+def _described(path: Path, tree: ast.Module, module: ModuleType, digest: str, *, built_in: bool) -> StrategyType:
     strategy = _one_class(path, tree, module)
     line = _line_of_class(tree, strategy.__name__)
     _check_class(path, line, strategy)
@@ -149,7 +157,8 @@ def _strategy_type(path: Path, content: bytes, digest: str, *, built_in: bool) -
         name = str(error).split(" ", maxsplit=1)[0]
         raise _broken(path, _line_of_name(tree, strategy.__name__, name) or line, str(error)) from None
     except Exception as error:
-        raise _broken(path, line, f"its CONFIG_SCHEMA or STATE: {type(error).__name__}: {error}") from error
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise _broken(path, line, f"its CONFIG_SCHEMA or STATE can't be used: {said}") from error
     return StrategyType(path.stem, strategy, config, state, digest, path, built_in)
 
 
@@ -232,7 +241,8 @@ def _check_call(path: Path, strategy: type[Strategy], name: str, words: tuple[st
     call = inspect.getattr_static(strategy, name)
     wanted = f"{name}(self, {', '.join(words)})"
     if not inspect.isfunction(call) or inspect.iscoroutinefunction(call) or inspect.isgeneratorfunction(call):
-        raise _broken(path, None, f"{strategy.__name__}.{name} is no plain method; write def {wanted}")
+        line = getattr(getattr(call, "__code__", None), "co_firstlineno", None)
+        raise _broken(path, line, f"{strategy.__name__}.{name} is no plain method; write def {wanted}")
     try:
         inspect.signature(call).bind(None, *words)
     except TypeError:

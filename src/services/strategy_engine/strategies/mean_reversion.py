@@ -6,8 +6,8 @@ The rules in their order: stop beyond `stop_z` on the losing side; expire after 
 the mean or beyond it; enter beyond `entry_z`, but not beyond `stop_z`. After a stop or an expiry no entry until z has
 been within `entry_z` again, so that a price that keeps falling is not bought anew each bar.
 
-The bands are those of Bollinger, "Bollinger on Bollinger Bands" (2001), on log prices. A single price need not revert at
-all (a pair's spread was tested for it): watch before you trust it.
+The bands are those of Bollinger, "Bollinger on Bollinger Bands" (2001), on log prices. A single price need not revert
+at all (the spread of a pair was tested for it): watch before you trust it.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     fraction = sign(r) · target_volatility / sigma / number of symbols, clamped to ± max_fraction
 
 Moskowitz, Ooi, Pedersen, "Time Series Momentum", Journal of Financial Economics 104 (2012), hold each instrument by
-the sign of its own past return and scale it to a constant volatility. They look back twelve months and act once a month;
+the sign of its own past return and scale it to a constant volatility. They look back twelve months and act monthly;
 the bars here are hourly, and so are the defaults.
 """
 

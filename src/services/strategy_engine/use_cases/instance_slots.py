@@ -11,6 +11,7 @@ from src.services.strategy_engine.domain.decision import Thresholds
 from src.services.strategy_engine.domain.evaluation import SlotTime, WatchedPair
 from src.services.strategy_engine.domain.given import trade_json, watched_json
 from src.services.strategy_engine.domain.instances import (
+    PAIRS,
     BackOff,
     Failed,
     Fault,
@@ -22,9 +23,11 @@ from src.services.strategy_engine.domain.instances import (
     bars_digest,
     digest_of,
     next_fault,
+    thresholds_config,
 )
 from src.services.strategy_engine.ports import InstanceRepository, Market, StrategyRunner
-from src.services.strategy_engine.use_cases.slots import close_of_slot, under_instances, with_blocks
+from src.services.strategy_engine.use_cases.slots import close_of_slot, with_blocks
+from src.shared.domain.errors import InputInvalid
 from src.shared.domain.instances import FaultKind, InstanceMode
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.failpoints import failpoint
@@ -113,14 +116,47 @@ class InstanceSlots:
         with self.store() as work:
             if any(reach.pairs for _, reach in able):
                 watched = work.repo.watched_pairs(time.slot)
-                watched = with_blocks(watched, work.repo.data_blocks(_legs(watched)))
-                pairs = under_instances(watched, work.repo.pair_instances(), self.thresholds)
-            at_work = [_at_work(each, reach, pairs) for each, reach in able]
+                pairs = with_blocks(watched, work.repo.data_blocks(_legs(watched)))
+            at_work = [_at_work(each, reach, pairs, self._config(each)) for each, reach in able]
             bars = max((_bars(each) for each in at_work), default=0)
             symbols = sorted({symbol for each in at_work for symbol in _symbols(each)})
             ends = [end for _, end in self.calendar.last_spans(time.slot, bars)] if bars else []
             series = work.repo.closes(symbols, ends)
         return Market(time, series, tuple(pairs)), at_work
+
+    def symbols(self) -> list[str]:
+        """List the symbols of every instance that is on, sorted, but for the legs of pairs, which are watched anyway.
+
+        An instance whose strategy fails is left out: it says so when it is to decide.
+        """
+        with self.store() as work:
+            on = [each for each in work.repo.standings() if each.instance.mode is not InstanceMode.OFF]
+        reaches = self.reaches([each for each in on if each.instance.strategy != PAIRS]).values()
+        return sorted({symbol for reach in reaches if isinstance(reach, Reach) for symbol in reach.symbols})
+
+    def draw(self, instance_id: str, now: datetime) -> tuple[Mapping[str, object], ...]:
+        """Let an instance show how it stands after the last slot it decided in, else at the last one there was.
+
+        Raises:
+            InputInvalid: there is no such instance, or its strategy fails.
+        """
+        with self.store() as work:
+            found = next((each for each in work.repo.standings() if each.id == instance_id), None)
+        if found is None:
+            raise InputInvalid(f"There is no instance {instance_id!r}: see `tradewinds instance list`.")
+        slot = found.state.slot if found.state and found.state.slot else self.calendar.last_slot(now)
+        reaches = self.reaches([found])
+        market, at_work = self.prepare(SlotTime(slot, slot, slot), [found], reaches)
+        (drawn,) = self.runner.drawings(market, [each.job for each in at_work]) or (reaches[instance_id],)
+        if isinstance(drawn, Reach | Failed):
+            said = drawn.detail if isinstance(drawn, Failed) else "it shows nothing"
+            raise InputInvalid(f"{instance_id} can't be drawn: {said}")
+        return drawn
+
+    def _config(self, standing: Standing) -> Mapping[str, Any]:
+        """Return the config to call an instance with: one of pairs goes by the settings where it says nothing."""
+        asked = standing.instance
+        return {**thresholds_config(self.thresholds), **asked.config} if asked.strategy == PAIRS else asked.config
 
     def _store(
         self,
@@ -156,10 +192,10 @@ def _bounded(reach: Reach | Failed) -> Reach | Failed:
     return reach
 
 
-def _at_work(standing: Standing, reach: Reach, pairs: Sequence[WatchedPair]) -> AtWork:
+def _at_work(standing: Standing, reach: Reach, pairs: Sequence[WatchedPair], config: Mapping[str, Any]) -> AtWork:
     own = tuple(each for each in pairs if reach.takes(each.pair.id)) if reach.pairs else ()
     known, asked = standing.remembered, standing.instance
-    job = Job(asked.id, asked.strategy, asked.config, known.state if known else None, _held(standing, own))
+    job = Job(asked.id, asked.strategy, config, known.state if known else None, _held(standing, own))
     return AtWork(standing, reach, job, own)
 
 
@@ -185,6 +221,7 @@ def _legs(pairs: Sequence[WatchedPair]) -> list[str]:
 def _decision(market: Market, each: AtWork, stepped: Stepped) -> InstanceDecision:
     time, known = market.time, each.standing.remembered
     given = {
+        "config": each.job.config,
         "now": time.now.isoformat(),
         "market_close": time.close.isoformat(),
         "held": each.job.held,

@@ -78,7 +78,7 @@ class Instances:
         """
         parse_instance_id(instance_id)
         _refuse_elsewhere(account, market)
-        checked = self.types.check(strategy, config)
+        checked = self.types.check(strategy, _given(config))
         made = Instance(
             instance_id, strategy, account, market, checked, 1, InstanceMode.OFF, _checked_note(note), now
         )
@@ -114,8 +114,7 @@ class Instances:
         """
         with self.store() as work:
             before = _locked(work.repo, instance_id)
-            wanted = {name: value for name, value in {**before.config, **changes}.items() if value is not None}
-            config = self.types.check(before.strategy, wanted)
+            config = self.types.check(before.strategy, _given({**before.config, **changes}))
             after = replace(
                 before,
                 config=config,
@@ -186,6 +185,11 @@ class Instances:
                 f"{instance.id} can be observed: only pairs are traded, by instances of type {PAIRS}, "
                 f"and {instance.strategy} {asks}."
             )
+
+
+def _given(config: Mapping[str, object]) -> dict[str, object]:
+    """Leave out what the strategy is to say by itself."""
+    return {name: value for name, value in config.items() if value is not None}
 
 
 def _locked(repo: InstanceRepository, instance_id: str) -> Instance:

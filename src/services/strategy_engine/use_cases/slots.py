@@ -167,7 +167,7 @@ class StrategyEngine:
         symbols = symbols_of(watched)
         series = repo.closes(symbols, ends)
         watched = with_blocks(watched, repo.data_blocks(symbols))
-        watched = under_instances(watched, repo.pair_instances(), self.thresholds)
+        watched = _under_instances(watched, repo.pair_instances(), self.thresholds)
         return evaluate_pairs(watched, series, time, self.thresholds, self.calendar)
 
     def _fit(self, series: CloseSeries, bars: int) -> PairFit:
@@ -252,7 +252,7 @@ def _refuse_blocked(blocks: Sequence[DataBlock]) -> None:
         )
 
 
-def under_instances(
+def _under_instances(
     watched: Sequence[WatchedPair], instances: Sequence[Instance], usual: Thresholds
 ) -> list[WatchedPair]:
     """Give each pair the rules of the instance that it is traded under; an observing one keeps it from trading."""
