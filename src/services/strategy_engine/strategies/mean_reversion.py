@@ -67,7 +67,7 @@ class MeanReversion(Strategy):
         if z is None:
             context.log(f"{config.symbol} has no full window of {config.window_bars} closes that move: no decision")
             return
-        action, reason = ZRules(config.thresholds(), config.max_held_bars).decide(z, held, state)
+        action, reason = ZRules(config.z_thresholds(), config.max_held_bars).decide(z, held, state)
         context.note(action=action.value, reason=reason.value)
         if action.is_exit:
             context.orders.target(config.symbol, 0.0, reason)

@@ -45,9 +45,9 @@ class PairsConfig(ZConfig):
     )
     overnight: bool = Field(False, description="Allow entries in the last hour before the close.")
 
-    def decision_thresholds(self) -> Thresholds:
+    def thresholds(self) -> Thresholds:
         """Say it as the rules of a decision take it."""
-        return self.thresholds(timedelta(seconds=self.max_slot_age_seconds), overnight=self.overnight)
+        return self.z_thresholds(timedelta(seconds=self.max_slot_age_seconds), overnight=self.overnight)
 
 
 class Pairs(Strategy):
@@ -95,7 +95,7 @@ def _evaluate(context: Context) -> list[Evaluation]:
     symbols = sorted({symbol for each in watched for symbol in (each.pair.symbol_1, each.pair.symbol_2)})
     series = context.closes(symbols, max(each.pair.z_window_bars for each in watched))
     return evaluate_pairs(
-        watched, series, context.clock.time, context.config.decision_thresholds(), context.clock.calendar
+        watched, series, context.clock.time, context.config.thresholds(), context.clock.calendar
     )
 
 
