@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from src.services.strategy_engine.sdk.loader import BUILT_IN_FOLDER, Catalogue, Loader, StrategyFileBroken
+from src.services.strategy_engine.sdk.loader import BUILT_IN_FOLDER, Catalogue, Loader
 from src.shared.domain.errors import InputInvalid
 from tests.unit.strategy_engine.sdk.scene import slot_of, taken, written
 
@@ -137,7 +137,7 @@ def test_a_broken_file_is_named_with_its_line_and_what_is_missing(
     assert "\n" not in found[1]
     assert set(loaded(tmp_path).types) == BUILT_IN | {"other"}
     assert not any("strategy_mine" in name for name in set(sys.modules) - before)
-    with pytest.raises(StrategyFileBroken, match=re.escape(str(path))):
+    with pytest.raises(InputInvalid, match=re.escape(str(path))):
         loaded(tmp_path).get("mine")
 
 
