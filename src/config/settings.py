@@ -144,6 +144,16 @@ class StrategySettings(_Component):
         900.0, description="A cycle that starts later than this after its slot takes no entry."
     )
     overnight: bool = Field(False, description="Allow entries in the last hour before the close.")
+    cells: int = Field(2, ge=1, le=64, description="Processes that the built-in strategies are called in.")
+    call_cpu_seconds: PositiveFloat = Field(2.0, le=600.0, description="CPU that one call of a strategy may take.")
+    call_seconds: PositiveFloat = Field(20.0, le=600.0, description="How long one call of a strategy may take.")
+    cell_megabytes: int = Field(
+        512, ge=64, le=65536, description="Memory that calls may take in a process, beyond what it starts with."
+    )
+    fault_rest_seconds: PositiveFloat = Field(
+        30.0, le=3600.0, description="How long an instance rests after a fault; twice as long after each further one."
+    )
+    fault_longest_rest_seconds: PositiveFloat = Field(3600.0, le=86400.0, description="The longest such rest.")
     folder: Path | None = Field(None, description="Strategy files of your own; empty: <home>/strategies.")
 
 

@@ -48,6 +48,8 @@ BESIDES = {
         "diagnosis.py",
         "env_example.py",
         "externals.py",
+        "instance_fields.py",
+        "instance_tables.py",
         "lifecycle.py",
         "limit_table.py",
         "options.py",

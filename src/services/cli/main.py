@@ -14,6 +14,7 @@ from src.services.cli.commands import (
     desk,
     doctor,
     indicators,
+    instance,
     look,
     pairs,
     risk,
@@ -38,7 +39,8 @@ def application() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     for group in (
-        demo, suite, pairs, data, look, desk, risk_state, risk, indicators, run_flow, backup, archive, twin, doctor
+        demo, suite, pairs, instance, data, look, desk, risk_state, risk, indicators, run_flow, backup, archive,
+        twin, doctor,
     ):  # fmt: skip
         group.register(app)
     return app

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine
 
 from src.config.settings import Settings, StrategySettings
+from src.services.strategy_engine.adapters.cell import Budget
+from src.services.strategy_engine.adapters.cells import Cells
+from src.services.strategy_engine.adapters.sql_instances import SqlInstanceRepository
 from src.services.strategy_engine.adapters.sql_strategy import SqlStrategyRepository
+from src.services.strategy_engine.adapters.strategy_files import StrategyFiles
 from src.services.strategy_engine.domain.decision import Thresholds
 from src.services.strategy_engine.domain.fit import FitBounds
+from src.services.strategy_engine.domain.instances import BackOff
+from src.services.strategy_engine.ports import StrategyRunner
 from src.services.strategy_engine.sdk.loader import Loader
+from src.services.strategy_engine.use_cases.instance_slots import InstanceSlots
+from src.services.strategy_engine.use_cases.instances import Instances
 from src.services.strategy_engine.use_cases.slots import StrategyEngine
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.infra.database.engine import make_engine
@@ -37,6 +45,38 @@ def build(settings: Settings, engine: Engine | None = None) -> StrategyEngine:
 def strategy_loader(settings: Settings) -> Loader:
     """Wire what loads strategy files: the built-in ones and those of the user's folder."""
     return Loader(settings.strategy_folder)
+
+
+def build_instances(settings: Settings, engine: Engine | None = None) -> Instances:
+    """Wire the desk of instances.
+
+    Raises:
+        Unreachable: as `build`.
+    """
+    engine = engine or make_engine(trading_database_url(settings), settings.database)
+    return Instances(SqlUnitOfWork(engine, SqlInstanceRepository), StrategyFiles(settings.strategy_folder))
+
+
+def build_cells(settings: Settings) -> Cells:
+    """Make the processes that strategies are called in; none is started before it is needed."""
+    strategy = settings.strategy
+    budget = Budget(strategy.call_cpu_seconds, strategy.call_seconds, strategy.cell_megabytes)
+    return Cells(settings.strategy_folder, budget, strategy.cells)
+
+
+def build_slots(settings: Settings, engine: Engine, runner: StrategyRunner) -> InstanceSlots:
+    """Wire the slots of instances on processes that the caller ends."""
+    strategy = settings.strategy
+    return InstanceSlots(
+        store=SqlUnitOfWork(engine, SqlInstanceRepository),
+        runner=runner,
+        calendar=TradingCalendar(),
+        thresholds=thresholds(strategy),
+        back_off=BackOff(
+            timedelta(seconds=strategy.fault_rest_seconds), timedelta(seconds=strategy.fault_longest_rest_seconds)
+        ),
+        wall_clock=lambda: datetime.now(UTC),
+    )
 
 
 def thresholds(strategy: StrategySettings) -> Thresholds:

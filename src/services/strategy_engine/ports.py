@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from src.services.strategy_engine.domain.decision import DataBlock
-from src.services.strategy_engine.domain.evaluation import Evaluation, WatchedPair
+from src.services.strategy_engine.domain.evaluation import Evaluation, SlotTime, WatchedPair
+from src.services.strategy_engine.domain.instances import (
+    Failed,
+    Fault,
+    Instance,
+    InstanceDecision,
+    Job,
+    LateState,
+    Reach,
+    Standing,
+    Stepped,
+)
+from src.services.strategy_engine.sdk.slot import Tick
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.corporate_actions import CorporateActionKind
+from src.shared.domain.instances import InstanceMode
 from src.shared.domain.pairs import Pair
 from src.shared.domain.signals import Signal
 from src.shared.messages.base import Event
@@ -56,6 +69,10 @@ class StrategyRepository(Protocol):
         """Read what keeps the bars of the symbols from being traded on, by symbol and rule."""
         ...
 
+    def pair_instances(self) -> list[Instance]:
+        """List the instances of type pairs that are not gone, off or not, by id."""
+        ...
+
     def stored_signals(self, slot: datetime) -> tuple[Signal, ...]:
         """Read the signals of a slot as they were stored, by pair id."""
         ...
@@ -90,4 +107,157 @@ class StrategyRepository(Protocol):
 
     def note(self, note: AuditNote) -> None:
         """Add a line to the audit log."""
+        ...
+
+
+@dataclass(frozen=True)
+class StrategyKind:
+    """A strategy that instances can be made of: its name, what it trades, and the file as it is now."""
+
+    name: str
+    trades: str
+    digest: str
+
+
+class StrategyTypes(Protocol):
+    """The strategies that there are."""
+
+    def find(self, name: str) -> StrategyKind:
+        """Return a strategy by its name.
+
+        Raises:
+            InputInvalid: there is none, or its file is broken; the message says which there are, or what is wrong.
+        """
+        ...
+
+    def check(self, name: str, config: Mapping[str, object]) -> dict[str, object]:
+        """Return a config as it is stored, what was left out left out.
+
+        Raises:
+            InputInvalid: it can't be used; the message names the field and its bound.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class StoredDecision:
+    """A decision as it was stored, with the mode in which it was taken."""
+
+    instance_id: str
+    slot: datetime
+    mode: InstanceMode
+    config_version: int
+    strategy_digest: str
+    wishes: Sequence[Mapping[str, object]]
+    numbers: Mapping[str, object]
+    log: Sequence[str]
+
+
+class InstanceRepository(Protocol):
+    """Instances, their states, decisions and faults, within one transaction."""
+
+    def standings(self) -> list[Standing]:
+        """List every instance that is not gone, with its state and last fault, by id."""
+        ...
+
+    def due(self, slot: datetime) -> list[Standing]:
+        """List the instances that are on and have decided neither in the slot nor in a later one, by id."""
+        ...
+
+    def locked(self, instance_id: str) -> Instance | None:
+        """Read an instance and keep it from changing until the transaction ends; None where it is gone or unknown."""
+        ...
+
+    def is_taken(self, instance_id: str) -> bool:
+        """Say whether an instance has, or had, this name."""
+        ...
+
+    def add(self, instance: Instance) -> None:
+        """Insert a new instance."""
+        ...
+
+    def change(self, instance: Instance) -> None:
+        """Replace config, mode and note of an instance."""
+        ...
+
+    def remove(self, instance_id: str) -> None:
+        """Mark an instance that is off as gone."""
+        ...
+
+    def traded_pairs(self) -> list[str]:
+        """List the pairs with an unfinished trade, sorted."""
+        ...
+
+    def decisions(self, instance_id: str, most: int) -> list[StoredDecision]:
+        """List the last decisions of an instance, newest first."""
+        ...
+
+    def faults(self, instance_id: str, most: int) -> list[Fault]:
+        """List the last faults of an instance, newest first."""
+        ...
+
+    def closes(self, symbols: Sequence[str], ends: Sequence[datetime]) -> CloseSeries:
+        """Read the closes of finished hourly bars on the grid of `ends`, NaN where there is none."""
+        ...
+
+    def watched_pairs(self, slot: datetime) -> list[WatchedPair]:
+        """List, by pair id, the pairs in observe, active or closing and all with an unfinished trade."""
+        ...
+
+    def data_blocks(self, symbols: Sequence[str]) -> list[DataBlock]:
+        """Read what keeps the bars of the symbols from being traded on, by symbol and rule."""
+        ...
+
+    def add_decisions(self, decisions: Sequence[InstanceDecision], now: datetime) -> dict[str, InstanceMode]:
+        """Store decisions with the states that follow them, and return in which mode each instance then was.
+
+        Left out is what was decided by now, in this slot or a later one, what is off or gone, and what was decided
+        under another config than the present one.
+        """
+        ...
+
+    def keep_states(self, states: Sequence[LateState], now: datetime) -> None:
+        """Store states that ticks have changed, but for those of instances that have decided or changed since."""
+        ...
+
+    def add_faults(self, faults: Sequence[Fault]) -> None:
+        """Store faults."""
+        ...
+
+    def note(self, note: AuditNote) -> None:
+        """Add a line to the audit log."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Market:
+    """What all instances are given in a slot: the time, the closes, the pairs, and ticks since the bar by symbol."""
+
+    time: SlotTime
+    series: CloseSeries
+    pairs: tuple[WatchedPair, ...] = ()
+    ticks: Mapping[str, float] = field(default_factory=dict)
+
+
+class StrategyRunner(Protocol):
+    """Calls strategies where they can do no harm. One answer for each job, in the order of the jobs."""
+
+    def reaches(self, jobs: Sequence[Job]) -> list[Reach | Failed]:
+        """Ask what each instance looks at."""
+        ...
+
+    def steps(self, market: Market, jobs: Sequence[Job]) -> list[Stepped | Failed]:
+        """Let each instance decide about the slot."""
+        ...
+
+    def ticks(self, market: Market, tick: Tick, jobs: Sequence[Job]) -> list[Stepped | Failed]:
+        """Let each instance look at a tick."""
+        ...
+
+    def drawings(self, market: Market, jobs: Sequence[Job]) -> list[tuple[Mapping[str, object], ...] | Failed]:
+        """Let each instance show how it stands: widgets as plain data."""
+        ...
+
+    def close(self) -> None:
+        """End what runs for it."""
         ...

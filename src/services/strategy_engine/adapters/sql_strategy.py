@@ -10,8 +10,10 @@ from typing import Any
 from sqlalchemy import Connection, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from src.services.strategy_engine.adapters.instance_rows import instance_of, instances_that_are
 from src.services.strategy_engine.domain.decision import DataBlock, Freeze
 from src.services.strategy_engine.domain.evaluation import Evaluation, UnfinishedTrade, WatchedPair
+from src.services.strategy_engine.domain.instances import PAIRS, Instance
 from src.services.strategy_engine.ports import PairFreeze, RegisteredPair
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
@@ -21,6 +23,7 @@ from src.shared.domain.signals import Signal, SignalAction, SpreadReading
 from src.shared.infra.database.audit import write_note
 from src.shared.infra.database.closes import TRADED_SERIES, read_closes
 from src.shared.infra.database.tables import (
+    instance,
     outbox,
     pair_freeze,
     pair_registry,
@@ -108,6 +111,11 @@ class SqlStrategyRepository:
         """Read the verdicts in force that block."""
         found = blocking_verdicts(self._connection, symbols)
         return [DataBlock(each.series.symbol, each.rule, each.reason, each.numbers) for each in found]
+
+    def pair_instances(self) -> list[Instance]:
+        """List the instances of type pairs."""
+        rows = self._connection.execute(instances_that_are().where(instance.c.strategy == PAIRS))
+        return [instance_of(row) for row in rows.mappings()]
 
     def stored_signals(self, slot: datetime) -> tuple[Signal, ...]:
         """Read the signals of a slot, by pair id."""

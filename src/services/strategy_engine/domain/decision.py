@@ -71,11 +71,15 @@ class TradeState:
 
 @dataclass(frozen=True)
 class Context:
-    """Whose decision it is, how long after the slot it is taken and how long before the close."""
+    """Whose decision it is, how long after the slot it is taken and how long before the close.
+
+    `instance_on` says whether an instance that is on trades the pair; without one there is no entry.
+    """
 
     pair: Pair
     slot_age: timedelta
     time_to_close: timedelta
+    instance_on: bool = True
 
 
 def decide(reading: SpreadReading | Reason, state: TradeState, thresholds: Thresholds, context: Context) -> Decision:
@@ -136,6 +140,8 @@ def _no_entry_now(state: TradeState, thresholds: Thresholds, context: Context) -
     pair = context.pair
     if pair.mode not in (PairMode.ACTIVE, PairMode.OBSERVE):
         return Reason.NOT_ACTIVE
+    if not context.instance_on:
+        return Reason.INSTANCE_OFF
     if state.bars_since_stop is not None and state.bars_since_stop < pair.half_life_bars:
         return Reason.COOL_DOWN
     if context.slot_age > thresholds.max_slot_age:

@@ -34,14 +34,27 @@ class UnfinishedTrade:
 
 
 @dataclass(frozen=True)
+class Rules:
+    """Under which instance a pair is traded, and its thresholds; entries only where the instance is on."""
+
+    instance: str | None
+    is_on: bool
+    thresholds: Thresholds
+
+
+@dataclass(frozen=True)
 class WatchedPair:
-    """A pair to decide about: parameters, unfinished trade, slot of the last stop, freeze, and what its bars lack."""
+    """A pair to decide about: parameters, unfinished trade, slot of the last stop, freeze, and what its bars lack.
+
+    `rules` are those of its instance; without them the caller's thresholds count.
+    """
 
     pair: Pair
     trade: UnfinishedTrade | None = None
     last_stop: datetime | None = None
     freeze: Freeze = Freeze.NONE
     block: DataBlock | None = None
+    rules: Rules | None = None
 
 
 @dataclass(frozen=True)
@@ -82,14 +95,21 @@ def evaluate_pairs(
     """Decide about every pair at the slot, in the order given."""
     readings = read_spreads(series, [each.pair for each in watched], time.slot)
     states = _trade_states(watched, time.slot, calendar)
-    shared = {**_threshold_numbers(thresholds), **_time_numbers(time, series)}
+    shared = _time_numbers(time, series)
     evaluations = []
-    for pair, reading, state in zip([each.pair for each in watched], readings, states, strict=True):
-        action, reason = decide(reading, state, thresholds, Context(pair, time.age, time.left))
+    for each, reading, state in zip(watched, readings, states, strict=True):
+        pair, rules = each.pair, each.rules or Rules(None, is_on=True, thresholds=thresholds)
+        action, reason = decide(reading, state, rules.thresholds, Context(pair, time.age, time.left, rules.is_on))
         known = None if isinstance(reading, Reason) else reading
         held = state.trade.held_bars if state.trade else None
         signal = Signal(pair.id, time.slot, action, reason.value, known, held)
-        numbers = {**_reading_numbers(known), **_pair_numbers(pair), **_state_numbers(state), **shared}
+        numbers = {
+            **_reading_numbers(known),
+            **_pair_numbers(pair),
+            **_state_numbers(state),
+            **_rules_numbers(rules),
+            **shared,
+        }
         evaluations.append(Evaluation(signal, pair, numbers))
     return evaluations
 
@@ -151,8 +171,11 @@ def _block_numbers(block: DataBlock | None) -> dict[str, Number]:
     return {**said, **{f"block_{name}": value for name, value in block.numbers.items()}}
 
 
-def _threshold_numbers(thresholds: Thresholds) -> dict[str, Number]:
+def _rules_numbers(rules: Rules) -> dict[str, Number]:
+    thresholds = rules.thresholds
     return {
+        "instance": rules.instance,
+        "instance_on": rules.is_on,
         "entry_z": thresholds.entry_z,
         "exit_z": thresholds.exit_z,
         "stop_z": thresholds.stop_z,

@@ -11,6 +11,7 @@ import numpy as np
 from src.services.strategy_engine.domain.decision import DataBlock, Thresholds
 from src.services.strategy_engine.domain.evaluation import Evaluation, SlotTime, WatchedPair, evaluate_pairs
 from src.services.strategy_engine.domain.fit import FitBounds, PairFit, fit_pair, judge_fit, refuse_no_pair
+from src.services.strategy_engine.domain.instances import Instance, covers_of, limited_by, rules_of
 from src.services.strategy_engine.domain.reasons import FitReason
 from src.services.strategy_engine.ports import RegisteredPair, StrategyRepository
 from src.shared.domain.audit import AuditNote
@@ -80,7 +81,7 @@ class StrategyEngine:
         Raises:
             InputInvalid: `slot` is not the end of a bar, or lies after `now`.
         """
-        time = SlotTime(slot, now, self._close_of(slot, now, market_close))
+        time = SlotTime(slot, now, close_of_slot(self.calendar, slot, now, market_close))
         with self.store() as work:
             if stored := work.repo.stored_signals(slot):
                 return SlotEvaluation(slot, stored, already_done=True)
@@ -151,14 +152,6 @@ class StrategyEngine:
             raise InputInvalid(f"{pair} can be re-based once an hour is finished after {freezes[-1].effective_at}.")
         return known.pair.mode
 
-    def _close_of(self, slot: datetime, now: datetime, market_close: datetime) -> datetime:
-        if slot > now:
-            raise InputInvalid(f"The slot {slot_key(slot)} is not finished at {slot_key(now)}: wait for its bar.")
-        session = self.calendar.session_at(slot - timedelta(microseconds=1))
-        if session is None or slot not in {end for _, end in session.bar_spans()}:
-            raise InputInvalid(f"{slot_key(slot)} is not the end of an hourly bar: give a slot of the calendar.")
-        return min(session.close, market_close)
-
     def _evaluate(self, repo: StrategyRepository, time: SlotTime) -> list[Evaluation]:
         watched = repo.watched_pairs(time.slot)
         if not watched:
@@ -167,7 +160,8 @@ class StrategyEngine:
         ends = [end for _, end in self.calendar.last_spans(time.slot, min(window, self.history_bars))]
         symbols = _symbols(watched)
         series = repo.closes(symbols, ends)
-        watched = _with_blocks(watched, repo.data_blocks(symbols))
+        watched = with_blocks(watched, repo.data_blocks(symbols))
+        watched = _under_instances(watched, repo.pair_instances(), self.thresholds)
         return evaluate_pairs(watched, series, time, self.thresholds, self.calendar)
 
     def _fit(self, series: CloseSeries, bars: int) -> PairFit:
@@ -181,6 +175,20 @@ class StrategyEngine:
         fit = fit_pair(*series.pair(*series.symbols), self.bounds)
         refuse_no_pair(name, fit)
         return fit
+
+
+def close_of_slot(calendar: TradingCalendar, slot: datetime, now: datetime, market_close: datetime) -> datetime:
+    """Return when the slot's session ends: as the calendar says, or earlier by the broker's word.
+
+    Raises:
+        InputInvalid: `slot` is not the end of a bar, or lies after `now`.
+    """
+    if slot > now:
+        raise InputInvalid(f"The slot {slot_key(slot)} is not finished at {slot_key(now)}: wait for its bar.")
+    session = calendar.session_at(slot - timedelta(microseconds=1))
+    if session is None or slot not in {end for _, end in session.bar_spans()}:
+        raise InputInvalid(f"{slot_key(slot)} is not the end of an hourly bar: give a slot of the calendar.")
+    return min(session.close, market_close)
 
 
 def _register(repo: StrategyRepository, wanted: RegisteredPair, why: AuditNote) -> int:
@@ -238,7 +246,19 @@ def _refuse_blocked(blocks: Sequence[DataBlock]) -> None:
         )
 
 
-def _with_blocks(watched: Sequence[WatchedPair], blocks: Sequence[DataBlock]) -> list[WatchedPair]:
+def _under_instances(
+    watched: Sequence[WatchedPair], instances: Sequence[Instance], usual: Thresholds
+) -> list[WatchedPair]:
+    """Give each pair the rules of the instance that it is traded under; an observing one keeps it from trading."""
+    covers = covers_of((each.pair.id for each in watched), instances)
+    return [
+        replace(each, pair=limited_by(each.pair, cover), rules=rules_of(cover, usual))
+        for each in watched
+        for cover in (covers[each.pair.id],)
+    ]
+
+
+def with_blocks(watched: Sequence[WatchedPair], blocks: Sequence[DataBlock]) -> list[WatchedPair]:
     """Give each pair the first fault of its bars, that of its first leg before that of its second."""
     first = {block.symbol: block for block in reversed(blocks)}
     return [

@@ -14,6 +14,9 @@ APPEND_ONLY = (
     "execution.ledger_posting",
     "ops.audit_log",
     "risk.limit_change",
+    "strategy.instance_config",
+    "strategy.instance_decision",
+    "strategy.instance_fault",
 )
 
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 @repeatable("symbols-to-watch")
 async def symbols_to_watch() -> list[str]:
-    """List the symbols of every pair that is watched or traded."""
-    return services().strategy.symbols_to_watch()
+    """List the symbols of every pair that is watched or traded, and those that instances look at besides."""
+    return sorted({*services().strategy.symbols_to_watch(), *_symbols_of_instances()})
 
 
 @repeatable("evaluate-slot")
@@ -33,6 +33,18 @@ async def evaluate_slot(gate: Gate) -> SlotEvaluation:
         z = "" if signal.reading is None else f" at z {signal.reading.z:.3f}"
         logger.info("{}: {}{} ({})", signal.pair_id, signal.action.value, z, signal.reason)
     return evaluation
+
+
+@repeatable("run-instances")
+async def run_instances(gate: Gate) -> dict[str, int]:
+    """Let every instance that is on decide about the slot, each in its mode; say how many did, failed, or rest."""
+    with services().instance_slots() as slots:
+        run = slots.run_instances(gate.slot, gate.market.now, gate.market.next_close)
+    for name, mode in run.decided.items():
+        logger.info("Instance {} decided in mode {}.", name, mode)
+    for fault in run.failed:
+        logger.error("Instance {} ({} in a row): {}", fault.instance_id, fault.in_a_row, fault.detail)
+    return run.counts
 
 
 @task(name="publish-decisions", cache_policy=NO_CACHE)
@@ -58,3 +70,13 @@ async def publish_decisions(evaluation: SlotEvaluation, review: SlotReview) -> N
             }
         )
     await leave_table("slot-decisions", rows, f"Decisions of slot {evaluation.slot:%Y-%m-%d %H:%M} UTC.")
+
+
+def _symbols_of_instances() -> list[str]:
+    try:
+        with services().instance_slots() as slots:
+            return slots.symbols()
+    except Exception as error:
+        # Pairs are traded all the same; an instance without bars says so.
+        logger.error("The symbols of instances are not known: {}", error)
+        return []
