@@ -94,9 +94,7 @@ def _evaluate(context: Context) -> list[Evaluation]:
         return []
     symbols = sorted({symbol for each in watched for symbol in (each.pair.symbol_1, each.pair.symbol_2)})
     series = context.closes(symbols, max(each.pair.z_window_bars for each in watched))
-    return evaluate_pairs(
-        watched, series, context.clock.time, context.config.thresholds(), context.clock.calendar
-    )
+    return evaluate_pairs(watched, series, context.clock.time, context.config.thresholds(), context.clock.calendar)
 
 
 def _z(evaluation: Evaluation) -> float | None:
