@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine
@@ -12,7 +13,9 @@ from src.services.strategy_engine.adapters.cells import Cells
 from src.services.strategy_engine.adapters.sql_instances import SqlInstanceRepository
 from src.services.strategy_engine.adapters.sql_replay import SqlReplayStore
 from src.services.strategy_engine.adapters.sql_strategy import SqlStrategyRepository
+from src.services.strategy_engine.adapters.sql_study import SqlStudyStore
 from src.services.strategy_engine.adapters.strategy_files import StrategyFiles
+from src.services.strategy_engine.adapters.template_files import TomlFiles
 from src.services.strategy_engine.domain.decision import Thresholds
 from src.services.strategy_engine.domain.fit import FitBounds
 from src.services.strategy_engine.domain.instances import BackOff
@@ -22,6 +25,7 @@ from src.services.strategy_engine.use_cases.instance_slots import InstanceSlots
 from src.services.strategy_engine.use_cases.instances import Instances
 from src.services.strategy_engine.use_cases.replay import Replay
 from src.services.strategy_engine.use_cases.slots import StrategyEngine
+from src.services.strategy_engine.use_cases.workflows import Workflows
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.infra.database.engine import make_engine
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
@@ -41,6 +45,17 @@ def build(settings: Settings, engine: Engine | None = None) -> StrategyEngine:
         thresholds=thresholds(settings.strategy),
         bounds=fit_bounds(settings.strategy),
         history_bars=settings.strategy.history_bars,
+    )
+
+
+def build_workflows(settings: Settings, engine: Callable[[], Engine]) -> Workflows:
+    """Wire workflows; the database is asked for when one runs, not to check a template."""
+    return Workflows(
+        files=TomlFiles(),
+        store=lambda: SqlUnitOfWork(engine(), SqlStudyStore)(),
+        loader=strategy_loader(settings),
+        calendar=TradingCalendar(),
+        bounds=fit_bounds(settings.strategy),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from pathlib import Path
 from typing import Protocol
 
 from src.services.strategy_engine.domain.bar_versions import BarVersion
@@ -25,7 +26,7 @@ from src.services.strategy_engine.domain.replay import PairDecision, PastInstanc
 from src.services.strategy_engine.domain.trade_history import TradeHistory
 from src.services.strategy_engine.sdk.slot import Tick
 from src.shared.domain.audit import AuditNote
-from src.shared.domain.bars import CloseSeries
+from src.shared.domain.bars import BarKind, CloseSeries
 from src.shared.domain.corporate_actions import CorporateActionKind
 from src.shared.domain.instances import InstanceMode
 from src.shared.domain.pairs import Pair
@@ -314,4 +315,36 @@ class ReplayStore(Protocol):
 
     def archived_months(self, symbols: Sequence[str], first: datetime, last: datetime) -> set[tuple[str, date]]:
         """List the months of [first, last] that are archived, with the symbols that have no bar left in them."""
+        ...
+
+
+class StudyStore(Protocol):
+    """Past bars of any kind, and the registered pairs."""
+
+    def closes(self, symbols: Sequence[str], ends: Sequence[datetime], kind: BarKind) -> CloseSeries:
+        """Read stored closes on the grid of `ends`, NaN where there is none."""
+        ...
+
+    def watched_pairs(self, slot: datetime) -> list[WatchedPair]:
+        """List the pairs in observe, active or closing, by pair id."""
+        ...
+
+
+class TemplateFiles(Protocol):
+    """Templates of workflows as people keep them."""
+
+    def text(self, path: Path) -> str:
+        """Read a template.
+
+        Raises:
+            InputInvalid: it is not there, too large, or no text.
+        """
+        ...
+
+    def of_folder(self, folder: Path) -> list[Path]:
+        """List the templates of a folder, by name.
+
+        Raises:
+            InputInvalid: there is no such folder.
+        """
         ...

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from src.services.strategy_engine.use_cases.instances import Instances
     from src.services.strategy_engine.use_cases.replay import Replay
     from src.services.strategy_engine.use_cases.slots import StrategyEngine
+    from src.services.strategy_engine.use_cases.workflows import Workflows
     from src.shared.infra.alpaca.client import AlpacaClient
     from src.shared.ports.market_data import BarSource
 
@@ -136,6 +137,13 @@ class Services:
         from src.services.strategy_engine.bootstrap import build
 
         return build(self.settings, self.engine)
+
+    @cached_property
+    def workflows(self) -> Workflows:
+        """Workflows from templates; their files can be checked without a database."""
+        from src.services.strategy_engine.bootstrap import build_workflows
+
+        return build_workflows(self.settings, lambda: self.engine)
 
     @cached_property
     def replay(self) -> Replay:
