@@ -155,6 +155,7 @@ class StrategySettings(_Component):
     )
     fault_longest_rest_seconds: PositiveFloat = Field(3600.0, le=86400.0, description="The longest such rest.")
     folder: Path | None = Field(None, description="Strategy files of your own; empty: <home>/strategies.")
+    workflow_folder: Path | None = Field(None, description="Templates of workflows; empty: <home>/workflows.")
 
 
 class RiskSettings(_Component):
@@ -365,6 +366,11 @@ class Settings:
     def strategy_folder(self) -> Path:
         """Where the user's own strategy files are."""
         return (self.strategy.folder or self.home / "strategies").expanduser().resolve()
+
+    @property
+    def workflow_folder(self) -> Path:
+        """Where the templates of workflows are."""
+        return (self.strategy.workflow_folder or self.home / "workflows").expanduser().resolve()
 
     @property
     def intraday_retention_days(self) -> int:

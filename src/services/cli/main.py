@@ -23,6 +23,7 @@ from src.services.cli.commands import (
     run_flow,
     suite,
     twin,
+    workflow,
 )
 from src.shared.domain.errors import TradewindsError, UserError
 from src.shared.failpoints import arm_from_environment
@@ -41,7 +42,7 @@ def application() -> typer.Typer:
     )
     for group in (
         demo, suite, pairs, instance, data, look, desk, replay, risk_state, risk, indicators, run_flow, backup,
-        archive, twin, doctor,
+        archive, twin, doctor, workflow,
     ):  # fmt: skip
         group.register(app)
     return app

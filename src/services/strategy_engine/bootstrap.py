@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine
@@ -19,7 +20,7 @@ from src.services.strategy_engine.adapters.template_files import TomlFiles
 from src.services.strategy_engine.domain.decision import Thresholds
 from src.services.strategy_engine.domain.fit import FitBounds
 from src.services.strategy_engine.domain.instances import BackOff
-from src.services.strategy_engine.ports import StrategyRunner
+from src.services.strategy_engine.ports import StrategyRunner, StudyStore
 from src.services.strategy_engine.sdk.loader import Loader
 from src.services.strategy_engine.use_cases.instance_slots import InstanceSlots
 from src.services.strategy_engine.use_cases.instances import Instances
@@ -30,6 +31,7 @@ from src.shared.domain.sessions import TradingCalendar
 from src.shared.infra.database.engine import make_engine
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
 from src.shared.infra.embedded.stack import trading_database_url
+from src.shared.ports.unit_of_work import Work
 
 
 def build(settings: Settings, engine: Engine | None = None) -> StrategyEngine:
@@ -50,9 +52,13 @@ def build(settings: Settings, engine: Engine | None = None) -> StrategyEngine:
 
 def build_workflows(settings: Settings, engine: Callable[[], Engine]) -> Workflows:
     """Wire workflows; the database is asked for when one runs, not to check a template."""
+
+    def store() -> AbstractContextManager[Work[StudyStore]]:
+        return SqlUnitOfWork[StudyStore](engine(), SqlStudyStore)()
+
     return Workflows(
         files=TomlFiles(),
-        store=lambda: SqlUnitOfWork(engine(), SqlStudyStore)(),
+        store=store,
         loader=strategy_loader(settings),
         calendar=TradingCalendar(),
         bounds=fit_bounds(settings.strategy),

@@ -223,7 +223,8 @@ def test_bars_in_the_archive_are_not_comparable_and_the_command_to_have_them_bac
     scene.decide(SLOTS[0])
     # As the archive leaves it, with the part of the window that lies in March.
     scene.as_owner(
-        "INSERT INTO ops.archive_file (file, month, vendor, timeframe, part, rows, bytes, file_sha256, content_sha256,"
+        "INSERT INTO ops.archive_file"
+        " (file, month, vendor, timeframe, part, rows, bytes, file_sha256, content_sha256,"
         " created_at, verified_at) VALUES ('a', '2025-03-01', 'alpaca', '1Hour', 1, 1, 1, '', '', now(), now())"
     )
     scene.as_owner("DELETE FROM data_ingestion.market_data WHERE bar_end >= '2025-03-01'")
@@ -333,7 +334,8 @@ def test_a_pair_that_was_fitted_anew_is_no_difference(scene: Scene) -> None:
     scene.load()
     scene.decide(*SLOTS)
     scene.as_owner(
-        "UPDATE strategy.pair_registry SET alpha = 1, beta = 2, z_window_bars = 30, fitted_to = now(), mode = 'retired'"
+        "UPDATE strategy.pair_registry"
+        " SET alpha = 1, beta = 2, z_window_bars = 30, fitted_to = now(), mode = 'retired'"
     )
 
     code, facts = scene.facts()

@@ -90,7 +90,7 @@ def test_rules_that_decide_otherwise_have_another_number() -> None:
     found = hashlib.sha256("\n".join([*every_decision(), *every_reading()]).encode()).hexdigest()[:16]
 
     assert FINGERPRINTS.get(RULES) == found, (
-        f"the rules of decisions have changed: add one to RULES in domain/decision.py, and {{RULES: {found!r}}} here, "
+        f"the rules of decisions have changed: add one to RULES in domain/decision.py and {found!r} for it here, "
         "so that a replay can say of older decisions that other rules took them"
     )
 

@@ -28,5 +28,8 @@ class TomlFiles:
     def of_folder(self, folder: Path) -> list[Path]:
         """List the templates."""
         if not folder.is_dir():
-            raise InputInvalid(f"{folder} is no folder of templates.")
+            raise InputInvalid(
+                f"{folder} is no folder of templates: make it and copy one of deployment/workflows there, or name "
+                "another."
+            )
         return sorted(path for path in folder.glob("*.toml") if not path.name.startswith((".", "_")))

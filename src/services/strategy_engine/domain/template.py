@@ -1,4 +1,4 @@
-"""A workflow as a TOML file: what it is called, which bars it takes, which strategy, when it runs, what it reports."""
+"""A workflow as a TOML file: its name, the bars it takes, its strategy, when it runs, what it reports."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ from types import MappingProxyType
 
 from pydantic import BaseModel
 
-from src.services.strategy_engine.domain.decision import Freeze
 from src.services.strategy_engine.domain.evaluation import SlotTime, WatchedPair
 from src.services.strategy_engine.domain.fit import FitBounds, fit_pair, refuse_no_pair
 from src.services.strategy_engine.domain.study import Grid, Purse, study_grid, why_not_fresh
@@ -19,6 +18,7 @@ from src.services.strategy_engine.domain.template import Template, config_error,
 from src.services.strategy_engine.ports import StudyStore, TemplateFiles
 from src.services.strategy_engine.sdk.loader import Loader
 from src.services.strategy_engine.sdk.slot import Held, SlotData
+from src.services.strategy_engine.sdk.state import PlainState
 from src.services.strategy_engine.sdk.step import step
 from src.services.strategy_engine.sdk.strategy import StrategyType
 from src.services.strategy_engine.sdk.wishes import EnterPair, ExitPair, Target, Wish
@@ -213,6 +213,7 @@ class Workflows:
         with self.store() as work:
             series = work.repo.closes(bars.symbols, bars.grid.ends, bars.kind)
             registered = {each.pair.id: each for each in work.repo.watched_pairs(bars.grid.decided[0])}
+        self._refuse_unregistered(workflow, registered)
         for symbol in bars.symbols:
             if not (series.column(symbol) > 0).any():
                 raise InputInvalid(f"{workflow.path.name}: [loader] no bars of {symbol} ({bars.kind}) are stored.")
@@ -235,15 +236,20 @@ class Workflows:
             fit_bars = workflow.template.strategy.fit_bars
             if fit_bars is not None:
                 pair = self._fitted(name, series, grid, fit_bars)
-            elif name in registered:
-                pair = replace(registered[name].pair, mode=PairMode.OBSERVE)
             else:
+                pair = replace(registered[name].pair, mode=PairMode.OBSERVE)
+            found.append(WatchedPair(pair))
+        return found
+
+    def _refuse_unregistered(self, workflow: Workflow, registered: Mapping[str, WatchedPair]) -> None:
+        if workflow.template.strategy.fit_bars is not None:
+            return
+        for name in workflow.kind.pairs(workflow.config):
+            if name not in registered:
                 raise InputInvalid(
                     f"{workflow.path.name}: [strategy] fit_bars: {name} is not registered; say on how many bars "
                     "before the first decision it is fitted"
                 )
-            found.append(WatchedPair(pair, freeze=Freeze.NONE))
-        return found
 
     def _fitted(self, name: str, series: CloseSeries, grid: Grid, fit_bars: int) -> Pair:
         legs = parse_pair_id(name)
@@ -275,7 +281,8 @@ class _Walk:
     ) -> None:
         self._workflow, self._series, self._pairs, self._calendar = workflow, series, list(pairs), calendar
         self._every, self._tell = every, tell or (lambda _: None)
-        self._state, self._held, self._purse = None, Held(), Purse()
+        self._state: PlainState | None = None
+        self._held, self._purse = Held(), Purse()
         self._asked: Counter[str] = Counter()
         self.decisions: list[StudyDecision] = []
         self.reports: list[StudyReport] = []
@@ -333,6 +340,19 @@ def said_wish(wish: Wish) -> str:
         case ExitPair():
             what = f"exit {wish.pair_id}"
     return f"{what} ({wish.reason})" if wish.reason else what
+
+
+def said(told: StudyDecision | StudyReport) -> str:
+    """Write a decision or a report on a line."""
+    if isinstance(told, StudyDecision):
+        return f"{told.slot:%Y-%m-%d %H:%M}Z  {_said(told.wishes)}"
+    held = ", ".join(f"{name} {what:+.4g}" if isinstance(what, float) else f"{name} {what}"
+                     for name, what in told.held.items())  # fmt: skip
+    asked = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in sorted(told.asked.items()))
+    return (
+        f"{told.slot:%Y-%m-%d %H:%M}Z  after {told.bars} bars: asked for {asked or 'nothing'}; "
+        f"holds {held or 'nothing'}; one dollar is {told.value:.4f}, before costs"
+    )
 
 
 def _refuse_unfit(workflow: Workflow) -> None:
