@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from src.shared.prefect.config import SOURCE_ROOT
-from tests.fakes.desk import SLOT, Installation
+from tests.fakes.desk import PAIR, SLOT, Installation
 
 EXAMPLES = SOURCE_ROOT / "deployment" / "workflows"
 
@@ -130,6 +130,17 @@ def test_a_template_that_is_wrong_is_a_line_with_file_table_and_key(desk: Instal
     assert any(line.startswith("error: cron.toml: [schedule] cron: ") for line in lines)
     assert "can't be read" in nowhere.err
     assert "no folder of templates" in empty.err
+
+
+def test_a_registered_pair_is_taken_as_it_is_registered(desk: Installation, tmp_path: Path) -> None:
+    path = tmp_path / "registered.toml"
+    strategy = f'type = "pairs"\nmodel = {{ pairs = ["{PAIR}"] }}'
+    path.write_text(f'[meta]\nstudy = "registered"\n\n[loader]\nrecords = 3\n\n[strategy]\n{strategy}\n')
+
+    facts = json.loads(desk.tradewinds("workflow", "run", str(path), "--json").out)
+
+    # Its window is loaded before the first decision: each has a z.
+    assert [type(each["numbers"][f"z {PAIR}"]) for each in facts["decisions"]] == [float] * 3
 
 
 REFUSED = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -25,12 +26,14 @@ from src.services.strategy_engine.domain.decision import (
     TradeState,
     decide,
 )
+from src.services.strategy_engine.domain.evaluation import SlotTime, WatchedPair, evaluate_pairs
 from src.services.strategy_engine.domain.reasons import Reason
-from src.services.strategy_engine.domain.replay import Difference
+from src.services.strategy_engine.domain.replay import Difference, PairDecision, differences, read_inputs
 from src.services.strategy_engine.domain.spread import read_spreads
 from src.services.strategy_engine.domain.trade_history import TradeHistory, TradeStep, step_times, unfinished_at
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.pairs import Direction, PairMode, PairTradeState
+from src.shared.domain.sessions import TradingCalendar
 from tests.unit.strategy_engine.builders import SLOT, make_pair, make_reading, make_series, make_thresholds
 
 T0 = datetime(2026, 3, 10, 16, 0, tzinfo=UTC)
@@ -109,6 +112,32 @@ def test_rules_that_decide_otherwise_have_another_number() -> None:
 )
 def test_a_difference_below_a_billionth_is_rounding(stored: object, replayed: object, rounding: bool) -> None:
     assert Difference("z", stored, replayed).is_rounding is rounding  # type: ignore[arg-type]
+
+
+def test_a_decision_that_is_older_than_some_of_its_numbers_is_compared_by_the_others() -> None:
+    pair = make_pair("A", "B", window=10)
+    walk = np.random.default_rng(3).normal(0, 0.01, (12, 2)).cumsum(axis=0)
+    bars = make_series(("A", "B"), 50 * np.exp(walk))
+    time = SlotTime(SLOT, SLOT + SECOND, SLOT + 4 * timedelta(hours=1))
+    (again,) = evaluate_pairs([WatchedPair(pair)], bars, time, make_thresholds(), TradingCalendar())
+    numbers = {name: value for name, value in again.numbers.items() if name not in NOT_KEPT_ONCE}
+    signal = again.signal
+    stored = PairDecision(
+        pair.id, SLOT, signal.action.value, signal.reason, "active", None, numbers, signal.reading, SLOT
+    )
+
+    inputs = read_inputs(stored)
+
+    assert set(again.numbers) >= NOT_KEPT_ONCE
+    assert not isinstance(inputs, str)
+    assert (inputs.pair(pair.id), inputs.time(SLOT), inputs.under.thresholds) == (pair, time, make_thresholds())
+    assert differences(stored, again) == ()
+    assert [str(each) for each in differences(replace(stored, numbers={**numbers, "overnight": 0}), again)] == [
+        "overnight: 0 → False"
+    ]
+
+
+NOT_KEPT_ONCE = {"rules", "fitted_to", "instance", "instance_on"}
 
 
 def series(*closes: float) -> CloseSeries:

@@ -40,7 +40,9 @@ _WITHOUT_ROW = text("""
     SELECT o.occurred_at, o.payload ->> 'pair_id', o.payload ->> 'action'
       FROM ops.outbox o
      WHERE o.aggregate = :aggregate AND o.occurred_at BETWEEN :first AND :last
-       AND NOT EXISTS (SELECT FROM strategy.pair_signal s WHERE s.signal_id::text = o.aggregate_id)
+       AND NOT EXISTS (
+            SELECT FROM strategy.pair_signal s
+             WHERE s.slot BETWEEN :first AND :last AND s.signal_id::text = o.aggregate_id)
      ORDER BY 1, 2
 """)
 

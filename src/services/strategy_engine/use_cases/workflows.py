@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from src.services.strategy_engine.domain.evaluation import SlotTime, WatchedPair
 from src.services.strategy_engine.domain.fit import FitBounds, fit_pair, refuse_no_pair
+from src.services.strategy_engine.domain.reasons import Reason
 from src.services.strategy_engine.domain.study import Grid, Purse, study_grid, why_not_fresh
 from src.services.strategy_engine.domain.template import Template, config_error, parse_template
 from src.services.strategy_engine.ports import StudyStore, TemplateFiles
@@ -31,7 +32,6 @@ from src.shared.ports.unit_of_work import UnitOfWork
 
 _MOMENT = timedelta(microseconds=1)
 _DAY = timedelta(days=1)
-_STOPPED = "STOP_Z"
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ class Workflows:
         loader, kind = workflow.template.loader, workflow.kind
         until = now if loader.end is None else min(now, datetime.combine(loader.end, time(), UTC) + _DAY)
         since = wanted.since or loader.start
-        before = max(kind.warmup_bars(workflow.config) - 1, workflow.template.strategy.fit_bars or 0)
+        before = max(kind.warmup_bars(workflow.config) - 1, self._bars_of_pairs(workflow, now))
         grid = study_grid(self.calendar, loader.bar_length, until, wanted.lookback or loader.records, since, before)
         newest = study_grid(self.calendar, loader.bar_length, now, 1, None, 0)
         if grid is None or newest is None:
@@ -240,6 +240,16 @@ class Workflows:
                 pair = replace(registered[name].pair, mode=PairMode.OBSERVE)
             found.append(WatchedPair(pair))
         return found
+
+    def _bars_of_pairs(self, workflow: Workflow, now: datetime) -> int:
+        """Count the bars that its pairs need before the first decision, to be fitted or for their windows."""
+        named, fit_bars = workflow.kind.pairs(workflow.config), workflow.template.strategy.fit_bars
+        if fit_bars is not None or not named:
+            return fit_bars or 0
+        with self.store() as work:
+            return max(
+                (each.pair.z_window_bars for each in work.repo.watched_pairs(now) if each.pair.id in named), default=0
+            )
 
     def _refuse_unregistered(self, workflow: Workflow, registered: Mapping[str, WatchedPair]) -> None:
         if workflow.template.strategy.fit_bars is not None:
@@ -315,7 +325,7 @@ class _Walk:
             self._report(slot)
 
     def _rest_after_stops(self, wishes: Sequence[Wish], slot: datetime) -> None:
-        stopped = {wish.pair_id for wish in wishes if isinstance(wish, ExitPair) and wish.reason == _STOPPED}
+        stopped = {wish.pair_id for wish in wishes if isinstance(wish, ExitPair) and wish.reason == Reason.STOP_Z}
         self._pairs = [replace(each, last_stop=slot) if each.pair.id in stopped else each for each in self._pairs]
 
     def _report(self, slot: datetime) -> None:
