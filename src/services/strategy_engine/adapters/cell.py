@@ -16,7 +16,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import MappingProxyType
@@ -27,7 +27,8 @@ from pydantic import BaseModel
 from src.services.strategy_engine.domain.instances import Job
 from src.services.strategy_engine.ports import Market
 from src.services.strategy_engine.sdk.loader import BUILT_IN_FOLDER, Loader
-from src.services.strategy_engine.sdk.slot import Held, SlotData, Tick
+from src.services.strategy_engine.sdk.slot import Held, SlotData
+from src.services.strategy_engine.sdk.slot import Tick as SeenTick
 from src.services.strategy_engine.sdk.step import StepResult, draw, initialise, step
 from src.services.strategy_engine.sdk.stored import held_from, held_json
 from src.services.strategy_engine.sdk.strategy import StrategyType
@@ -35,6 +36,7 @@ from src.services.strategy_engine.sdk.widgets import WIDGETS
 from src.services.strategy_engine.sdk.wishes import WISHES
 from src.shared.domain.errors import InputInvalid, StrategyFault
 from src.shared.domain.instances import FaultKind
+from src.shared.domain.ticks import Tick
 
 PROGRESS_BYTES = mmap.PAGESIZE
 
@@ -79,6 +81,9 @@ class Cell:
             return []
         # A file that was edited since the last request counts from this one on.
         self._kinds.clear()
+        if request.tick is not None and self.market is not None:
+            ticks = {**self.market.ticks, request.tick.symbol: request.tick.price}
+            self.market = replace(self.market, ticks=MappingProxyType(ticks))
         return [self._one(number, _CALLS[request.what], job, request.tick) for number, job in enumerate(request.jobs)]
 
     def kind(self, job: Job) -> StrategyType:
@@ -130,7 +135,8 @@ def _reach(cell: Cell, job: Job, tick: Tick | None) -> Answer:
 
 def _step(cell: Cell, job: Job, tick: Tick | None) -> Answer:
     kind, market, held = cell.kind(job), _market(cell), held_from(job.held)
-    result = step(kind, cell.config(kind, job), job.state, market, held, tick=tick)
+    seen = None if tick is None else SeenTick(tick.symbol, tick.price, tick.time)
+    result = step(kind, cell.config(kind, job), job.state, market, held, tick=seen)
     return _stepped(result, held, market)
 
 
