@@ -59,8 +59,6 @@ def stored(slot: datetime) -> Envelope:
     return Envelope(
         event_id=event.event_id,
         channel=event.channel(),
-        schema_version=1,
-        recorded_at=slot,
         position=1,
         payload=event.model_dump(mode="json"),
     )
@@ -135,7 +133,7 @@ def test_stored_bars_make_instances_decide_once_and_ticks_change_what_they_remem
 
         def tick() -> bool:
             running.ticks.publish(Tick("KO", 60.5, SLOT + SOON))
-            return remembered(at_desk, "mine")["ticks"] > 0
+            return int(remembered(at_desk, "mine")["ticks"]) > 0
 
         eventually(tell, pause=0.1)
         eventually(tick, pause=0.1)
@@ -158,7 +156,7 @@ def test_one_that_trips_over_a_tick_rests_and_the_others_go_on(at_desk: Desk, em
 
         def tick() -> bool:
             running.ticks.publish(Tick("KO", 60.5, SLOT + SOON))
-            return remembered(at_desk, "mine")["ticks"] > 1
+            return int(remembered(at_desk, "mine")["ticks"]) > 1
 
         eventually(tick, pause=0.1)
         eventually(lambda: set(running.engine.running) == {"mine"})
@@ -202,7 +200,7 @@ def test_killed_and_started_again_states_and_modes_come_back_and_nothing_is_done
 
         def ticked(beyond: int) -> bool:
             ticks.publish(Tick("KO", 60.5, SLOT + SOON))
-            return remembered(at_desk, "mine")["ticks"] > beyond
+            return int(remembered(at_desk, "mine")["ticks"]) > beyond
 
         with engine_process(environment) as first:
             eventually(tell, seconds=90, pause=0.2)
