@@ -38,8 +38,8 @@ MOST_ERRORS_SAID = 3
 
 _ONE = r"[A-Z][A-Z0-9.]{0,9}"
 # `$` alone would let a line feed pass after the last letter in some languages.
-_SYMBOL_PATTERN = rf"^{_ONE}(?!\n)$"
-_PAIR_PATTERN = rf"^(?!({_ONE})/\1$){_ONE}/{_ONE}(?!\n)$"
+SYMBOL_PATTERN = rf"^{_ONE}(?!\n)$"
+PAIR_PATTERN = rf"^(?!({_ONE})/\1$){_ONE}/{_ONE}(?!\n)$"
 _TEXT_PATTERN = r"^[^\u0000]*$"
 
 _STRICT = ConfigDict(
@@ -89,10 +89,10 @@ def _all_different(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
-Symbol = Annotated[str, AfterValidator(_a_symbol), Field(json_schema_extra={"pattern": _SYMBOL_PATTERN})]
+Symbol = Annotated[str, AfterValidator(_a_symbol), Field(json_schema_extra={"pattern": SYMBOL_PATTERN})]
 """A symbol such as BRK.B."""
 
-PairName = Annotated[str, AfterValidator(_a_pair), Field(json_schema_extra={"pattern": _PAIR_PATTERN})]
+PairName = Annotated[str, AfterValidator(_a_pair), Field(json_schema_extra={"pattern": PAIR_PATTERN})]
 """A pair such as KO/PEP; never a symbol with itself."""
 
 Symbols = Annotated[tuple[Symbol, ...], Field(min_length=1, max_length=MOST_SYMBOLS), Different()]
