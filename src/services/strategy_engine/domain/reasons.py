@@ -43,3 +43,34 @@ class FitReason(StrEnum):
     HALF_LIFE_SHORT = "HALF_LIFE_SHORT"
     HALF_LIFE_LONG = "HALF_LIFE_LONG"
     LOW_CORRELATION = "LOW_CORRELATION"
+
+
+class ScanReason(StrEnum):
+    """Why discovery drops a pair, in the order in which that is asked."""
+
+    FEW_COMMON_SESSIONS = "FEW_COMMON_SESSIONS"
+    # It can't be tested.
+    NOT_SCANNED = "NOT_SCANNED"
+    TOO_FEW_BARS = "TOO_FEW_BARS"
+    FLAT_LEG = "FLAT_LEG"
+    COLLINEAR_LEGS = "COLLINEAR_LEGS"
+    SINGULAR = "SINGULAR"
+    # It was tested.
+    LOW_CORRELATION = "LOW_CORRELATION"
+    NOT_COINTEGRATED = "NOT_COINTEGRATED"
+    BETA_NOT_POSITIVE = "BETA_NOT_POSITIVE"
+    BETA_TOO_LARGE = "BETA_TOO_LARGE"
+    NO_MEAN_REVERSION = "NO_MEAN_REVERSION"
+    HALF_LIFE_SHORT = "HALF_LIFE_SHORT"
+    HALF_LIFE_LONG = "HALF_LIFE_LONG"
+
+
+class BasketReason(StrEnum):
+    """Why a basket of more than two legs may not be traded."""
+
+    NOT_COINTEGRATED = "NOT_COINTEGRATED"
+    # Each leg reverts by itself: that is no relation between them.
+    LEGS_STATIONARY = "LEGS_STATIONARY"
+    NO_MEAN_REVERSION = "NO_MEAN_REVERSION"
+    HALF_LIFE_SHORT = "HALF_LIFE_SHORT"
+    HALF_LIFE_LONG = "HALF_LIFE_LONG"

@@ -14,6 +14,8 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     JsonValue,
     PydanticUserError,
     Tag,
@@ -21,6 +23,7 @@ from pydantic import (
     create_model,
 )
 from pydantic.config import JsonDict
+from pydantic_core import core_schema
 
 from src.services.strategy_engine.sdk.models import first_error, path_of, stricter
 from src.services.strategy_engine.sdk.plain import refuse_unless_plain
@@ -35,8 +38,8 @@ MOST_ERRORS_SAID = 3
 
 _ONE = r"[A-Z][A-Z0-9.]{0,9}"
 # `$` alone would let a line feed pass after the last letter in some languages.
-_SYMBOL_PATTERN = rf"^{_ONE}(?!\n)$"
-_PAIR_PATTERN = rf"^(?!({_ONE})/\1$){_ONE}/{_ONE}(?!\n)$"
+SYMBOL_PATTERN = rf"^{_ONE}(?!\n)$"
+PAIR_PATTERN = rf"^(?!({_ONE})/\1$){_ONE}/{_ONE}(?!\n)$"
 _TEXT_PATTERN = r"^[^\u0000]*$"
 
 _STRICT = ConfigDict(
@@ -65,6 +68,20 @@ def _checked(parse: Callable[[str], object], text: str) -> str:
     return text
 
 
+class Different:
+    """Marks a tuple whose items are all different: `Annotated[tuple[Symbol, ...], Different()]`."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        """Check it after the items."""
+        return core_schema.no_info_after_validator_function(_all_different, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Say it in JSON Schema."""
+        return {**handler(schema), "uniqueItems": True}
+
+
 def _all_different(values: tuple[Any, ...]) -> tuple[Any, ...]:
     for i, each in enumerate(values):
         if each in values[:i]:
@@ -72,19 +89,13 @@ def _all_different(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
-Symbol = Annotated[str, AfterValidator(_a_symbol), Field(json_schema_extra={"pattern": _SYMBOL_PATTERN})]
+Symbol = Annotated[str, AfterValidator(_a_symbol), Field(json_schema_extra={"pattern": SYMBOL_PATTERN})]
 """A symbol such as BRK.B."""
 
-PairName = Annotated[str, AfterValidator(_a_pair), Field(json_schema_extra={"pattern": _PAIR_PATTERN})]
+PairName = Annotated[str, AfterValidator(_a_pair), Field(json_schema_extra={"pattern": PAIR_PATTERN})]
 """A pair such as KO/PEP; never a symbol with itself."""
 
-_different = AfterValidator(_all_different)
-
-Symbols = Annotated[
-    tuple[Symbol, ...],
-    Field(min_length=1, max_length=MOST_SYMBOLS, json_schema_extra={"uniqueItems": True}),
-    _different,
-]
+Symbols = Annotated[tuple[Symbol, ...], Field(min_length=1, max_length=MOST_SYMBOLS), Different()]
 """Different symbols, at least one."""
 
 
@@ -92,30 +103,15 @@ def _branch(value: object) -> str:
     return "all" if isinstance(value, str) else "list"
 
 
-def _pair_names(least: int, most: int) -> Any:
-    names = Annotated[
-        tuple[PairName, ...],
-        Field(min_length=least, max_length=most, json_schema_extra={"uniqueItems": True}),
-        _different,
-    ]
-    return Annotated[Annotated[Literal["all"], Tag("all")] | Annotated[names, Tag("list")], Discriminator(_branch)]
-
-
-_MostPairs = Annotated[
-    tuple[PairName, ...],
-    Field(min_length=1, max_length=MOST_PAIRS, json_schema_extra={"uniqueItems": True}),
-    _different,
-]
-PairNames = Annotated[
-    Annotated[Literal["all"], Tag("all")] | Annotated[_MostPairs, Tag("list")], Discriminator(_branch)
-]
+_Pairs = Annotated[tuple[PairName, ...], Field(min_length=1, max_length=MOST_PAIRS), Different()]
+PairNames = Annotated[Annotated[Literal["all"], Tag("all")] | Annotated[_Pairs, Tag("list")], Discriminator(_branch)]
 """The word "all", or different pairs, at least one."""
 
 
 class FieldSpec(BaseModel):
     """One field of a CONFIG_SCHEMA that is a dict.
 
-    `min` and `max` bound the value of an int or float, the letters of a str, and the number of symbols or pairs;
+    `min` and `max` bound the value of an int or float, the letters of a str, and the number of symbols;
     `step` is a hint for forms and searches. A default of None means that the field may be left out and is None then.
     """
 
@@ -242,7 +238,7 @@ def _frozen(default: Any) -> Any:
 def _annotation(name: str, spec: FieldSpec) -> Any:
     if spec.min is not None and spec.max is not None and spec.min > spec.max:
         raise InputInvalid(f"{name}: min {spec.min} is above max {spec.max}")
-    if spec.type in ("bool", "symbol", "pair") and (spec.min is not None or spec.max is not None):
+    if spec.type in ("bool", "symbol", "pair", "pairs") and (spec.min is not None or spec.max is not None):
         raise InputInvalid(f"{name}: a {spec.type} has no min and max")
     if spec.type != "float" and any(isinstance(each, float) for each in (spec.min, spec.max)):
         raise InputInvalid(f"{name}: min and max of {spec.type} are whole numbers")
@@ -277,15 +273,11 @@ def _kinds() -> dict[str, Callable[[FieldSpec], Any]]:
         "symbol": lambda _: Symbol,
         "symbols": lambda spec: Annotated[
             tuple[Symbol, ...],
-            Field(
-                min_length=_count(spec.min, 1),
-                max_length=_count(spec.max, MOST_SYMBOLS),
-                json_schema_extra={"uniqueItems": True},
-            ),
-            _different,
+            Field(min_length=_count(spec.min, 1), max_length=_count(spec.max, MOST_SYMBOLS)),
+            Different(),
         ],
         "pair": lambda _: PairName,
-        "pairs": lambda spec: _pair_names(_count(spec.min, 1), _count(spec.max, MOST_PAIRS)),
+        "pairs": lambda _: PairNames,
     }
 
 

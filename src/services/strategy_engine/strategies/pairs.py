@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import numpy as np
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field
 
 from src.services.strategy_engine.domain.decision import Thresholds
 from src.services.strategy_engine.domain.evaluation import Evaluation, evaluate_pairs
@@ -29,42 +29,25 @@ from src.services.strategy_engine.sdk import (
     Table,
     Text,
     Widget,
+    ZConfig,
 )
 
 _MOST_NOTED = 100
 _MOST_SHOWN = 200
 
 
-class PairsConfig(BaseModel):
+class PairsConfig(ZConfig):
     """Which pairs, and what z is held against."""
 
     pairs: PairNames = Field("all", description='Registered pairs such as KO/PEP, or "all".')
-    entry_z: float = Field(2.0, ge=0.1, le=10.0, description="Enter when |z| is above this and below stop_z.")
-    exit_z: float = Field(0.5, ge=0.01, le=10.0, description="Exit when |z| is below this or its sign flipped.")
-    stop_z: float = Field(3.0, ge=0.1, le=20.0, description="Stop when z is beyond this on the losing side.")
     max_slot_age_seconds: float = Field(
         900.0, ge=1.0, le=3600.0, description="A slot that is decided later than this after its end takes no entry."
     )
     overnight: bool = Field(False, description="Allow entries in the last hour before the close.")
 
-    @model_validator(mode="after")
-    def _rising(self) -> PairsConfig:
-        if not self.exit_z < self.entry_z < self.stop_z:
-            raise ValueError(
-                f"exit_z, entry_z and stop_z must rise in this order; they are "
-                f"{self.exit_z}, {self.entry_z}, {self.stop_z}"
-            )
-        return self
-
     def thresholds(self) -> Thresholds:
         """Say it as the rules of a decision take it."""
-        return Thresholds(
-            entry_z=self.entry_z,
-            exit_z=self.exit_z,
-            stop_z=self.stop_z,
-            max_slot_age=timedelta(seconds=self.max_slot_age_seconds),
-            overnight=self.overnight,
-        )
+        return self.z_thresholds(timedelta(seconds=self.max_slot_age_seconds), overnight=self.overnight)
 
 
 class Pairs(Strategy):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -25,7 +26,8 @@ SLOT = datetime(2026, 3, 10, 17, 30, tzinfo=UTC)
 def kind_of(strategy: type[Strategy], key: str = "mine") -> StrategyType:
     """Make a strategy type of a class that stands in a test."""
     config = config_schema(strategy.CONFIG_SCHEMA, key)
-    return StrategyType(key, strategy, config, state_schema(strategy.STATE, key), "0" * 16, Path(__file__), False)
+    path = Path(inspect.getfile(strategy))
+    return StrategyType(key, strategy, config, state_schema(strategy.STATE, key), "0" * 16, path, False)
 
 
 def slot_of(

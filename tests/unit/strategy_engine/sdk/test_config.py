@@ -128,7 +128,7 @@ def test_what_holds_between_fields_is_checked_by_the_model() -> None:
                 raise ValueError(f"low {self.low} must be below high {self.high}")
             return self
 
-    with pytest.raises(InputInvalid, match="low 3.0 must be below high 2.0"):
+    with pytest.raises(InputInvalid, match=r"low 3\.0 must be below high 2\.0"):
         config_schema(Band, "band").validate({"low": 3.0})
 
 

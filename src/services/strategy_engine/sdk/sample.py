@@ -1,0 +1,54 @@
+"""A config for trying a strategy out, where a person gave none: its defaults, and what its JSON Schema lets pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from src.services.strategy_engine.sdk.config import PAIR_PATTERN, SYMBOL_PATTERN, ConfigSchema
+
+_SYMBOLS = [first + second + "A" for first in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" for second in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
+
+
+def sample_config(schema: ConfigSchema) -> dict[str, Any]:
+    """Make up values for the fields that have no default. They need not pass what the model checks besides."""
+    described = schema.json_schema()
+    names = iter(_SYMBOLS)
+    return {field: _sample(described["properties"][field], names) for field in described.get("required", [])}
+
+
+def _sample(field: dict[str, Any], names: Any) -> Any:
+    if "enum" in field:
+        return field["enum"][0]
+    if "const" in field:
+        return field["const"]
+    for either in ("anyOf", "oneOf"):
+        if either in field:
+            return _sample(field[either][0], names)
+    return _KINDS.get(field.get("type", ""), lambda *_: None)(field, names)
+
+
+def _text(field: dict[str, Any], names: Any) -> str:
+    if field.get("pattern") == SYMBOL_PATTERN:
+        return str(next(names))
+    if field.get("pattern") == PAIR_PATTERN:
+        return f"{next(names)}/{next(names)}"
+    return "a" * int(field.get("minLength", 1))
+
+
+def _number(field: dict[str, Any], _: Any) -> float:
+    if "minimum" in field:
+        return float(field["minimum"])
+    return min(1.0, float(field.get("maximum", 1.0)))
+
+
+def _list(field: dict[str, Any], names: Any) -> list[Any]:
+    return [_sample(field.get("items", {}), names) for _ in range(max(1, int(field.get("minItems", 1))))]
+
+
+_KINDS = {
+    "string": _text,
+    "number": _number,
+    "integer": _number,
+    "boolean": lambda *_: False,
+    "array": _list,
+}
