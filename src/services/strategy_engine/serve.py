@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -103,22 +103,29 @@ class Server:
     pauses: Pauses
     beat: Callable[[str], None]
 
-    def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set. Servers that are away are waited for."""
-        backoff = Backoff()
+    def run(self, stop: threading.Event, *, waits_for_another: bool = True) -> bool:
+        """Work until `stop` is set; servers that are away are waited for. Say whether this engine led at all.
+
+        Where another engine leads, wait to become it, or return at once.
+        """
+        backoff, has_led = Backoff(), False
         while not stop.is_set():
             try:
                 with elected(self.database, _KEY) as connection:
                     if connection is not None:
-                        self._lead(connection, stop)
+                        has_led = True
                         backoff.reset()
+                        self._lead(connection, stop)
                         continue
+                if not waits_for_another:
+                    return has_led
                 self.beat("waiting: another engine leads")
                 stop.wait(self.pauses.standby)
             except (Transient, Unreachable) as error:
                 self.beat("waiting for PostgreSQL")
                 logger.warning("The strategy engine waits: {}", error)
                 stop.wait(backoff.next())
+        return has_led
 
     def _lead(self, connection: Connection, stop: threading.Event) -> None:
         hear(connection, _CHANNEL)
@@ -228,6 +235,29 @@ def serve(settings: Settings, stop: threading.Event) -> None:
     Raises:
         UserError: keys, address or database do not fit together; a person has to mend it.
     """
+    with _wired(settings) as server:
+        server.run(stop)
+
+
+def lead_for(settings: Settings, seconds: float) -> bool:
+    """Run instances for so long, unless another engine does; say whether this one did.
+
+    Raises:
+        UserError: as `serve`.
+    """
+    stop = threading.Event()
+    timer = threading.Timer(seconds, stop.set)
+    timer.daemon = True
+    timer.start()
+    try:
+        with _wired(settings) as server:
+            return server.run(stop, waits_for_another=False)
+    finally:
+        timer.cancel()
+
+
+@contextmanager
+def _wired(settings: Settings) -> Iterator[Server]:
     check_settings(settings)
     url = trading_database_url(settings)
     check(url)
@@ -243,4 +273,4 @@ def serve(settings: Settings, stop: threading.Event) -> None:
         heartbeat = Heartbeat(redis_address(settings), STRATEGY_ENGINE, _BEAT_SECONDS * _BEATS_MISSED)
         engine = InstanceEngine(build_slots(settings, database, cells))
         pauses = Pauses(reconcile=settings.strategy.reconcile_seconds)
-        Server(database, engine, bus, ticks, client.clock, TradingCalendar(), pauses, heartbeat.beat).run(stop)
+        yield Server(database, engine, bus, ticks, client.clock, TradingCalendar(), pauses, heartbeat.beat)

@@ -28,7 +28,6 @@ from src.services.strategy_engine.domain.instances import Job
 from src.services.strategy_engine.ports import Market
 from src.services.strategy_engine.sdk.loader import BUILT_IN_FOLDER, Loader
 from src.services.strategy_engine.sdk.slot import Held, SlotData
-from src.services.strategy_engine.sdk.slot import Tick as SeenTick
 from src.services.strategy_engine.sdk.step import StepResult, draw, initialise, step
 from src.services.strategy_engine.sdk.stored import held_from, held_json
 from src.services.strategy_engine.sdk.strategy import StrategyType
@@ -135,8 +134,7 @@ def _reach(cell: Cell, job: Job, tick: Tick | None) -> Answer:
 
 def _step(cell: Cell, job: Job, tick: Tick | None) -> Answer:
     kind, market, held = cell.kind(job), _market(cell), held_from(job.held)
-    seen = None if tick is None else SeenTick(tick.symbol, tick.price, tick.time)
-    result = step(kind, cell.config(kind, job), job.state, market, held, tick=seen)
+    result = step(kind, cell.config(kind, job), job.state, market, held, tick=tick)
     return _stepped(result, held, market)
 
 

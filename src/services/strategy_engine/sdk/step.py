@@ -16,7 +16,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from src.services.strategy_engine.domain.evaluation import WatchedPair
 from src.services.strategy_engine.sdk.context import Collected, Context, Number, Scope
 from src.services.strategy_engine.sdk.models import first_error
-from src.services.strategy_engine.sdk.slot import Held, SlotBar, SlotData, Tick, with_trades
+from src.services.strategy_engine.sdk.slot import Held, SlotBar, SlotData, with_trades
 from src.services.strategy_engine.sdk.state import PlainState
 from src.services.strategy_engine.sdk.strategy import StrategyType
 from src.services.strategy_engine.sdk.widgets import WIDGETS, Widget
@@ -50,6 +50,7 @@ def step(
     *,
     tick: Tick | None = None,
 ) -> StepResult:
+from src.shared.domain.ticks import Tick
     """Let a strategy decide about a slot, or look at a tick.
 
     `state` is what the step before returned, or was stored; None stands for an instance that is new or has a new
