@@ -22,6 +22,7 @@ from src.services.strategy_engine.sdk.strategy import StrategyType
 from src.services.strategy_engine.sdk.widgets import WIDGETS, Widget
 from src.services.strategy_engine.sdk.wishes import Wish
 from src.shared.domain.errors import StrategyFault
+from src.shared.domain.ticks import Tick
 
 MOST_WARMUP_BARS = 5_000
 MOST_FAULT_LETTERS = 500
@@ -50,7 +51,6 @@ def step(
     *,
     tick: Tick | None = None,
 ) -> StepResult:
-from src.shared.domain.ticks import Tick
     """Let a strategy decide about a slot, or look at a tick.
 
     `state` is what the step before returned, or was stored; None stands for an instance that is new or has a new
