@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -62,31 +62,31 @@ class Pauses:
 
 @dataclass
 class News:
-    """What came while the engine was busy: the newest slot, the newest tick of each symbol, and a changed row."""
+    """What came while the engine was busy: the newest slot, the newest tick of each symbol, and changed rows."""
 
     slot: datetime | None = None
     ticks: dict[str, Tick] = field(default_factory=dict)
-    rows: bool = True
+    rows: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _there: threading.Event = field(default_factory=threading.Event)
 
-    def tell(self, *, slot: datetime | None = None, tick: Tick | None = None, rows: bool = False) -> None:
+    def tell(self, *, slot: datetime | None = None, tick: Tick | None = None, rows: Sequence[str] = ()) -> None:
         """Add to it."""
         with self._lock:
             if slot is not None and (self.slot is None or slot > self.slot):
                 self.slot = slot
             if tick is not None:
                 self.ticks[tick.symbol] = tick
-            self.rows = self.rows or rows
+            self.rows.update(rows)
         self._there.set()
 
-    def take(self, seconds: float) -> tuple[datetime | None, dict[str, Tick], bool]:
+    def take(self, seconds: float) -> tuple[datetime | None, dict[str, Tick], set[str]]:
         """Wait at most so long for news, and take what there is."""
         self._there.wait(seconds)
         self._there.clear()
         with self._lock:
             taken = self.slot, self.ticks, self.rows
-            self.slot, self.ticks, self.rows = None, {}, False
+            self.slot, self.ticks, self.rows = None, {}, set()
         return taken
 
 
@@ -158,8 +158,8 @@ class Server:
     ) -> None:
         next_beat = 0.0
         while not (stop.is_set() or ended.is_set()):
-            if await_notification(connection, _TICK_SECONDS):
-                news.tell(rows=True)
+            if changed := await_notification(connection, _TICK_SECONDS):
+                news.tell(rows=changed)
             if time.monotonic() >= next_beat:
                 self.beat(CONNECTED)
                 next_beat = time.monotonic() + _BEAT_SECONDS
@@ -169,8 +169,10 @@ class Server:
         while not ended.is_set():
             slot, ticks, rows = news.take(min(self.pauses.reconcile, self.pauses.flush))
             now = time.monotonic()
-            if rows or now >= next_look:
-                self.engine.reconcile()
+            if rows:
+                self.engine.reconcile(rows)
+            if now >= next_look:
+                self.engine.look()
                 next_look = now + self.pauses.reconcile
             if slot is not None:
                 self._run_slot(slot)
