@@ -17,6 +17,7 @@ from loguru import logger
 from sqlalchemy import Connection, Engine
 
 from src.config.settings import Settings
+from src.services.strategy_engine.adapters.tick_stream import TickStream
 from src.services.strategy_engine.bootstrap import build_cells, build_slots
 from src.services.strategy_engine.use_cases.engine import InstanceEngine
 from src.shared.domain.errors import Refused, Transient, Unreachable
@@ -24,6 +25,7 @@ from src.shared.domain.orders import MarketClock
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.domain.ticks import Tick
 from src.shared.infra.alpaca.factory import make_unasked_client
+from src.shared.infra.alpaca.keys import broker_keys
 from src.shared.infra.bus.backoff import Backoff
 from src.shared.infra.bus.redis import RedisBus
 from src.shared.infra.bus.ticks import TickChannel
@@ -98,6 +100,7 @@ class Server:
     engine: InstanceEngine
     bus: EventBus
     ticks: TickChannel
+    stream: TickStream
     clock: Callable[[], MarketClock]
     calendar: TradingCalendar
     pauses: Pauses
@@ -139,7 +142,7 @@ class Server:
                 failures.append(error)
                 ended.set()
 
-        parts = (self._work, self._hear_events, self._hear_ticks)
+        parts = (self._work, self._hear_events, self._hear_ticks, self._feed_ticks)
         threads = [threading.Thread(target=guarded, args=(part,), daemon=True) for part in parts]
         for thread in threads:
             thread.start()
@@ -220,6 +223,23 @@ class Server:
                 logger.warning("The strategy engine does not hear ticks: {}", error)
                 ended.wait(backoff.next())
 
+    def _feed_ticks(self, _: News, ended: threading.Event) -> None:
+        """Bring trades from the exchange to Redis, of the symbols that somebody looks at; none, no connection."""
+        backoff = Backoff()
+        while not ended.wait(_TICK_SECONDS):
+            if not (wanted := self.engine.heard):
+                continue
+            try:
+                with self.stream.listening(wanted) as trades:
+                    logger.info("Ticks of {} symbols are followed.", len(wanted))
+                    while not ended.is_set() and self.engine.heard == wanted:
+                        for tick in trades.next(_TICK_SECONDS):
+                            self.ticks.publish(tick)
+                        backoff.reset()
+            except Transient as error:
+                logger.warning("There are no ticks: {}", error)
+                ended.wait(backoff.next())
+
 
 def _tell_slot(envelope: Envelope, news: News) -> None:
     try:
@@ -275,4 +295,6 @@ def _wired(settings: Settings) -> Iterator[Server]:
         heartbeat = Heartbeat(redis_address(settings), STRATEGY_ENGINE, _BEAT_SECONDS * _BEATS_MISSED)
         engine = InstanceEngine(build_slots(settings, database, cells))
         pauses = Pauses(reconcile=settings.strategy.reconcile_seconds)
-        yield Server(database, engine, bus, ticks, client.clock, TradingCalendar(), pauses, heartbeat.beat)
+        stream = TickStream(settings.data_stream_url, broker_keys(settings), settings.broker.connect_timeout_seconds)
+        calendar = TradingCalendar()
+        yield Server(database, engine, bus, ticks, stream, client.clock, calendar, pauses, heartbeat.beat)

@@ -60,6 +60,11 @@ class InstanceEngine:
     _pulse: tuple[object, ...] = ()
 
     @property
+    def heard(self) -> frozenset[str]:
+        """The symbols whose ticks somebody looks at."""
+        return frozenset(self._hearers)
+
+    @property
     def running(self) -> dict[str, Instance]:
         """What runs, by id."""
         return {name: each.standing.instance for name, each in self._residents.items()}
@@ -173,8 +178,10 @@ class InstanceEngine:
         """Read once what instances are given with each tick, as of the last slot that any of them decided in."""
         hearers = [each for each in self._residents.values() if each.hears]
         slot = max((each.slot for each in hearers if each.slot), default=None)
-        self._hearers, self._jobs, self._market = {}, {}, None
+        hearing: dict[str, list[str]] = {}
+        self._jobs, self._market = {}, None
         if slot is None:
+            self._hearers = hearing
             return
         reaches = {each.standing.id: each.reach for each in hearers}
         time = SlotTime(slot, slot, slot)
@@ -182,7 +189,9 @@ class InstanceEngine:
         for each in at_work:
             self._jobs[each.standing.id] = each.job
             for symbol in each.symbols:
-                self._hearers.setdefault(symbol, []).append(each.standing.id)
+                hearing.setdefault(symbol, []).append(each.standing.id)
+        # At once: another thread reads which symbols are heard.
+        self._hearers = hearing
 
     def _call(self, names: Sequence[str], market: Market, tick: Tick) -> None:
         jobs = [replace(self._jobs[name], state=self._residents[name].state) for name in names]
