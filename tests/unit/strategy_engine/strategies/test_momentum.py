@@ -58,9 +58,22 @@ def test_what_never_moves_is_not_held() -> None:
     assert fraction([100.0] * 6) == 0.0
 
 
-@pytest.mark.parametrize("closes", [RISING[1:], [math.nan, *RISING[1:]], [0.0, *RISING[1:]]])
-def test_without_full_history_nothing_is_asked_for(closes: list[float]) -> None:
+@pytest.mark.parametrize("closes", [RISING[1:], [math.nan, *RISING[1:]], [0.0, *RISING[1:]], [*RISING[:5], math.nan]])
+def test_without_the_prices_that_it_compares_nothing_is_asked_for(closes: list[float]) -> None:
     assert fraction(closes) is None
+
+
+def test_an_hour_without_a_trade_does_no_harm_and_many_do() -> None:
+    logs = [0.01 * (i % 2) for i in range(20)] + [0.05]
+    one, many = [100 * math.exp(each) for each in logs], [100 * math.exp(each) for each in logs]
+    one[10] = math.nan
+    many[8:11] = [math.nan] * 3
+    bars = {"lookback_bars": 20, "volatility_bars": 20}
+    # Of 19 returns that are left, 17 of ±1 %, one of 0 across the gap, and the last of +4 %.
+    returns = np.diff(np.delete(logs, 10))
+
+    assert fraction(one, **bars) == pytest.approx(0.15 / (np.std(returns, ddof=1) * math.sqrt(252 * 7)))
+    assert fraction(many, **bars) is None
 
 
 def test_targets_are_set_every_few_bars_only() -> None:
