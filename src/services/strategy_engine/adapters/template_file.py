@@ -25,6 +25,9 @@ def write_template(name: str, folder: Path) -> Path:
     path = folder / f"{name}.py"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputInvalid(f"{folder} can't be made: {error.strerror}.") from None
+    try:
         with path.open("x", encoding="utf-8") as file:
             file.write(_text(name))
     except FileExistsError:
