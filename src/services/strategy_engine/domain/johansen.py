@@ -14,7 +14,7 @@ from src.services.strategy_engine.domain.fit import (
     window_bars,
 )
 from src.services.strategy_engine.domain.reasons import BasketReason
-from src.services.strategy_engine.domain.trace_test import CONFIDENCES, trace_test
+from src.services.strategy_engine.domain.trace_test import CONFIDENCES, TraceTest, trace_test
 from src.shared.domain.bars import Floats
 from src.shared.domain.errors import InputInvalid
 
@@ -22,6 +22,7 @@ LEAST_LEGS, MOST_LEGS = 3, 12
 _BARS_PER_COEFFICIENT = 3
 # The smallest share that a leg keeps of its own once the others are known.
 _LEAST_OWN = 1e-8
+_FOLLOWS = "A leg of the basket follows from the others: leave it out."
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def fit_basket(
     if confidence not in CONFIDENCES:
         raise InputInvalid(f"A confidence of {confidence:g} has no critical values: take 0.9, 0.95 or 0.99.")
     logs = _common_logs(closes, lags)
-    found = trace_test(logs, lags, confidence)
+    found = _test(logs, lags, confidence)
     trace, critical = found.trace, found.critical
     holds = trace > critical
     relations = len(holds) if holds.all() else int(holds.argmin())
@@ -92,6 +93,17 @@ def fit_basket(
         time_stop_bars=int(time_stop_bars(half_life, bounds)),
         reasons=tuple(_judge(relations, len(weights), half_life, bounds)),
     )
+
+
+def _test(logs: Floats, lags: int, confidence: float) -> TraceTest:
+    try:
+        found = trace_test(logs, lags, confidence)
+    except np.linalg.LinAlgError as error:
+        raise InputInvalid(_FOLLOWS) from error
+    # A relation without any noise is none of prices: one leg is made of the others, or of their bars before.
+    if not found.strongest < 1 - _LEAST_OWN:
+        raise InputInvalid(_FOLLOWS)
+    return found
 
 
 def _judge(relations: int, legs: int, half_life: float, bounds: FitBounds) -> list[BasketReason]:
@@ -126,7 +138,7 @@ def _common_logs(closes: Floats, lags: int) -> Floats:
     for values in (logs, np.diff(logs, axis=0)):
         own = np.linalg.eigvalsh(np.corrcoef(values, rowvar=False))
         if not own[0] > _LEAST_OWN:
-            raise InputInvalid("A leg of the basket follows from the others: leave it out.")
+            raise InputInvalid(_FOLLOWS)
     return logs
 
 

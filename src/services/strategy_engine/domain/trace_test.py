@@ -39,16 +39,21 @@ _CRITICAL = np.array(
 class TraceTest:
     """`trace` and `critical` (N,): the statistic of at most 0 … N−1 relations, and its critical value.
 
-    `relation` (N,) are the weights of the strongest relation, up to a factor.
+    `relation` (N,) are the weights of the strongest relation, up to a factor, and `strongest` is its λ.
     """
 
     trace: Floats
     critical: Floats
     relation: Floats
+    strongest: float
 
 
 def trace_test(logs: Floats, lags: int, confidence: float) -> TraceTest:
-    """Test N series of shape (T, N), 1 to 12 of them, oldest row first, without gaps and none a mix of the others."""
+    """Test N series of shape (T, N), 1 to 12 of them, oldest row first, without gaps.
+
+    Raises:
+        numpy.linalg.LinAlgError: one is a mix of the others.
+    """
     changes = np.diff(logs, axis=0)
     earlier = np.hstack([changes[lags - lag : len(changes) - lag] for lag in range(1, lags + 1)] or [changes[:, :0]])
     now = _unexplained(changes[lags:], earlier)
@@ -58,10 +63,11 @@ def trace_test(logs: Floats, lags: int, confidence: float) -> TraceTest:
     # In the coordinates in which the levels are white the problem is symmetric, and its solution exact and ordered.
     white = np.linalg.inv(np.linalg.cholesky(level))
     found, vectors = np.linalg.eigh(white @ both @ np.linalg.solve(change, both.T) @ white.T)
-    logs_left = np.log1p(-found)  # ascending: the weakest relation first
-    trace = -rows * np.cumsum(logs_left)[::-1]
+    # In rising order. Without any noise λ is 1, and rounding may take it beyond.
+    with np.errstate(divide="ignore"):
+        trace = -rows * np.cumsum(np.log1p(-np.clip(found, 0.0, 1.0)))[::-1]
     critical = _CRITICAL[count - 1 :: -1, CONFIDENCES.index(confidence)]
-    return TraceTest(trace, critical, white.T @ vectors[:, -1])
+    return TraceTest(trace, critical, white.T @ vectors[:, -1], float(found[-1]))
 
 
 def _unexplained(values: Floats, by: Floats) -> Floats:
