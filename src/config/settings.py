@@ -144,6 +144,11 @@ class StrategySettings(_Component):
         900.0, description="A cycle that starts later than this after its slot takes no entry."
     )
     overnight: bool = Field(False, description="Allow entries in the last hour before the close.")
+    reconcile_seconds: PositiveFloat = Field(
+        10.0,
+        le=300.0,
+        description="How often the engine looks at the rows of instances when nobody told of a change.",
+    )
     cells: int = Field(2, ge=1, le=64, description="Processes that the built-in strategies are called in.")
     call_cpu_seconds: PositiveFloat = Field(2.0, le=600.0, description="CPU that one call of a strategy may take.")
     call_seconds: PositiveFloat = Field(20.0, le=600.0, description="How long one call of a strategy may take.")

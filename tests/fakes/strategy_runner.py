@@ -10,7 +10,7 @@ from src.services.strategy_engine.adapters.cell import PROGRESS_BYTES, Ask, Budg
 from src.services.strategy_engine.adapters.cells import drawing_or_fault, reach_or_fault, stepped_or_fault
 from src.services.strategy_engine.domain.instances import Failed, Job, Reach, Stepped
 from src.services.strategy_engine.ports import Market
-from src.services.strategy_engine.sdk.slot import Tick
+from src.shared.domain.ticks import Tick
 
 
 class InlineRunner:

@@ -20,13 +20,13 @@ from src.services.strategy_engine.domain.instances import (
     Standing,
     Stepped,
 )
-from src.services.strategy_engine.sdk.slot import Tick
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.corporate_actions import CorporateActionKind
 from src.shared.domain.instances import InstanceMode
 from src.shared.domain.pairs import Pair
 from src.shared.domain.signals import Signal
+from src.shared.domain.ticks import Tick
 from src.shared.messages.base import Event
 
 

@@ -29,9 +29,9 @@ from src.services.strategy_engine.adapters.cell import PROGRESS_BYTES, Ask, Budg
 from src.services.strategy_engine.domain.instances import Failed, Job, Reach, Stepped
 from src.services.strategy_engine.ports import Market
 from src.services.strategy_engine.sdk.loader import BUILT_IN_FOLDER
-from src.services.strategy_engine.sdk.slot import Tick
 from src.shared.domain.errors import Transient
 from src.shared.domain.instances import FaultKind
+from src.shared.domain.ticks import Tick
 
 # Jobs of one request: what is done again when its process ends.
 CHUNK = 100

@@ -86,7 +86,7 @@ class Standing:
         fault, state = self.fault, self.state
         if fault is None or fault.config_version != self.instance.config_version:
             return None
-        return fault if state is None or state.updated_at < fault.occurred_at else None
+        return fault if state is None or state.updated_at <= fault.occurred_at else None
 
     def rests(self, now: datetime) -> bool:
         """Say whether it is still left alone after a fault."""

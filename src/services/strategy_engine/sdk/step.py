@@ -16,12 +16,13 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from src.services.strategy_engine.domain.evaluation import WatchedPair
 from src.services.strategy_engine.sdk.context import Collected, Context, Number, Scope
 from src.services.strategy_engine.sdk.models import first_error
-from src.services.strategy_engine.sdk.slot import Held, SlotBar, SlotData, Tick, with_trades
+from src.services.strategy_engine.sdk.slot import Held, SlotBar, SlotData, with_trades
 from src.services.strategy_engine.sdk.state import PlainState
 from src.services.strategy_engine.sdk.strategy import StrategyType
 from src.services.strategy_engine.sdk.widgets import WIDGETS, Widget
 from src.services.strategy_engine.sdk.wishes import Wish
 from src.shared.domain.errors import StrategyFault
+from src.shared.domain.ticks import Tick
 
 MOST_WARMUP_BARS = 5_000
 MOST_FAULT_LETTERS = 500

@@ -14,11 +14,12 @@ from src.services.strategy_engine.domain.instances import Failed, Job, Reach, St
 from src.services.strategy_engine.domain.rehearsal import legs_of, made_up_closes, made_up_pairs
 from src.services.strategy_engine.ports import Market, StrategyRunner
 from src.services.strategy_engine.sdk.plain import canonical
-from src.services.strategy_engine.sdk.slot import SlotData, Tick
+from src.services.strategy_engine.sdk.slot import SlotData
 from src.services.strategy_engine.sdk.strategy import StrategyType
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.instances import FaultKind
 from src.shared.domain.sessions import TradingCalendar
+from src.shared.domain.ticks import Tick
 
 SLOTS = 120
 _MISSING_SLOT = 40
