@@ -24,6 +24,7 @@ from src.services.strategy_engine.sdk import (
     Text,
     Tick,
 )
+from src.services.strategy_engine.sdk.context import Trades
 from src.services.strategy_engine.sdk.slot import Held, SlotData
 from src.services.strategy_engine.sdk.step import draw, initialise, step
 from src.services.strategy_engine.sdk.strategy import StrategyType
@@ -39,7 +40,7 @@ CLOSES = {"KO": [60.0, 61.0, 62.0], "PEP": [170.0, 171.0, math.nan], "SPY": [500
 TRADE = UnfinishedTrade(Direction.LONG_SPREAD, PairTradeState.OPEN, SLOT - timedelta(hours=2))
 
 
-def doing(act: Act, trades: str = "symbols", warmup: int = 3) -> StrategyType:
+def doing(act: Act, trades: Trades = "symbols", warmup: int = 3) -> StrategyType:
     """Make a strategy that does one thing on each bar."""
 
     class Mine(Strategy):
@@ -48,20 +49,20 @@ def doing(act: Act, trades: str = "symbols", warmup: int = 3) -> StrategyType:
             "pairs": {"type": "pairs", "default": "all"},
         }
         STATE = {"count": 0, "seen": []}  # noqa: RUF012
-        TRADES: Any = trades
         WARMUP_BARS = warmup
 
         def on_bar(self, context: Context, bar: SlotBar) -> None:
             act(context)
 
+    Mine.TRADES = trades
     return kind_of(Mine)
 
 
-def wishes_of(act: Act, trades: str = "symbols", pairs: tuple[WatchedPair, ...] = ()) -> tuple[Any, ...]:
+def wishes_of(act: Act, trades: Trades = "symbols", pairs: tuple[WatchedPair, ...] = ()) -> tuple[Any, ...]:
     return taken(doing(act, trades), {}, slot_of(CLOSES, pairs=pairs)).wishes
 
 
-def fault_of(act: Act, trades: str = "symbols", pairs: tuple[WatchedPair, ...] = ()) -> str:
+def fault_of(act: Act, trades: Trades = "symbols", pairs: tuple[WatchedPair, ...] = ()) -> str:
     with pytest.raises(StrategyFault) as fault:
         wishes_of(act, trades, pairs)
     assert "\n" not in str(fault.value)
@@ -141,7 +142,7 @@ def test_no_slot_holds_a_bar_after_it() -> None:
         (lambda context: context.note(**{str(i): i for i in range(501)}), "more than 500 figures"),
         (lambda context: setattr(context, "config", 3), "AttributeError"),
         (lambda context: setattr(context.config, "symbols", ("SPY",)), "frozen"),
-        (lambda context: context.prices.update(KO=1.0), "AttributeError"),  # type: ignore[attr-defined]
+        (lambda context: context.prices.update(KO=1.0), "AttributeError"),
         (lambda _: 1 / 0, "ZeroDivisionError: division by zero"),
         (lambda context: context.state.update(more=1), "STATE declares other names (more)"),
         (lambda context: context.state.update(count=math.inf), "state.count is inf, which is not finite"),
@@ -337,7 +338,7 @@ def test_a_tick_is_looked_at_with_the_state_and_gives_the_newest_price() -> None
 def test_drawing_changes_nothing() -> None:
     kind, slot = kind_of(Counting), slot_of(CLOSES)
     config = kind.config.validate({"symbol": "KO"})
-    state = {"count": 3, "closes": []}
+    state: dict[str, Any] = {"count": 3, "closes": []}
 
     assert draw(kind, config, state, slot) == (Metric(label="count", value=103),)
     assert draw(kind, config, state, slot) == (Metric(label="count", value=103),)

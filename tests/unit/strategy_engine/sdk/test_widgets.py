@@ -51,7 +51,7 @@ def test_all_kinds_come_back_from_json_as_they_went_in() -> None:
         (lambda: Table(title="a", columns=("x", "y"), rows=((1,),)), "row 0 has 1 cells for 2 columns"),
         (lambda: Table(title="a", columns=("x",), rows=[(1,)] * 501), "at most 500 items"),
         (lambda: Text(text="a" * 10_001), "at most 10000 characters"),
-        (lambda: Metric(label="a", value=[1]), "valid"),  # type: ignore[arg-type]
+        (lambda: Metric(label="a", value=[1]), "valid"),
         (lambda: Metric(label="a", value=1, html="<b>"), "Extra inputs"),  # type: ignore[call-arg]
     ],
 )
@@ -62,7 +62,7 @@ def test_what_does_not_fit_is_refused(make: Any, said: str) -> None:
 
 @given(st.lists(st.floats() | st.none() | st.integers(-5, 5), max_size=20))
 def test_a_line_holds_finite_numbers_and_gaps_only(values: list[float | None]) -> None:
-    held = Line(name="a", values=values).values  # type: ignore[arg-type]
+    held = Line(name="a", values=values).values
 
     assert len(held) == len(values)
     for told, kept in zip(values, held, strict=True):
