@@ -24,6 +24,12 @@ def plain_copy(value: object, name: str) -> Any:
     return _copy(value, name, 0)
 
 
+def storable(text: str, most: int) -> str:
+    """Make a text one that can be stored: no more letters than `most`, and none that no database takes."""
+    plain = text.replace("\x00", "�").encode("utf-8", "replace").decode("utf-8")
+    return plain if len(plain) <= most else f"{plain[: most - 1]}…"
+
+
 def canonical(value: JsonValue | Mapping[str, JsonValue]) -> str:
     """Write plain data as one text, the same for equal data."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)

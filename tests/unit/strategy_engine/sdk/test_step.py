@@ -6,10 +6,11 @@ import math
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
 from src.services.strategy_engine.domain.evaluation import SlotTime, UnfinishedTrade, WatchedPair
 from src.services.strategy_engine.sdk import (
@@ -17,6 +18,8 @@ from src.services.strategy_engine.sdk import (
     Direction,
     EnterPair,
     ExitPair,
+    Line,
+    LineChart,
     Metric,
     SlotBar,
     Strategy,
@@ -271,7 +274,7 @@ def test_figures_and_lines_are_cut_to_what_can_be_stored() -> None:
 class Counting(Strategy):
     """Counts its bars, and remembers what its init saw."""
 
-    CONFIG_SCHEMA = {"symbol": {"type": "symbol"}, "start": {"type": "int", "default": 0}}  # noqa: RUF012
+    CONFIG_SCHEMA: ClassVar[Any] = {"symbol": {"type": "symbol"}, "start": {"type": "int", "default": 0}}
     STATE = {"count": 0, "closes": []}  # noqa: RUF012
 
     def init(self, context: Context) -> None:
@@ -344,12 +347,16 @@ def test_drawing_changes_nothing() -> None:
     assert draw(kind, config, state, slot) == (Metric(label="count", value=103),)
 
 
+WIDE = LineChart(title="a", x=range(5_000), lines=[Line(name="a", values=range(5_000))] * 7)
+
+
 @pytest.mark.parametrize(
     ("shown", "said"),
     [
         (["<b>html</b>"], "render: ValidationError|render: tuple"),
         ([Text(text="a")] * 31, "render: "),
         (None, "render: TypeError"),
+        ([WIDE] * 3, "render: ValueError: its widgets hold 120000 values; 100000 at most"),
     ],
 )
 def test_what_is_no_widget_is_not_shown(shown: Any, said: str) -> None:
@@ -377,6 +384,32 @@ def test_nothing_can_be_asked_for_where_nothing_is_decided(call: str) -> None:
             initialise(kind, config, slot_of(CLOSES))
         else:
             draw(kind, config, {}, slot_of(CLOSES))
+
+
+def test_a_config_that_could_be_changed_is_there_unchanged_in_the_next_call() -> None:
+    class Config(BaseModel):
+        symbols: list[str] = ["KO"]
+
+    class Changing(Counting):
+        CONFIG_SCHEMA = Config
+
+        def on_bar(self, context: Context, bar: SlotBar) -> None:
+            context.note(symbols=",".join(context.config.symbols))
+            context.config.symbols.append("PEP")
+
+    kind, slot = kind_of(Changing), slot_of(CLOSES)
+    config = kind.config.validate({"symbols": ["KO"]})
+
+    results = [step(kind, config, {}, slot) for _ in range(2)]
+
+    assert [result.numbers for result in results] == [{"symbols": "KO"}] * 2
+
+
+def test_a_reason_is_cut_to_what_can_be_stored() -> None:
+    (asked,) = wishes_of(lambda context: context.orders.target("KO", 0.1, reason="a\x00" * 200))
+
+    assert len(asked.reason) == 200
+    assert "\x00" not in asked.reason
 
 
 @pytest.mark.parametrize("bars", [0, 5_001])

@@ -26,13 +26,14 @@ def test_all_kinds_come_back_from_json_as_they_went_in() -> None:
         LineChart(title="Closes", x=TIMES, lines=(Line(name="KO", values=np.array([60.0, math.nan, 62.0])),)),
         LineChart(title="By number", x=(1.0, 2.0), lines=(Line(name="a", values=(1, 2)),)),
         Table(title="Pairs", columns=("pair", "z", "open"), rows=[("KO/PEP", 1.5, True), ("A/B", None, False)]),
-        Text(text="<script>alert(1)</script> stays text"),
+        Text(text="<script>alert(1)</script> stays text\x00"),
     )
 
     plain = json.loads(json.dumps(WIDGETS.dump_python(shown, mode="json"), allow_nan=False))
 
     assert [each["kind"] for each in plain] == ["metric", "metric", "line_chart", "line_chart", "table", "text"]
     assert plain[1]["value"] is None
+    assert plain[5]["text"] == "<script>alert(1)</script> stays text�"
     assert plain[2]["lines"][0]["values"] == [60.0, None, 62.0]
     assert plain[2]["x"][0] == "2026-03-10T15:00:00Z"
     assert WIDGETS.validate_json(json.dumps(plain)) == shown
