@@ -162,7 +162,8 @@ class Orders:
         if symbol not in self._scope.symbols:
             raise StrategyFault(f"asked for {symbol}, which is not among its symbols {_listed(self._scope.symbols)}")
         wanted = float(fraction)
-        if not abs(wanted) <= MOST_FRACTION or math.isnan(wanted):
+        # NaN is not within any bound either.
+        if not abs(wanted) <= MOST_FRACTION:
             raise StrategyFault(f"asked to hold {wanted} of its capital in {symbol}; a fraction is between −1 and 1")
         self._collected.wishes[symbol] = Target(symbol=symbol, fraction=wanted, reason=_reason(reason))
 
