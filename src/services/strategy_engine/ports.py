@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -156,8 +156,12 @@ class StoredDecision:
 class InstanceRepository(Protocol):
     """Instances, their states, decisions and faults, within one transaction."""
 
-    def standings(self) -> list[Standing]:
-        """List every instance that is not gone, with its state and last fault, by id."""
+    def standings(self, only: Collection[str] | None = None) -> list[Standing]:
+        """List every instance that is not gone, or those of `only`, with state and last fault, by id."""
+        ...
+
+    def pulse(self) -> tuple[object, ...]:
+        """Read cheaply what is another value whenever an instance, a state or a fault has changed."""
         ...
 
     def due(self, slot: datetime) -> list[Standing]:

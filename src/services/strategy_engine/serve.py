@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from loguru import logger
 from sqlalchemy import Connection, Engine
 
 from src.config.settings import Settings
+from src.services.strategy_engine.adapters.tick_stream import TickStream
 from src.services.strategy_engine.bootstrap import build_cells, build_slots
 from src.services.strategy_engine.use_cases.engine import InstanceEngine
 from src.shared.domain.errors import Refused, Transient, Unreachable
@@ -24,6 +25,7 @@ from src.shared.domain.orders import MarketClock
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.domain.ticks import Tick
 from src.shared.infra.alpaca.factory import make_unasked_client
+from src.shared.infra.alpaca.keys import broker_keys
 from src.shared.infra.bus.backoff import Backoff
 from src.shared.infra.bus.redis import RedisBus
 from src.shared.infra.bus.ticks import TickChannel
@@ -62,31 +64,31 @@ class Pauses:
 
 @dataclass
 class News:
-    """What came while the engine was busy: the newest slot, the newest tick of each symbol, and a changed row."""
+    """What came while the engine was busy: the newest slot, the newest tick of each symbol, and changed rows."""
 
     slot: datetime | None = None
     ticks: dict[str, Tick] = field(default_factory=dict)
-    rows: bool = True
+    rows: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _there: threading.Event = field(default_factory=threading.Event)
 
-    def tell(self, *, slot: datetime | None = None, tick: Tick | None = None, rows: bool = False) -> None:
+    def tell(self, *, slot: datetime | None = None, tick: Tick | None = None, rows: Sequence[str] = ()) -> None:
         """Add to it."""
         with self._lock:
             if slot is not None and (self.slot is None or slot > self.slot):
                 self.slot = slot
             if tick is not None:
                 self.ticks[tick.symbol] = tick
-            self.rows = self.rows or rows
+            self.rows.update(rows)
         self._there.set()
 
-    def take(self, seconds: float) -> tuple[datetime | None, dict[str, Tick], bool]:
+    def take(self, seconds: float) -> tuple[datetime | None, dict[str, Tick], set[str]]:
         """Wait at most so long for news, and take what there is."""
         self._there.wait(seconds)
         self._there.clear()
         with self._lock:
             taken = self.slot, self.ticks, self.rows
-            self.slot, self.ticks, self.rows = None, {}, False
+            self.slot, self.ticks, self.rows = None, {}, set()
         return taken
 
 
@@ -98,6 +100,7 @@ class Server:
     engine: InstanceEngine
     bus: EventBus
     ticks: TickChannel
+    stream: TickStream
     clock: Callable[[], MarketClock]
     calendar: TradingCalendar
     pauses: Pauses
@@ -139,7 +142,7 @@ class Server:
                 failures.append(error)
                 ended.set()
 
-        parts = (self._work, self._hear_events, self._hear_ticks)
+        parts = (self._work, self._hear_events, self._hear_ticks, self._feed_ticks)
         threads = [threading.Thread(target=guarded, args=(part,), daemon=True) for part in parts]
         for thread in threads:
             thread.start()
@@ -158,8 +161,8 @@ class Server:
     ) -> None:
         next_beat = 0.0
         while not (stop.is_set() or ended.is_set()):
-            if await_notification(connection, _TICK_SECONDS):
-                news.tell(rows=True)
+            if changed := await_notification(connection, _TICK_SECONDS):
+                news.tell(rows=changed)
             if time.monotonic() >= next_beat:
                 self.beat(CONNECTED)
                 next_beat = time.monotonic() + _BEAT_SECONDS
@@ -169,8 +172,10 @@ class Server:
         while not ended.is_set():
             slot, ticks, rows = news.take(min(self.pauses.reconcile, self.pauses.flush))
             now = time.monotonic()
-            if rows or now >= next_look:
-                self.engine.reconcile()
+            if rows:
+                self.engine.reconcile(rows)
+            if now >= next_look:
+                self.engine.look()
                 next_look = now + self.pauses.reconcile
             if slot is not None:
                 self._run_slot(slot)
@@ -216,6 +221,23 @@ class Server:
                         backoff.reset()
             except Transient as error:
                 logger.warning("The strategy engine does not hear ticks: {}", error)
+                ended.wait(backoff.next())
+
+    def _feed_ticks(self, _: News, ended: threading.Event) -> None:
+        """Bring trades from the exchange to Redis, of the symbols that somebody looks at; none, no connection."""
+        backoff = Backoff()
+        while not ended.wait(_TICK_SECONDS):
+            if not (wanted := self.engine.heard):
+                continue
+            try:
+                with self.stream.listening(wanted) as trades:
+                    logger.info("Ticks of {} symbols are followed.", len(wanted))
+                    while not ended.is_set() and self.engine.heard == wanted:
+                        for tick in trades.next(_TICK_SECONDS):
+                            self.ticks.publish(tick)
+                        backoff.reset()
+            except Transient as error:
+                logger.warning("There are no ticks: {}", error)
                 ended.wait(backoff.next())
 
 
@@ -273,4 +295,6 @@ def _wired(settings: Settings) -> Iterator[Server]:
         heartbeat = Heartbeat(redis_address(settings), STRATEGY_ENGINE, _BEAT_SECONDS * _BEATS_MISSED)
         engine = InstanceEngine(build_slots(settings, database, cells))
         pauses = Pauses(reconcile=settings.strategy.reconcile_seconds)
-        yield Server(database, engine, bus, ticks, client.clock, TradingCalendar(), pauses, heartbeat.beat)
+        stream = TickStream(settings.data_stream_url, broker_keys(settings), settings.broker.connect_timeout_seconds)
+        calendar = TradingCalendar()
+        yield Server(database, engine, bus, ticks, stream, client.clock, calendar, pauses, heartbeat.beat)

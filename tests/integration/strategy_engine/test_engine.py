@@ -17,8 +17,10 @@ from uuid import uuid4
 import numpy as np
 import psutil
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import Engine
 
+from src.services.strategy_engine.adapters.tick_stream import TickStream
 from src.services.strategy_engine.serve import Pauses, Server
 from src.services.strategy_engine.use_cases.engine import InstanceEngine
 from src.shared.domain.ids import slot_key
@@ -39,6 +41,8 @@ from tests.integration.strategy_engine.test_evaluate_slot import CALENDAR, CLOSE
 from tests.integration.strategy_engine.test_instance_slots import PERSON, Desk
 from tests.polling import eventually
 
+# Nobody listens there: ticks come from the test.
+NOWHERE = TickStream("ws://127.0.0.1:1/v2/iex", (SecretStr("key"), SecretStr("secret")), 0.2)
 QUICK = Pauses(reconcile=0.1, flush=0.05, standby=0.05)
 DECIDED = "SELECT instance_id, slot, mode FROM strategy.instance_decision ORDER BY instance_id, slot"
 
@@ -78,13 +82,13 @@ def decided(desk: Desk) -> list[tuple[str, datetime]]:
 class Running:
     """A server in threads of the test's process, at a time that the test says."""
 
-    def __init__(self, desk: Desk, redis_url: str) -> None:
+    def __init__(self, desk: Desk, redis_url: str, stream: TickStream = NOWHERE) -> None:
         self.now = SLOT + SOON
         self.bus, self.ticks = RedisBus(redis_url), TickChannel(redis_url)
         self.engine = InstanceEngine(desk.slots(InlineRunner(desk.folder)))
         self.beats: list[str] = []
         self.server = Server(
-            desk.engine, self.engine, self.bus, self.ticks, self._clock, CALENDAR, QUICK, self.beats.append
+            desk.engine, self.engine, self.bus, self.ticks, stream, self._clock, CALENDAR, QUICK, self.beats.append
         )
 
     def _clock(self) -> MarketClock:
@@ -146,6 +150,18 @@ def test_stored_bars_make_instances_decide_once_and_ticks_change_what_they_remem
     assert decided(at_desk) == [("mine", SLOT), ("mine", NEXT_SLOT)]
     assert remembered(at_desk, "mine")["calls"] == 2
     assert at_desk.stored("mine")[1]["state_before"]["ticks"] >= ticked
+
+
+def test_trades_at_the_exchange_come_to_those_who_look_at_them(at_desk: Desk, embedded_redis: EmbeddedRedis) -> None:
+    at_desk.on("mine", symbol="KELV")
+    at_desk.slots().run_instances(SLOT, SLOT + SOON, CLOSE)
+    with running_twin(clock="2025-03-03T15:30:05Z") as twin:
+        url = f"{twin.url.replace('http', 'ws', 1)}/v2/iex"
+        stream = TickStream(url, (SecretStr("key"), SecretStr("secret")), 5)
+        with Running(at_desk, embedded_redis.url(), stream)():
+            eventually(lambda: remembered(at_desk, "mine")["ticks"] == 1)
+            twin.admin.move_clock("2025-03-03T16:30:05Z")
+            eventually(lambda: remembered(at_desk, "mine")["ticks"] == 2)
 
 
 def test_one_that_trips_over_a_tick_rests_and_the_others_go_on(at_desk: Desk, embedded_redis: EmbeddedRedis) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -56,23 +56,46 @@ class InstanceEngine:
     _hearers: dict[str, list[str]] = field(default_factory=dict)
     _jobs: dict[str, Job] = field(default_factory=dict)
     _market: Market | None = None
+    _rests: dict[str, datetime] = field(default_factory=dict)
+    _pulse: tuple[object, ...] = ()
+
+    @property
+    def heard(self) -> frozenset[str]:
+        """The symbols whose ticks somebody looks at."""
+        return frozenset(self._hearers)
 
     @property
     def running(self) -> dict[str, Instance]:
         """What runs, by id."""
         return {name: each.standing.instance for name, each in self._residents.items()}
 
-    def reconcile(self) -> Changes:
-        """Read the rows and run what they ask for; what rests after a fault does not run.
+    def look(self) -> Changes:
+        """Reconcile if anything has changed since the last look, or somebody has rested.
+
+        Raises:
+            Transient: PostgreSQL went away; what runs goes on as it was.
+        """
+        with self.slots.store() as work:
+            pulse = work.repo.pulse()
+        if pulse == self._pulse and not any(end <= self.slots.wall_clock() for end in self._rests.values()):
+            return Changes()
+        changes = self.reconcile()
+        self._pulse = pulse
+        return changes
+
+    def reconcile(self, only: Collection[str] | None = None) -> Changes:
+        """Read the rows, all or those of some, and run what they ask for; what rests after a fault does not run.
 
         Raises:
             Transient: PostgreSQL went away; what runs goes on as it was.
         """
         now = self.slots.wall_clock()
         with self.slots.store() as work:
-            standings = {each.id: each for each in work.repo.standings()}
+            standings = {each.id: each for each in work.repo.standings(only)}
         able = [each for each in standings.values() if not each.rests(now)]
-        changes = reconcile(self.running, [each.instance for each in able])
+        meant = {name: each for name, each in self.running.items() if only is None or name in only}
+        changes = reconcile(meant, [each.instance for each in able])
+        self._note_rests(only, standings, now)
         for name in (*changes.stop, *changes.renew):
             del self._residents[name]
         is_newer = self._refresh(standings)
@@ -123,14 +146,21 @@ class InstanceEngine:
         for each in changed:
             each.is_changed = False
 
+    def _note_rests(self, only: Collection[str] | None, standings: Mapping[str, Standing], now: datetime) -> None:
+        kept = {} if only is None else {name: end for name, end in self._rests.items() if name not in only}
+        resting = {name: each.open_fault for name, each in standings.items() if each.rests(now)}
+        self._rests = kept | {name: fault.back_off_until for name, fault in resting.items() if fault}
+
     def _refresh(self, standings: Mapping[str, Standing]) -> bool:
         """Take over what others have stored, another mode or the state of a slot that was decided elsewhere.
 
         Return whether there is such a state.
         """
         is_newer = False
-        for name, resident in self._residents.items():
-            after, known = standings[name], standings[name].remembered
+        for name, after in standings.items():
+            resident, known = self._residents.get(name), after.remembered
+            if resident is None:
+                continue
             if known is not None and known.slot != resident.slot:
                 resident.state, resident.is_changed, is_newer = known.state, False, True
             resident.standing = after
@@ -148,8 +178,10 @@ class InstanceEngine:
         """Read once what instances are given with each tick, as of the last slot that any of them decided in."""
         hearers = [each for each in self._residents.values() if each.hears]
         slot = max((each.slot for each in hearers if each.slot), default=None)
-        self._hearers, self._jobs, self._market = {}, {}, None
+        hearing: dict[str, list[str]] = {}
+        self._jobs, self._market = {}, None
         if slot is None:
+            self._hearers = hearing
             return
         reaches = {each.standing.id: each.reach for each in hearers}
         time = SlotTime(slot, slot, slot)
@@ -157,7 +189,9 @@ class InstanceEngine:
         for each in at_work:
             self._jobs[each.standing.id] = each.job
             for symbol in each.symbols:
-                self._hearers.setdefault(symbol, []).append(each.standing.id)
+                hearing.setdefault(symbol, []).append(each.standing.id)
+        # At once: another thread reads which symbols are heard.
+        self._hearers = hearing
 
     def _call(self, names: Sequence[str], market: Market, tick: Tick) -> None:
         jobs = [replace(self._jobs[name], state=self._residents[name].state) for name in names]

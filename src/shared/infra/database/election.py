@@ -34,8 +34,8 @@ def hear(connection: Connection, channel: str) -> None:
         connection.execute(text(f"LISTEN {channel}"))
 
 
-def await_notification(connection: Connection, timeout: float) -> bool:
-    """Wait at most `timeout` seconds for a notification, and say whether one came.
+def await_notification(connection: Connection, timeout: float) -> list[str]:
+    """Wait at most `timeout` seconds for notifications, and return what they say; none where none came.
 
     Raises:
         Transient: PostgreSQL went away.
@@ -44,6 +44,6 @@ def await_notification(connection: Connection, timeout: float) -> bool:
     if not isinstance(driver, psycopg.Connection):
         raise TypeError("notifications come through psycopg: use a postgresql+psycopg URL")
     try:
-        return bool(list(driver.notifies(timeout=timeout, stop_after=1)))
+        return [each.payload for each in driver.notifies(timeout=timeout, stop_after=1)]
     except psycopg.OperationalError as error:
         raise Transient(f"PostgreSQL went away: {error}") from error
