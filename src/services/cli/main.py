@@ -20,6 +20,7 @@ from src.services.cli.commands import (
     risk,
     risk_state,
     run_flow,
+    strategy,
     suite,
     twin,
 )
@@ -39,8 +40,8 @@ def application() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     for group in (
-        demo, suite, pairs, instance, data, look, desk, risk_state, risk, indicators, run_flow, backup, archive,
-        twin, doctor,
+        demo, suite, pairs, strategy, instance, data, look, desk, risk_state, risk, indicators, run_flow, backup,
+        archive, twin, doctor,
     ):  # fmt: skip
         group.register(app)
     return app

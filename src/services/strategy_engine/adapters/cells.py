@@ -197,7 +197,7 @@ class Cells:
 
     def drawings(self, market: Market, jobs: Sequence[Job]) -> list[tuple[Mapping[str, object], ...] | Failed]:
         """Let each instance show how it stands."""
-        return self._all("draw", jobs, market, None, _drawing_or_fault)
+        return self._all("draw", jobs, market, None, drawing_or_fault)
 
     def close(self) -> None:
         """End every process."""
@@ -304,7 +304,8 @@ def stepped_or_fault(answer: Answer) -> Stepped | Failed:
     )
 
 
-def _drawing_or_fault(answer: Answer) -> tuple[Mapping[str, object], ...] | Failed:
+def drawing_or_fault(answer: Answer) -> tuple[Mapping[str, object], ...] | Failed:
+    """Read what an instance shows."""
     return _failed(answer) if "fault" in answer else tuple(answer["widgets"])
 
 

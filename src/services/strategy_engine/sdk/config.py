@@ -26,7 +26,7 @@ from pydantic.config import JsonDict
 from pydantic_core import core_schema
 
 from src.services.strategy_engine.sdk.models import first_error, path_of, stricter
-from src.services.strategy_engine.sdk.plain import refuse_unless_plain
+from src.services.strategy_engine.sdk.plain import plain_copy
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.ids import parse_pair_id, parse_symbol
 
@@ -141,10 +141,10 @@ class ConfigSchema:
                 the field and the bound.
         """
         try:
-            refuse_unless_plain(dict(values), "")
+            plain = plain_copy(dict(values), "")
         except ValueError as error:
             raise InputInvalid(f"config of {self.key}: {error}") from None
-        text = json.dumps(_whole(dict(values)), ensure_ascii=False)
+        text = json.dumps(_whole(plain), ensure_ascii=False)
         if len(text) > MOST_CONFIG_LETTERS:
             raise InputInvalid(f"config of {self.key}: it has {len(text)} letters; {MOST_CONFIG_LETTERS} at most")
         try:

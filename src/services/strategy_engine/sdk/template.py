@@ -1,7 +1,7 @@
 """TITLE: say in one line what it does, and below where its formulas come from.
 
-It buys a symbol while its short moving average is above its long one, and holds nothing otherwise. Change what you like,
-then run `tradewinds strategy validate NAME`. What a strategy can do is told in docs/strategies.md.
+It buys a symbol while its short moving average is above its long one, and holds nothing otherwise. Change what you
+like, then run `tradewinds strategy validate NAME`. What a strategy can do is told in docs/strategies.md.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ class Template(Strategy):
 
     CONFIG_SCHEMA = TemplateConfig
     # What is remembered from bar to bar, and over restarts: plain values with their defaults.
-    STATE = {"crossings": 0}  # noqa: RUF012 - each instance has its own copy
-    # What is asked for: "symbols" (orders.target), "pairs" (orders.enter_pair, exit_pair) or "basket" (orders.target).
+    STATE = {"crossings": 0}
+    # What is asked for: "symbols" and "basket" by orders.target, "pairs" by orders.enter_pair and orders.exit_pair.
     TRADES = "symbols"
 
     def warmup_bars(self, config: TemplateConfig) -> int:
         """Say how many bars of history are read at most."""
         return config.long_bars
 
-    def on_bar(self, context: Context, bar: SlotBar) -> None:  # noqa: ARG002 - its closes are in the history as well
+    def on_bar(self, context: Context, bar: SlotBar) -> None:
         """Decide about one finished bar. Only `context` is to be used: no clock, no chance, no files, no network."""
         averages = _averages(context)
         if averages is None:

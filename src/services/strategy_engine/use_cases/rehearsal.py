@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from src.services.strategy_engine.domain.evaluation import SlotTime
@@ -68,15 +69,15 @@ class Rehearsals:
     clock: Callable[[], float]
     most_seconds: float
 
-    def refuse_what_never_loads(self, strategy: str) -> None:
+    def refuse_what_never_loads(self, path: Path) -> None:
         """Have a file loaded by another process first, which can be ended where it does not come to an end.
 
         Raises:
             InputInvalid: it ended that process, or was ended.
         """
-        (found,) = self.runner.reaches([Job(_NAME, strategy, {})])
+        (found,) = self.runner.reaches([Job(_NAME, path.stem, {})])
         if isinstance(found, Failed) and found.kind not in (FaultKind.BROKEN, FaultKind.EXCEPTION):
-            raise InputInvalid(f"{strategy} can't be loaded: {found.detail}")
+            raise InputInvalid(f"{path} can't be loaded: {found.detail}")
 
     def rehearse(self, kind: StrategyType, config: Mapping[str, Any]) -> Rehearsal:
         """Run a strategy over the last bars of a made-up market, every slot twice.
