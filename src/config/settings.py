@@ -31,6 +31,7 @@ Period = Annotated[int, Field(ge=2, le=1000)]
 PAPER_URL = "https://paper-api.alpaca.markets"
 LIVE_URL = "https://api.alpaca.markets"
 DATA_URL = "https://data.alpaca.markets"
+DATA_STREAM_URL = "wss://stream.data.alpaca.markets"
 POLYGON_URL = "https://api.polygon.io"
 LIVE_ARMING_PHRASE = "trade-real-money"
 
@@ -105,6 +106,9 @@ class BrokerSettings(_Component):
     secret_key: SecretStr | None = Field(None, description="Alpaca secret key.")
     base_url: str | None = Field(None, description="Trading API; empty: the one that fits the environment.")
     data_url: str | None = Field(None, description="Market data API; empty: the one that fits the environment.")
+    stream_url: str | None = Field(
+        None, description="Websocket of market data; empty: the one that fits the environment and feed."
+    )
     feed: Literal["iex", "sip"] = Field("iex", description="Market data feed your Alpaca plan allows.")
     live_armed: str = Field("", description=f"Must be '{LIVE_ARMING_PHRASE}' before live orders are sent.")
     connect_timeout_seconds: PositiveFloat = Field(3.0, description="Wait for a connection to Alpaca.")
@@ -144,6 +148,11 @@ class StrategySettings(_Component):
         900.0, description="A cycle that starts later than this after its slot takes no entry."
     )
     overnight: bool = Field(False, description="Allow entries in the last hour before the close.")
+    reconcile_seconds: PositiveFloat = Field(
+        10.0,
+        le=300.0,
+        description="How often the engine looks at the rows of instances when nobody told of a change.",
+    )
     cells: int = Field(2, ge=1, le=64, description="Processes that the built-in strategies are called in.")
     call_cpu_seconds: PositiveFloat = Field(2.0, le=600.0, description="CPU that one call of a strategy may take.")
     call_seconds: PositiveFloat = Field(20.0, le=600.0, description="How long one call of a strategy may take.")
@@ -400,6 +409,15 @@ class Settings:
     def data_url(self) -> str:
         """Base URL of the market data API for this environment."""
         return self.broker.data_url or (self.twin_url if self.environment == "twin" else DATA_URL)
+
+    @property
+    def data_stream_url(self) -> str:
+        """Websocket of market data for this environment and feed."""
+        if self.broker.stream_url is not None:
+            return self.broker.stream_url
+        is_alpaca = self.environment != "twin" and self.broker.data_url is None
+        base = DATA_STREAM_URL if is_alpaca else self.data_url.replace("http", "ws", 1)
+        return f"{base.rstrip('/')}/v2/{self.broker.feed}"
 
     @property
     def polygon_url(self) -> str:

@@ -37,8 +37,8 @@ BESIDES = {
     # The long-running processes among the services.
     "notification": {"serve.py"},
     "execution": {"listen.py"},
-    # What strategy files import, and the built-in ones among them.
-    "strategy_engine": {"sdk", "strategies"},
+    # What strategy files import, and the built-in ones among them; a long-running process.
+    "strategy_engine": {"sdk", "strategies", "serve.py"},
     # No service of trading but the face of the suite: it decides nothing and stores nothing of its own.
     "cli": {
         "commands",

@@ -5,13 +5,12 @@ from __future__ import annotations
 import mmap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from src.services.strategy_engine.adapters.cell import PROGRESS_BYTES, Ask, Budget, Cell
-from src.services.strategy_engine.adapters.cells import reach_or_fault, stepped_or_fault
+from src.services.strategy_engine.adapters.cells import drawing_or_fault, reach_or_fault, stepped_or_fault
 from src.services.strategy_engine.domain.instances import Failed, Job, Reach, Stepped
 from src.services.strategy_engine.ports import Market
-from src.services.strategy_engine.sdk.slot import Tick
+from src.shared.domain.ticks import Tick
 
 
 class InlineRunner:
@@ -29,9 +28,9 @@ class InlineRunner:
     def ticks(self, market: Market, tick: Tick, jobs: Sequence[Job]) -> list[Stepped | Failed]:
         return self._step(market, tick, jobs)
 
-    def drawings(self, market: Market, jobs: Sequence[Job]) -> list[tuple[Mapping[str, Any], ...] | Failed]:
+    def drawings(self, market: Market, jobs: Sequence[Job]) -> list[tuple[Mapping[str, object], ...] | Failed]:
         self._cell.answer(market)
-        return [tuple(each["widgets"]) for each in self._cell.answer(Ask("draw", tuple(jobs)))]
+        return [drawing_or_fault(each) for each in self._cell.answer(Ask("draw", tuple(jobs)))]
 
     def close(self) -> None:
         self._cell.market = None

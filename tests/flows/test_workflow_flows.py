@@ -77,7 +77,7 @@ async def test_a_run_leaves_decisions_and_reports_and_says_when_there_is_none_fo
     stale = await run_workflow(template, lookback=5, max_buffer_seconds=0.5, return_state=True)
 
     assert fresh.name == "Completed"
-    summary = await fresh.aresult()
+    summary: Any = await fresh.aresult()
     assert (summary["study"], summary["bars"], summary["obstacle"]) == ("pairs-study", 40, "")
     assert stale.name == "NO_DECISION"
     assert stale.message is not None

@@ -21,6 +21,7 @@ from src.services.cli.commands import (
     risk,
     risk_state,
     run_flow,
+    strategy,
     suite,
     twin,
     workflow,
@@ -41,8 +42,8 @@ def application() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     for group in (
-        demo, suite, pairs, instance, data, look, desk, replay, risk_state, risk, indicators, run_flow, backup,
-        archive, twin, doctor, workflow,
+        demo, suite, pairs, strategy, instance, data, look, desk, replay, risk_state, risk, indicators, run_flow,
+        backup, archive, twin, doctor, workflow,
     ):  # fmt: skip
         group.register(app)
     return app

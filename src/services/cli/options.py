@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,10 @@ from src.shared.domain.errors import InputInvalid
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 Who = Annotated[str, typer.Option(help="Who does it; else the user of this system.")]
 Why = Annotated[str, typer.Option(help="For the audit log; required.")]
+Fields = Annotated[list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="Fields of the config.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", exists=True, dir_okay=False, help="A TOML or JSON file of fields.")
+]
 
 
 def parse_day(option: str, text: str) -> date:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from sqlalchemy import Engine
 
@@ -24,6 +26,7 @@ from src.services.strategy_engine.ports import StrategyRunner, StudyStore
 from src.services.strategy_engine.sdk.loader import Loader
 from src.services.strategy_engine.use_cases.instance_slots import InstanceSlots
 from src.services.strategy_engine.use_cases.instances import Instances
+from src.services.strategy_engine.use_cases.rehearsal import Rehearsals
 from src.services.strategy_engine.use_cases.replay import Replay
 from src.services.strategy_engine.use_cases.slots import StrategyEngine
 from src.services.strategy_engine.use_cases.workflows import Workflows
@@ -90,6 +93,13 @@ def build_cells(settings: Settings) -> Cells:
     strategy = settings.strategy
     budget = Budget(strategy.call_cpu_seconds, strategy.call_seconds, strategy.cell_megabytes)
     return Cells(settings.strategy_folder, budget, strategy.cells)
+
+
+def build_rehearsals(settings: Settings, folder: Path, most_seconds: float) -> Rehearsals:
+    """Wire what tries strategy files of a folder. Who is done with it closes its runner."""
+    strategy = settings.strategy
+    budget = Budget(strategy.call_cpu_seconds, strategy.call_seconds, strategy.cell_megabytes)
+    return Rehearsals(Cells(folder, budget, shared_cells=1), TradingCalendar(), time.monotonic, most_seconds)
 
 
 def build_slots(settings: Settings, engine: Engine, runner: StrategyRunner) -> InstanceSlots:

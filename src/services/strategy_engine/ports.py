@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -24,13 +24,13 @@ from src.services.strategy_engine.domain.instances import (
 )
 from src.services.strategy_engine.domain.replay import PairDecision, PastInstanceDecision
 from src.services.strategy_engine.domain.trade_history import TradeHistory
-from src.services.strategy_engine.sdk.slot import Tick
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import BarKind, CloseSeries
 from src.shared.domain.corporate_actions import CorporateActionKind
 from src.shared.domain.instances import InstanceMode
 from src.shared.domain.pairs import Pair
 from src.shared.domain.signals import Signal
+from src.shared.domain.ticks import Tick
 from src.shared.messages.base import Event
 
 
@@ -160,8 +160,12 @@ class StoredDecision:
 class InstanceRepository(Protocol):
     """Instances, their states, decisions and faults, within one transaction."""
 
-    def standings(self) -> list[Standing]:
-        """List every instance that is not gone, with its state and last fault, by id."""
+    def standings(self, only: Collection[str] | None = None) -> list[Standing]:
+        """List every instance that is not gone, or those of `only`, with state and last fault, by id."""
+        ...
+
+    def pulse(self) -> tuple[object, ...]:
+        """Read cheaply what is another value whenever an instance, a state or a fault has changed."""
         ...
 
     def due(self, slot: datetime) -> list[Standing]:

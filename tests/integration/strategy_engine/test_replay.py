@@ -24,8 +24,9 @@ from src.shared.domain.signals import SignalAction, signal_id
 from src.shared.infra.database.tables import pair_registry, risk_decision
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
 from tests.fakes.bar_source import FakeBarSource
-from tests.fakes.desk import FIRST, PAIR, SECOND, Installation, Said
+from tests.fakes.desk import FIRST, PAIR, SECOND, Installation
 from tests.fakes.pairs import registered_pair
+from tests.fakes.typed import Said
 from tests.fakes.vendor import FakeVendor
 
 CALENDAR = TradingCalendar()
@@ -138,7 +139,7 @@ def scene(desk: Installation) -> Scene:
 
 
 def only(facts: dict[str, Any], cause: str) -> dict[str, Any]:
-    found = [each for each in facts["decisions"] if each["cause"] == cause]
+    found: list[dict[str, Any]] = [each for each in facts["decisions"] if each["cause"] == cause]
     assert len(found) == 1
     return found[0]
 
@@ -379,7 +380,7 @@ def test_instances_decide_the_same_again_and_a_restated_bar_or_a_tampered_wish_i
     scene.load(until=SLOTS[1])
     settings, engine = scene.desk.services.settings, scene.desk.services.engine
     config = {"symbol": FIRST, "window_bars": 20}
-    by = {"who": "test", "why": "test", "now": SLOTS[0]}
+    by: dict[str, Any] = {"who": "test", "why": "test", "now": SLOTS[0]}
     instances = build_instances(settings, engine)
     instances.create("reverting", "mean_reversion", config, **by)
     instances.mode("reverting", InstanceMode.OBSERVE, **by)

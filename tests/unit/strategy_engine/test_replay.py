@@ -34,6 +34,7 @@ from src.services.strategy_engine.domain.trade_history import TradeHistory, Trad
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.pairs import Direction, PairMode, PairTradeState
 from src.shared.domain.sessions import TradingCalendar
+from src.shared.domain.signals import SpreadReading
 from tests.unit.strategy_engine.builders import SLOT, make_pair, make_reading, make_series, make_thresholds
 
 T0 = datetime(2026, 3, 10, 16, 0, tzinfo=UTC)
@@ -46,7 +47,11 @@ FINGERPRINTS = {1: "8f6e1b254e3118d4"}
 def every_decision() -> list[str]:
     """Decide in thousands of situations around every threshold."""
     zs = [s * z for z in (0.0, 0.49, 0.5, 0.51, 1.99, 2.0, 2.01, 2.99, 3.0, 3.01, 50.0) for s in (1, -1)]
-    readings = [*(make_reading(z) for z in zs), make_reading(float("nan")), Reason.MISSING_BARS]
+    readings: list[SpreadReading | Reason] = [
+        *(make_reading(z) for z in zs),
+        make_reading(float("nan")),
+        Reason.MISSING_BARS,
+    ]
     block = DataBlock("KO", "gap", "a hole", {})
     trades = [None] + [
         TradeInHand(direction, state, held)

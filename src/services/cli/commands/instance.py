@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from src.services.cli.options import Json, Who, Why
+from src.services.cli.options import ConfigFile, Fields, Json, Who, Why
 from src.shared.domain.instances import MAIN_ACCOUNT, US_MARKET, InstanceMode
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="As `tradewinds instance list` names it.")]
-Fields = Annotated[list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="Fields of the config.")]
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", exists=True, dir_okay=False, help="A TOML or JSON file of fields.")
-]
 
 
 def register(app: typer.Typer) -> None:

@@ -16,7 +16,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import MappingProxyType
@@ -27,7 +27,7 @@ from pydantic import BaseModel
 from src.services.strategy_engine.domain.instances import Job
 from src.services.strategy_engine.ports import Market
 from src.services.strategy_engine.sdk.loader import BUILT_IN_FOLDER, Loader
-from src.services.strategy_engine.sdk.slot import Held, SlotData, Tick
+from src.services.strategy_engine.sdk.slot import Held, SlotData
 from src.services.strategy_engine.sdk.step import StepResult, draw, initialise, step
 from src.services.strategy_engine.sdk.stored import held_from, held_json
 from src.services.strategy_engine.sdk.strategy import StrategyType
@@ -35,6 +35,7 @@ from src.services.strategy_engine.sdk.widgets import WIDGETS
 from src.services.strategy_engine.sdk.wishes import WISHES
 from src.shared.domain.errors import InputInvalid, StrategyFault
 from src.shared.domain.instances import FaultKind
+from src.shared.domain.ticks import Tick
 
 PROGRESS_BYTES = mmap.PAGESIZE
 
@@ -79,6 +80,9 @@ class Cell:
             return []
         # A file that was edited since the last request counts from this one on.
         self._kinds.clear()
+        if request.tick is not None and self.market is not None:
+            ticks = {**self.market.ticks, request.tick.symbol: request.tick.price}
+            self.market = replace(self.market, ticks=MappingProxyType(ticks))
         return [self._one(number, _CALLS[request.what], job, request.tick) for number, job in enumerate(request.jobs)]
 
     def kind(self, job: Job) -> StrategyType:

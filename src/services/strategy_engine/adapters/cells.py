@@ -29,9 +29,9 @@ from src.services.strategy_engine.adapters.cell import PROGRESS_BYTES, Ask, Budg
 from src.services.strategy_engine.domain.instances import Failed, Job, Reach, Stepped
 from src.services.strategy_engine.ports import Market
 from src.services.strategy_engine.sdk.loader import BUILT_IN_FOLDER
-from src.services.strategy_engine.sdk.slot import Tick
 from src.shared.domain.errors import Transient
 from src.shared.domain.instances import FaultKind
+from src.shared.domain.ticks import Tick
 
 # Jobs of one request: what is done again when its process ends.
 CHUNK = 100
@@ -197,7 +197,7 @@ class Cells:
 
     def drawings(self, market: Market, jobs: Sequence[Job]) -> list[tuple[Mapping[str, object], ...] | Failed]:
         """Let each instance show how it stands."""
-        return self._all("draw", jobs, market, None, _drawing_or_fault)
+        return self._all("draw", jobs, market, None, drawing_or_fault)
 
     def close(self) -> None:
         """End every process."""
@@ -264,19 +264,16 @@ class Cells:
 
     def _groups(self, jobs: Sequence[Job]) -> dict[str, list[int]]:
         groups: dict[str, list[int]] = {}
+        built_in = {name for name in {job.strategy for job in jobs} if (BUILT_IN_FOLDER / f"{name}.py").is_file()}
         for place, job in enumerate(jobs):
-            groups.setdefault(self._cell_for(job, place), []).append(place)
+            # One process until there is enough for another: it takes half a second to start.
+            shared = f"built-in {place // CHUNK % self.shared_cells + 1}"
+            groups.setdefault(shared if job.strategy in built_in else job.strategy, []).append(place)
         for name in groups:
             if name not in self._cells:
                 self._cells[name] = Cell(self.folder, self.budget)
                 self._locks[name] = threading.Lock()
         return groups
-
-    def _cell_for(self, job: Job, place: int) -> str:
-        if not (BUILT_IN_FOLDER / f"{job.strategy}.py").is_file():
-            return job.strategy
-        # One process until there is enough for another: it takes half a second to start.
-        return f"built-in {place // CHUNK % self.shared_cells + 1}"
 
 
 def _chunks(places: Sequence[int]) -> Iterator[Sequence[int]]:
@@ -307,7 +304,8 @@ def stepped_or_fault(answer: Answer) -> Stepped | Failed:
     )
 
 
-def _drawing_or_fault(answer: Answer) -> tuple[Mapping[str, object], ...] | Failed:
+def drawing_or_fault(answer: Answer) -> tuple[Mapping[str, object], ...] | Failed:
+    """Read what an instance shows."""
     return _failed(answer) if "fault" in answer else tuple(answer["widgets"])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -46,6 +46,14 @@ _STANDINGS = """
 """
 
 _ALL = text(_STANDINGS.format(more=""))
+_SOME = text(_STANDINGS.format(more="AND i.instance_id = ANY (CAST(:only AS text[]))"))
+_PULSE = text("""
+    SELECT i.*, s.*, (SELECT max(fault_id) FROM strategy.instance_fault)
+      FROM (SELECT count(*), max(updated_at), sum(config_version), count(deleted_at),
+                   count(*) FILTER (WHERE mode = 'off'), count(*) FILTER (WHERE mode = 'active')
+              FROM strategy.instance) i,
+           (SELECT max(slot), count(*), sum(extract(epoch FROM slot)) FROM strategy.instance_state) s
+""")
 _DUE = text(_STANDINGS.format(more="AND i.mode <> 'off' AND (s.slot IS NULL OR s.slot < :slot)"))
 
 # One array in, every row out: what is late, off, gone or of an older config falls through the joins.
@@ -105,9 +113,15 @@ class SqlInstanceRepository:
         self._connection = connection
         self._pairs = SqlStrategyRepository(connection)
 
-    def standings(self) -> list[Standing]:
-        """List every instance."""
-        return [_standing(row) for row in self._connection.execute(_ALL).mappings()]
+    def standings(self, only: Collection[str] | None = None) -> list[Standing]:
+        """List every instance, or some."""
+        if only is None:
+            return [_standing(row) for row in self._connection.execute(_ALL).mappings()]
+        return [_standing(row) for row in self._connection.execute(_SOME, {"only": list(only)}).mappings()]
+
+    def pulse(self) -> tuple[object, ...]:
+        """Read what changes with every change."""
+        return tuple(self._connection.execute(_PULSE).one())
 
     def due(self, slot: datetime) -> list[Standing]:
         """List who has not decided by the slot."""

@@ -14,14 +14,15 @@ from src.services.strategy_engine.domain.fit import (
     window_bars,
 )
 from src.services.strategy_engine.domain.reasons import BasketReason
+from src.services.strategy_engine.domain.trace_test import CONFIDENCES, TraceTest, trace_test
 from src.shared.domain.bars import Floats
 from src.shared.domain.errors import InputInvalid
 
 LEAST_LEGS, MOST_LEGS = 3, 12
-CONFIDENCES = (0.90, 0.95, 0.99)
 _BARS_PER_COEFFICIENT = 3
 # The smallest share that a leg keeps of its own once the others are known.
 _LEAST_OWN = 1e-8
+_FOLLOWS = "A leg of the basket follows from the others: leave it out."
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,11 @@ def fit_basket(
     if confidence not in CONFIDENCES:
         raise InputInvalid(f"A confidence of {confidence:g} has no critical values: take 0.9, 0.95 or 0.99.")
     logs = _common_logs(closes, lags)
-    from statsmodels.tsa.vector_ar.vecm import coint_johansen
-
-    found = coint_johansen(logs, det_order=0, k_ar_diff=lags)
-    trace, critical = found.trace_stat, found.trace_stat_crit_vals[:, CONFIDENCES.index(confidence)]
+    found = _test(logs, lags, confidence)
+    trace, critical = found.trace, found.critical
     holds = trace > critical
     relations = len(holds) if holds.all() else int(holds.argmin())
-    weights = _shares(np.asarray(found.evec[:, 0], dtype=np.float64))
+    weights = _shares(found.relation)
     spread = logs @ weights
     half_life = half_life_of_spread(spread)
     return BasketFit(
@@ -94,6 +93,17 @@ def fit_basket(
         time_stop_bars=int(time_stop_bars(half_life, bounds)),
         reasons=tuple(_judge(relations, len(weights), half_life, bounds)),
     )
+
+
+def _test(logs: Floats, lags: int, confidence: float) -> TraceTest:
+    try:
+        found = trace_test(logs, lags, confidence)
+    except np.linalg.LinAlgError as error:
+        raise InputInvalid(_FOLLOWS) from error
+    # A relation without any noise is none of prices: one leg is made of the others, or of their bars before.
+    if not found.strongest < 1 - _LEAST_OWN:
+        raise InputInvalid(_FOLLOWS)
+    return found
 
 
 def _judge(relations: int, legs: int, half_life: float, bounds: FitBounds) -> list[BasketReason]:
@@ -128,7 +138,7 @@ def _common_logs(closes: Floats, lags: int) -> Floats:
     for values in (logs, np.diff(logs, axis=0)):
         own = np.linalg.eigvalsh(np.corrcoef(values, rowvar=False))
         if not own[0] > _LEAST_OWN:
-            raise InputInvalid("A leg of the basket follows from the others: leave it out.")
+            raise InputInvalid(_FOLLOWS)
     return logs
 
 

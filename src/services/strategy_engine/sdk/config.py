@@ -26,7 +26,7 @@ from pydantic.config import JsonDict
 from pydantic_core import core_schema
 
 from src.services.strategy_engine.sdk.models import first_error, path_of, stricter
-from src.services.strategy_engine.sdk.plain import refuse_unless_plain
+from src.services.strategy_engine.sdk.plain import plain_copy
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.ids import parse_pair_id, parse_symbol
 
@@ -38,8 +38,8 @@ MOST_ERRORS_SAID = 3
 
 _ONE = r"[A-Z][A-Z0-9.]{0,9}"
 # `$` alone would let a line feed pass after the last letter in some languages.
-_SYMBOL_PATTERN = rf"^{_ONE}(?!\n)$"
-_PAIR_PATTERN = rf"^(?!({_ONE})/\1$){_ONE}/{_ONE}(?!\n)$"
+SYMBOL_PATTERN = rf"^{_ONE}(?!\n)$"
+PAIR_PATTERN = rf"^(?!({_ONE})/\1$){_ONE}/{_ONE}(?!\n)$"
 _TEXT_PATTERN = r"^[^\u0000]*$"
 
 _STRICT = ConfigDict(
@@ -89,10 +89,10 @@ def _all_different(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
-Symbol = Annotated[str, AfterValidator(_a_symbol), Field(json_schema_extra={"pattern": _SYMBOL_PATTERN})]
+Symbol = Annotated[str, AfterValidator(_a_symbol), Field(json_schema_extra={"pattern": SYMBOL_PATTERN})]
 """A symbol such as BRK.B."""
 
-PairName = Annotated[str, AfterValidator(_a_pair), Field(json_schema_extra={"pattern": _PAIR_PATTERN})]
+PairName = Annotated[str, AfterValidator(_a_pair), Field(json_schema_extra={"pattern": PAIR_PATTERN})]
 """A pair such as KO/PEP; never a symbol with itself."""
 
 Symbols = Annotated[tuple[Symbol, ...], Field(min_length=1, max_length=MOST_SYMBOLS), Different()]
@@ -141,10 +141,10 @@ class ConfigSchema:
                 the field and the bound.
         """
         try:
-            refuse_unless_plain(dict(values), "")
+            plain = plain_copy(dict(values), "")
         except ValueError as error:
             raise InputInvalid(f"config of {self.key}: {error}") from None
-        text = json.dumps(_whole(dict(values)), ensure_ascii=False)
+        text = json.dumps(_whole(plain), ensure_ascii=False)
         if len(text) > MOST_CONFIG_LETTERS:
             raise InputInvalid(f"config of {self.key}: it has {len(text)} letters; {MOST_CONFIG_LETTERS} at most")
         try:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from src.services.strategy_engine.domain.evaluation import SlotTime, UnfinishedTrade, WatchedPair
+from src.services.strategy_engine.sdk.plain import storable
 from src.services.strategy_engine.sdk.slot import Held, SlotData, exchange_calendar
 from src.services.strategy_engine.sdk.wishes import EnterPair, ExitPair, Target, Wish
 from src.shared.domain.bars import CloseSeries, Floats
@@ -26,6 +27,8 @@ Number = float | int | str | bool | None
 MOST_LOG_LINES = 100
 MOST_LINE_LETTERS = 500
 MOST_NUMBERS = 500
+MOST_NAME_LETTERS = 100
+MOST_REASON_LETTERS = 200
 MOST_FRACTION = 1.0
 
 
@@ -136,7 +139,9 @@ class Orders:
             StrategyFault: it is no pair of the instance, or its exit was asked for in the same call.
         """
         self._refuse_unless("pairs", f"enter {pair_id}")
-        self._ask(pair_id, EnterPair(pair_id=self._own(pair_id), direction=Direction(direction), reason=reason))
+        self._ask(
+            pair_id, EnterPair(pair_id=self._own(pair_id), direction=Direction(direction), reason=_reason(reason))
+        )
 
     def exit_pair(self, pair_id: str, reason: str = "") -> None:
         """Ask to close the trade of one of the instance's pairs.
@@ -145,7 +150,7 @@ class Orders:
             StrategyFault: it is no pair of the instance, or its entry was asked for in the same call.
         """
         self._refuse_unless("pairs", f"exit {pair_id}")
-        self._ask(pair_id, ExitPair(pair_id=self._own(pair_id), reason=reason))
+        self._ask(pair_id, ExitPair(pair_id=self._own(pair_id), reason=_reason(reason)))
 
     def target(self, symbol: str, fraction: float, reason: str = "") -> None:
         """Ask to hold a symbol for a fraction of the instance's capital, between −1 and 1; negative is short.
@@ -157,9 +162,10 @@ class Orders:
         if symbol not in self._scope.symbols:
             raise StrategyFault(f"asked for {symbol}, which is not among its symbols {_listed(self._scope.symbols)}")
         wanted = float(fraction)
-        if not abs(wanted) <= MOST_FRACTION or math.isnan(wanted):
+        # NaN is not within any bound either.
+        if not abs(wanted) <= MOST_FRACTION:
             raise StrategyFault(f"asked to hold {wanted} of its capital in {symbol}; a fraction is between −1 and 1")
-        self._collected.wishes[symbol] = Target(symbol=symbol, fraction=wanted, reason=reason)
+        self._collected.wishes[symbol] = Target(symbol=symbol, fraction=wanted, reason=_reason(reason))
 
     def _refuse_unless(self, trades: str | tuple[str, ...], what: str) -> None:
         if not self._collected.may_act:
@@ -265,7 +271,7 @@ class Context:
     def log(self, text: str) -> None:
         """Add a line to the decision's log; a long one is cut, and so are too many."""
         if len(self._collected.log) < MOST_LOG_LINES:
-            self._collected.log.append(_storable(str(text)))
+            self._collected.log.append(storable(str(text), MOST_LINE_LETTERS))
 
     def note(self, **numbers: Any) -> None:
         """Store figures with the decision; one that is not finite is stored as None.
@@ -274,9 +280,13 @@ class Context:
             StrategyFault: there are more than 500, or one is neither a number nor text, bool or None.
         """
         for name, value in numbers.items():
-            self._collected.numbers[_storable(name)] = _number(name, value)
+            self._collected.numbers[storable(name, MOST_NAME_LETTERS)] = _number(name, value)
         if len(self._collected.numbers) > MOST_NUMBERS:
             raise StrategyFault(f"noted more than {MOST_NUMBERS} figures in one call")
+
+
+def _reason(text: str) -> str:
+    return storable(str(text), MOST_REASON_LETTERS)
 
 
 def _number(name: str, value: Any) -> Number:
@@ -285,15 +295,10 @@ def _number(name: str, value: Any) -> Number:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, str):
-        return _storable(value)
+        return storable(value, MOST_LINE_LETTERS)
     if value is None or isinstance(value, int | bool):
         return value
     raise StrategyFault(f"noted {name} as {type(value).__name__}; a figure is a number, text, bool or None")
-
-
-def _storable(text: str) -> str:
-    plain = text.replace("\x00", "�").encode("utf-8", "replace").decode("utf-8")
-    return plain if len(plain) <= MOST_LINE_LETTERS else f"{plain[: MOST_LINE_LETTERS - 1]}…"
 
 
 def _listed(symbols: Sequence[str]) -> str:

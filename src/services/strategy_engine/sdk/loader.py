@@ -113,6 +113,11 @@ class Loader:
         return self._known[path, digest]
 
 
+def is_key(name: str) -> bool:
+    """Say whether a strategy may be called so."""
+    return _KEY.fullmatch(name) is not None
+
+
 _LOADING = threading.Lock()
 
 
@@ -123,7 +128,7 @@ def _files(folder: Path | None, *, built_in: bool) -> list[tuple[Path, bool]]:
 
 
 def _content(path: Path) -> bytes:
-    if not _KEY.fullmatch(path.stem) or path.suffix != ".py":
+    if not is_key(path.stem) or path.suffix != ".py":
         raise _broken(
             path, None, "a strategy file is named by small letters, digits and _, a letter first, at most 40, and .py"
         )

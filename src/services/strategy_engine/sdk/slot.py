@@ -23,15 +23,6 @@ def _nothing() -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True)
-class Tick:
-    """A trade at the exchange: what was paid for one share, and when (UTC)."""
-
-    symbol: str
-    price: float
-    time: datetime
-
-
-@dataclass(frozen=True)
 class SlotBar:
     """The bar that ends at the slot: the close of each symbol of the instance that has one."""
 

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from src.services.strategy_engine.sdk.models import first_error, stricter
-from src.services.strategy_engine.sdk.plain import canonical, refuse_unless_plain
+from src.services.strategy_engine.sdk.plain import canonical, plain_copy
 from src.shared.domain.errors import InputInvalid, StrategyFault
 
 MOST_STATE_BYTES = 64_000
@@ -57,13 +57,13 @@ class StateSchema:
             odd = ", ".join(sorted(values.keys() ^ self.defaults.keys(), key=str))
             raise StrategyFault(f"its state can't be stored: STATE declares other names ({odd})")
         try:
-            refuse_unless_plain(values, "state")
+            # A copy: what the strategy keeps a hand on must not change what was stored.
+            stored: PlainState = plain_copy(values, "state")
         except ValueError as error:
             raise StrategyFault(f"its state can't be stored: {error}") from None
-        if (size := len(canonical(values).encode())) > MOST_STATE_BYTES:
+        if (size := len(canonical(stored).encode())) > MOST_STATE_BYTES:
             raise StrategyFault(f"its state can't be stored: it has {size} bytes; {MOST_STATE_BYTES} at most")
-        # A copy: what the strategy keeps a hand on must not change what was stored.
-        return copy.deepcopy(values)
+        return stored
 
     def _values(self, state: Any) -> dict[str, Any]:
         if self.model is None:

@@ -16,17 +16,20 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from src.services.strategy_engine.domain.evaluation import WatchedPair
 from src.services.strategy_engine.sdk.context import Collected, Context, Number, Scope
 from src.services.strategy_engine.sdk.models import first_error
-from src.services.strategy_engine.sdk.slot import Held, SlotBar, SlotData, Tick, with_trades
+from src.services.strategy_engine.sdk.slot import Held, SlotBar, SlotData, with_trades
 from src.services.strategy_engine.sdk.state import PlainState
 from src.services.strategy_engine.sdk.strategy import StrategyType
-from src.services.strategy_engine.sdk.widgets import WIDGETS, Widget
+from src.services.strategy_engine.sdk.widgets import Widget, checked_widgets
 from src.services.strategy_engine.sdk.wishes import Wish
 from src.shared.domain.errors import StrategyFault
+from src.shared.domain.ticks import Tick
 
 MOST_WARMUP_BARS = 5_000
 MOST_FAULT_LETTERS = 500
 
 T = TypeVar("T")
+
+_CONSTANT = (str, int, float, bool, tuple, frozenset, type(None))
 
 NOTHING_HELD = Held()
 
@@ -59,24 +62,17 @@ def step(
         StrategyFault: the strategy failed, asked what it may not, or its state can't be stored; nothing it asked for
             counts.
     """
-    scope = _scope(kind, config, slot, held)
+    log: tuple[str, ...] = ()
     if state is None:
         before = initialise(kind, config, slot, held)
-        state, log = before.state, list(before.log)
-    else:
-        log = []
-    collected = Collected(log=log)
-    working = _guarded(kind, "its state", lambda: kind.state.load(state))
-    context = Context(config, working, slot, held, scope, collected)
+        state, log = before.state, before.log
+    call = _Call.of(kind, config, state, slot, held, Collected(log=list(log)))
     if tick is None:
-        closes = {symbol: slot.last_close(symbol) for symbol in sorted(scope.seen)}
-        bar = SlotBar(
-            slot.time.slot, MappingProxyType({name: close for name, close in closes.items() if close is not None})
-        )
-        _guarded(kind, "on_bar", lambda: kind.strategy().on_bar(context, bar))
+        bar = _bar(slot, call.scope)
+        call.make("on_bar", lambda: kind.strategy().on_bar(call.context, bar))
     else:
-        _guarded(kind, "on_tick", lambda: kind.strategy().on_tick(context, tick))
-    return _result(kind, working, collected)
+        call.make("on_tick", lambda: kind.strategy().on_tick(call.context, tick))
+    return call.result()
 
 
 def initialise(kind: StrategyType, config: BaseModel, slot: SlotData, held: Held = NOTHING_HELD) -> StepResult:
@@ -85,11 +81,9 @@ def initialise(kind: StrategyType, config: BaseModel, slot: SlotData, held: Held
     Raises:
         StrategyFault: as `step`; a strategy asks for nothing in `init`.
     """
-    collected = Collected(may_act=False)
-    working = kind.state.load(None)
-    context = Context(config, working, slot, held, _scope(kind, config, slot, held), collected)
-    _guarded(kind, "init", lambda: kind.strategy().init(context))
-    return _result(kind, working, collected)
+    call = _Call.of(kind, config, None, slot, held, Collected(may_act=False))
+    call.make("init", lambda: kind.strategy().init(call.context))
+    return call.result()
 
 
 def draw(
@@ -104,16 +98,55 @@ def draw(
     Raises:
         StrategyFault: it failed, asked for something, or showed what is no widget or too large.
     """
-    collected = Collected(may_act=False)
-    working = _guarded(kind, "its state", lambda: kind.state.load(state))
-    context = Context(config, working, slot, held, _scope(kind, config, slot, held), collected)
-    return _guarded(
-        kind, "render", lambda: WIDGETS.validate_python(tuple(kind.strategy().render(context)), strict=True)
+    call = _Call.of(kind, config, state, slot, held, Collected(may_act=False))
+    return call.make("render", lambda: checked_widgets(kind.strategy().render(call.context)))
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call of a strategy's own code, on a config and a state of its own."""
+
+    kind: StrategyType
+    state: Any
+    scope: Scope
+    collected: Collected
+    context: Context
+
+    @classmethod
+    def of(
+        cls,
+        kind: StrategyType,
+        config: BaseModel,
+        state: Mapping[str, JsonValue] | None,
+        slot: SlotData,
+        held: Held,
+        collected: Collected,
+    ) -> _Call:
+        own = _own(config)
+        scope = _guarded(kind, "symbols, pairs or warmup_bars", lambda: _scope_of(kind, own, slot, held))
+        working = _guarded(kind, "its state", lambda: kind.state.load(state))
+        return cls(kind, working, scope, collected, Context(own, working, slot, held, scope, collected))
+
+    def make(self, where: str, call: Callable[[], T]) -> T:
+        return _guarded(self.kind, where, call)
+
+    def result(self) -> StepResult:
+        state = _guarded(self.kind, "its state", lambda: self.kind.state.plain(self.state))
+        asked = self.collected
+        return StepResult(tuple(asked.wishes.values()), state, MappingProxyType(asked.numbers), tuple(asked.log))
+
+
+def _own(config: BaseModel) -> BaseModel:
+    """Copy a config where something in it could be changed: the next call has to find it as it was."""
+    values = (getattr(config, name) for name in type(config).model_fields)
+    return config.model_copy(deep=True) if any(not isinstance(each, _CONSTANT) for each in values) else config
+
+
+def _bar(slot: SlotData, scope: Scope) -> SlotBar:
+    closes = {symbol: slot.last_close(symbol) for symbol in sorted(scope.seen)}
+    return SlotBar(
+        slot.time.slot, MappingProxyType({name: close for name, close in closes.items() if close is not None})
     )
-
-
-def _scope(kind: StrategyType, config: BaseModel, slot: SlotData, held: Held) -> Scope:
-    return _guarded(kind, "symbols, pairs or warmup_bars", lambda: _scope_of(kind, config, slot, held))
 
 
 def _scope_of(kind: StrategyType, config: BaseModel, slot: SlotData, held: Held) -> Scope:
@@ -128,13 +161,6 @@ def _scope_of(kind: StrategyType, config: BaseModel, slot: SlotData, held: Held)
     # The rules of a pair read its own window, whatever the strategy's class says.
     window = max((each.pair.z_window_bars for each in chosen), default=0)
     return Scope(kind.trades, kind.symbols(config), chosen, max(bars, window))
-
-
-def _result(kind: StrategyType, working: Any, collected: Collected) -> StepResult:
-    state = _guarded(kind, "its state", lambda: kind.state.plain(working))
-    return StepResult(
-        tuple(collected.wishes.values()), state, MappingProxyType(collected.numbers), tuple(collected.log)
-    )
 
 
 def _guarded(kind: StrategyType, where: str, call: Callable[[], T]) -> T:

@@ -11,9 +11,10 @@ from pydantic import BaseModel
 
 from src.services.strategy_engine.sdk.config import ConfigSchema
 from src.services.strategy_engine.sdk.context import Context, Trades
-from src.services.strategy_engine.sdk.slot import SlotBar, Tick
+from src.services.strategy_engine.sdk.slot import SlotBar
 from src.services.strategy_engine.sdk.state import StateSchema
 from src.services.strategy_engine.sdk.widgets import Widget
+from src.shared.domain.ticks import Tick
 
 
 class Strategy:

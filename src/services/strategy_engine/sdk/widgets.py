@@ -6,13 +6,25 @@ import math
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    model_validator,
+)
+
+from src.services.strategy_engine.sdk.plain import storable
 
 MOST_WIDGETS = 30
 MOST_POINTS = 5_000
 MOST_LINES = 12
 MOST_ROWS = 500
 MOST_COLUMNS = 24
+MOST_VALUES = 100_000
 
 
 def _number_or_none(value: object) -> object:
@@ -34,8 +46,13 @@ def _rows(rows: object) -> object:
     return tuple(_numbers(row) for row in rows)
 
 
-Title = Annotated[str, Field(max_length=200)]
-Cell = Annotated[str, Field(max_length=500)] | bool | int | float | None
+def _without_odd_letters(text: str) -> str:
+    return storable(text, len(text) or 1)
+
+
+_Storable = AfterValidator(_without_odd_letters)
+Title = Annotated[str, Field(max_length=200), _Storable]
+Cell = Annotated[str, Field(max_length=500), _Storable] | bool | int | float | None
 
 
 class _Widget(BaseModel):
@@ -48,7 +65,7 @@ class Metric(_Widget):
     kind: Literal["metric"] = "metric"
     label: Title
     value: Annotated[Cell, BeforeValidator(_number_or_none)]
-    unit: Annotated[str, Field(max_length=40)] = ""
+    unit: Annotated[str, Field(max_length=40), _Storable] = ""
 
 
 class Line(_Widget):
@@ -67,7 +84,7 @@ class LineChart(_Widget):
         tuple[AwareDatetime, ...] | tuple[float, ...], BeforeValidator(_numbers), Field(max_length=MOST_POINTS)
     ]
     lines: Annotated[tuple[Line, ...], Field(min_length=1, max_length=MOST_LINES)]
-    unit: Annotated[str, Field(max_length=40)] = ""
+    unit: Annotated[str, Field(max_length=40), _Storable] = ""
 
     @model_validator(mode="after")
     def _as_long_as_x(self) -> LineChart:
@@ -97,7 +114,7 @@ class Text(_Widget):
     """A paragraph in plain words."""
 
     kind: Literal["text"] = "text"
-    text: Annotated[str, Field(max_length=10_000)]
+    text: Annotated[str, Field(max_length=10_000), _Storable]
     title: Title = ""
 
 
@@ -105,3 +122,26 @@ Widget = Annotated[Metric | LineChart | Table | Text, Field(discriminator="kind"
 
 WIDGETS: TypeAdapter[tuple[Widget, ...]] = TypeAdapter(Annotated[tuple[Widget, ...], Field(max_length=MOST_WIDGETS)])
 """Turns widgets into plain data (`dump_python(widgets, mode="json")`) and back (`validate_python`)."""
+
+
+def checked_widgets(shown: Iterable[object]) -> tuple[Widget, ...]:
+    """Let pass what a strategy shows.
+
+    Raises:
+        ValidationError: something is no widget, or there are more than 30.
+        ValueError: they hold more than 100,000 values together.
+    """
+    widgets = WIDGETS.validate_python(tuple(shown), strict=True)
+    if (values := sum(map(_values, widgets))) > MOST_VALUES:
+        raise ValueError(f"its widgets hold {values} values; {MOST_VALUES} at most")
+    return widgets
+
+
+def _values(widget: Widget) -> int:
+    match widget:
+        case LineChart():
+            return len(widget.x) * (1 + len(widget.lines))
+        case Table():
+            return len(widget.rows) * len(widget.columns)
+        case _:
+            return 1

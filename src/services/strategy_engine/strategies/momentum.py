@@ -33,6 +33,9 @@ from src.services.strategy_engine.sdk import (
 BARS_A_YEAR = 252 * 7
 """Hourly bars of the exchange: seven in a full session."""
 
+LEAST_COVERAGE = 0.9
+"""Share of the prices that there must be for a volatility: an hour without a trade does no harm."""
+
 
 class MomentumConfig(BaseModel):
     """Which symbols, over how long, how much."""
@@ -60,12 +63,12 @@ class Momentum(Strategy):
     STATE = {"bars_to_wait": 0}
     TRADES = "symbols"
 
-    def warmup_bars(self, config: Any) -> int:
-        """Need the longer of the two windows, and one price more than returns."""
-        return max(int(config.lookback_bars), int(config.volatility_bars)) + 1
+    def warmup_bars(self, config: MomentumConfig) -> int:
+        """Need the longer of the two windows."""
+        return _bars(config)
 
     def on_bar(self, context: Context, bar: SlotBar) -> None:
-        """Set the targets anew every `rebalance_bars`; a symbol without full history keeps what it has."""
+        """Set the targets anew every `rebalance_bars`; a symbol without the history for it keeps what it has."""
         if context.state["bars_to_wait"] > 0:
             context.state["bars_to_wait"] -= 1
             return
@@ -75,7 +78,7 @@ class Momentum(Strategy):
             context.note(**{f"return {symbol}": past_return, f"volatility {symbol}": volatility})
             if fraction is None:
                 context.log(
-                    f"{symbol}: no full history of {self.warmup_bars(context.config)} bars, nothing is changed"
+                    f"{symbol}: prices are missing among its {_bars(context.config)} bars, nothing is changed"
                 )
             else:
                 context.orders.target(symbol, fraction, reason="LONG" if fraction > 0 else "SHORT_OR_FLAT")
@@ -88,19 +91,28 @@ class Momentum(Strategy):
 
 
 def _wanted(context: Context, symbol: str) -> tuple[float | None, float | None, float | None]:
-    """Return past return, volatility a year and wanted fraction; all None without full history."""
+    """Return past return, volatility a year and wanted fraction; all None where the history does not give them."""
     config = context.config
-    prices = context.history(symbol, max(config.lookback_bars, config.volatility_bars) + 1)
-    if not (np.isfinite(prices).all() and (prices > 0).all()):
+    prices = context.history(symbol, _bars(config))
+    newest, oldest = prices[-1 - config.skip_bars], prices[-1 - config.lookback_bars]
+    volatility = _volatility(prices[-1 - config.volatility_bars :])
+    if volatility is None or not (newest > 0 and oldest > 0):
         return None, None, None
-    logs = np.log(prices)
-    past_return = float(logs[-1 - config.skip_bars] - logs[-1 - config.lookback_bars])
-    volatility = _volatility(logs[-1 - config.volatility_bars :])
+    past_return = math.log(newest / oldest)
     return past_return, volatility, _fraction(past_return, volatility, len(context.symbols), config)
 
 
-def _volatility(logs: Floats) -> float:
-    return float(np.std(np.diff(logs), ddof=1)) * math.sqrt(BARS_A_YEAR)
+def _bars(config: MomentumConfig) -> int:
+    # One price more than there are returns.
+    return max(config.lookback_bars, config.volatility_bars) + 1
+
+
+def _volatility(prices: Floats) -> float | None:
+    """Return the volatility a year; None where too many prices are missing. Neighbours of a gap are neighbours."""
+    known = prices[prices > 0]
+    if len(known) < LEAST_COVERAGE * len(prices):
+        return None
+    return float(np.std(np.diff(np.log(known)), ddof=1)) * math.sqrt(BARS_A_YEAR)
 
 
 def _fraction(past_return: float, volatility: float, symbols: int, config: Any) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import isnan
 from typing import Any
 
 from src.services.strategy_engine.domain.decision import Thresholds
@@ -61,6 +62,16 @@ class AtWork:
     job: Job
     pairs: tuple[WatchedPair, ...]
 
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols that it may read, sorted: its own and the legs of its pairs."""
+        return tuple(sorted({*self.reach.symbols, *_legs(self.pairs)}))
+
+    @property
+    def bars(self) -> int:
+        """How many bars it may read."""
+        return max([self.reach.warmup_bars, *(pair.pair.z_window_bars for pair in self.pairs)])
+
 
 @dataclass(frozen=True)
 class InstanceSlots:
@@ -73,11 +84,15 @@ class InstanceSlots:
     back_off: BackOff
     wall_clock: Callable[[], datetime]
 
-    def run_instances(self, slot: datetime, now: datetime, market_close: datetime) -> InstanceRun:
+    def run_instances(
+        self, slot: datetime, now: datetime, market_close: datetime, *, only_with_bars: bool = False
+    ) -> InstanceRun:
         """Let every instance that is on decide about `slot`; one that has done so, or rests, is left out.
 
-        `now` is the broker's time and `market_close` its next close. A strategy that fails is stored as a fault, and
-        its instance rests; the others are not touched by it. Of two runs at once one stores each instance's decision.
+        `now` is the broker's time and `market_close` its next close. With `only_with_bars` an instance that lacks a
+        bar of the slot is left for a later run; else it decides with what there is. A strategy that fails is stored
+        as a fault, and its instance rests; the others are not touched by it. Of two runs at once one stores each
+        instance's decision.
 
         Raises:
             InputInvalid: `slot` is not the end of a bar, or lies after `now`.
@@ -92,6 +107,8 @@ class InstanceSlots:
         reaches = self.reaches(awake)
         failed = {name: found for name, found in reaches.items() if isinstance(found, Failed)}
         market, at_work = self.prepare(time, awake, reaches)
+        if only_with_bars:
+            at_work = [each for each in at_work if _has_bars(market, each)]
         outcomes = self.runner.steps(market, [each.job for each in at_work])
         decisions = []
         for each, outcome in zip(at_work, outcomes, strict=True):
@@ -118,11 +135,21 @@ class InstanceSlots:
                 watched = work.repo.watched_pairs(time.slot)
                 pairs = with_blocks(watched, work.repo.data_blocks(_legs(watched)))
             at_work = [_at_work(each, reach, pairs, self._config(each)) for each, reach in able]
-            bars = max((_bars(each) for each in at_work), default=0)
-            symbols = sorted({symbol for each in at_work for symbol in _symbols(each)})
+            bars = max((each.bars for each in at_work), default=0)
+            symbols = sorted({symbol for each in at_work for symbol in each.symbols})
             ends = [end for _, end in self.calendar.last_spans(time.slot, bars)] if bars else []
             series = work.repo.closes(symbols, ends)
         return Market(time, series, tuple(pairs)), at_work
+
+    def record_faults(self, standings: Sequence[Standing], failed: Mapping[str, Failed]) -> None:
+        """Store how calls failed, by the ids of their instances.
+
+        Raises:
+            Transient: PostgreSQL went away.
+        """
+        with self.store() as work:
+            work.repo.add_faults(self._faults(standings, failed, self.wall_clock()))
+            work.commit()
 
     def symbols(self) -> list[str]:
         """List the symbols of every instance that is on, sorted, but for the legs of pairs, which are watched anyway.
@@ -153,6 +180,9 @@ class InstanceSlots:
             raise InputInvalid(f"{instance_id} can't be drawn: {said}")
         return drawn
 
+    def _faults(self, standings: Sequence[Standing], failed: Mapping[str, Failed], now: datetime) -> list[Fault]:
+        return [_fault_of(each, failed[each.id], now, self.back_off) for each in standings if each.id in failed]
+
     def _config(self, standing: Standing) -> Mapping[str, Any]:
         """Return the config to call an instance with: one of pairs goes by the settings where it says nothing."""
         asked = standing.instance
@@ -167,7 +197,7 @@ class InstanceSlots:
         resting: tuple[str, ...],
     ) -> InstanceRun:
         now = self.wall_clock()
-        faults = [fault_of(each, failed[each.id], now, self.back_off) for each in awake if each.id in failed]
+        faults = self._faults(awake, failed, now)
         with self.store() as work:
             decided = work.repo.add_decisions(decisions, now)
             work.repo.add_faults(faults)
@@ -177,8 +207,7 @@ class InstanceSlots:
         return InstanceRun(slot, dict(sorted(decided.items())), tuple(faults), resting)
 
 
-def fault_of(standing: Standing, failed: Failed, now: datetime, back_off: BackOff) -> Fault:
-    """Make the fault that is stored of a failed call."""
+def _fault_of(standing: Standing, failed: Failed, now: datetime, back_off: BackOff) -> Fault:
     detail = " ".join(failed.detail.replace("\x00", " ").split())[:MOST_DETAIL_LETTERS]
     return next_fault(standing, failed.kind, detail.encode("utf-8", "replace").decode(), now, back_off)
 
@@ -206,12 +235,10 @@ def _held(standing: Standing, pairs: Sequence[WatchedPair]) -> Mapping[str, Any]
     return standing.state.held if standing.state else {"fractions": {}, "trades": {}}
 
 
-def _bars(each: AtWork) -> int:
-    return max([each.reach.warmup_bars, *(pair.pair.z_window_bars for pair in each.pairs)])
-
-
-def _symbols(each: AtWork) -> list[str]:
-    return [*each.reach.symbols, *_legs(each.pairs)]
+def _has_bars(market: Market, each: AtWork) -> bool:
+    series = market.series
+    is_there = bool(series.ends) and series.ends[-1] == market.time.slot
+    return is_there and not any(isnan(series.column(symbol)[-1]) for symbol in each.symbols)
 
 
 def _legs(pairs: Sequence[WatchedPair]) -> list[str]:
@@ -226,7 +253,7 @@ def _decision(market: Market, each: AtWork, stepped: Stepped) -> InstanceDecisio
         "market_close": time.close.isoformat(),
         "held": each.job.held,
         "pairs": [watched_json(pair) for pair in each.pairs],
-        "bars": _bars(each),
+        "bars": each.bars,
     }
     before = known.state if known else None
     return InstanceDecision(
@@ -237,7 +264,7 @@ def _decision(market: Market, each: AtWork, stepped: Stepped) -> InstanceDecisio
         state_before=before,
         state_after=stepped.state,
         state_digest=digest_of(before),
-        bars_digest=bars_digest(market.series, sorted(set(_symbols(each))), _bars(each)),
+        bars_digest=bars_digest(market.series, each.symbols, each.bars),
         given=given,
         held_after=stepped.held_after,
         wishes=stepped.wishes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from loguru import logger
@@ -45,6 +46,14 @@ async def run_instances(gate: Gate) -> dict[str, int]:
     for fault in run.failed:
         logger.error("Instance {} ({} in a row): {}", fault.instance_id, fault.in_a_row, fault.detail)
     return run.counts
+
+
+@task(name="lead-strategy-engine", cache_policy=NO_CACHE)
+async def lead_strategy_engine(minutes: float) -> bool:
+    """Run instances for so long, unless another engine does; say whether this one did."""
+    from src.services.strategy_engine.serve import lead_for
+
+    return await asyncio.to_thread(lead_for, services().settings, 60 * minutes)
 
 
 @task(name="publish-decisions", cache_policy=NO_CACHE)

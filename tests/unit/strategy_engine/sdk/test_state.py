@@ -91,7 +91,7 @@ def test_a_stored_state_of_another_type_does_not_fit_a_model() -> None:
     [
         (math.nan, "state.value is nan, which is not finite"),
         ([1.0, math.inf], r"state.value\[1\] is inf, which is not finite"),
-        (np.int64(3), "state.value is of type int64"),
+        (np.float64(math.inf), "state.value is inf, which is not finite"),
         (np.zeros(2), "state.value is of type ndarray"),
         ((1, 2), "state.value is of type tuple"),
         ({1, 2}, "state.value is of type set"),
@@ -106,6 +106,16 @@ def test_a_state_that_cannot_be_stored_is_an_error_of_the_strategy(value: Any, s
 
     with pytest.raises(StrategyFault, match=said):
         schema.plain({"value": value})
+
+
+@pytest.mark.parametrize("value", [np.int64(3), np.float64(1.5), np.bool_(True), [np.float32(0.5)]])
+def test_a_number_of_numpy_is_stored_as_a_number(value: Any) -> None:
+    schema = state_schema({"value": None}, "mine")
+
+    stored = schema.plain({"value": value})
+
+    assert stored == {"value": value}
+    assert json.loads(json.dumps(stored)) == stored
 
 
 def test_a_state_that_holds_itself_or_is_nested_without_end_cannot_be_stored() -> None:

@@ -6,10 +6,11 @@ import math
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
 from src.services.strategy_engine.domain.evaluation import SlotTime, UnfinishedTrade, WatchedPair
 from src.services.strategy_engine.sdk import (
@@ -17,6 +18,8 @@ from src.services.strategy_engine.sdk import (
     Direction,
     EnterPair,
     ExitPair,
+    Line,
+    LineChart,
     Metric,
     SlotBar,
     Strategy,
@@ -24,6 +27,7 @@ from src.services.strategy_engine.sdk import (
     Text,
     Tick,
 )
+from src.services.strategy_engine.sdk.context import Trades
 from src.services.strategy_engine.sdk.slot import Held, SlotData
 from src.services.strategy_engine.sdk.step import draw, initialise, step
 from src.services.strategy_engine.sdk.strategy import StrategyType
@@ -39,7 +43,7 @@ CLOSES = {"KO": [60.0, 61.0, 62.0], "PEP": [170.0, 171.0, math.nan], "SPY": [500
 TRADE = UnfinishedTrade(Direction.LONG_SPREAD, PairTradeState.OPEN, SLOT - timedelta(hours=2))
 
 
-def doing(act: Act, trades: str = "symbols", warmup: int = 3) -> StrategyType:
+def doing(act: Act, trades: Trades = "symbols", warmup: int = 3) -> StrategyType:
     """Make a strategy that does one thing on each bar."""
 
     class Mine(Strategy):
@@ -48,20 +52,20 @@ def doing(act: Act, trades: str = "symbols", warmup: int = 3) -> StrategyType:
             "pairs": {"type": "pairs", "default": "all"},
         }
         STATE = {"count": 0, "seen": []}  # noqa: RUF012
-        TRADES: Any = trades
         WARMUP_BARS = warmup
 
         def on_bar(self, context: Context, bar: SlotBar) -> None:
             act(context)
 
+    Mine.TRADES = trades
     return kind_of(Mine)
 
 
-def wishes_of(act: Act, trades: str = "symbols", pairs: tuple[WatchedPair, ...] = ()) -> tuple[Any, ...]:
+def wishes_of(act: Act, trades: Trades = "symbols", pairs: tuple[WatchedPair, ...] = ()) -> tuple[Any, ...]:
     return taken(doing(act, trades), {}, slot_of(CLOSES, pairs=pairs)).wishes
 
 
-def fault_of(act: Act, trades: str = "symbols", pairs: tuple[WatchedPair, ...] = ()) -> str:
+def fault_of(act: Act, trades: Trades = "symbols", pairs: tuple[WatchedPair, ...] = ()) -> str:
     with pytest.raises(StrategyFault) as fault:
         wishes_of(act, trades, pairs)
     assert "\n" not in str(fault.value)
@@ -141,7 +145,7 @@ def test_no_slot_holds_a_bar_after_it() -> None:
         (lambda context: context.note(**{str(i): i for i in range(501)}), "more than 500 figures"),
         (lambda context: setattr(context, "config", 3), "AttributeError"),
         (lambda context: setattr(context.config, "symbols", ("SPY",)), "frozen"),
-        (lambda context: context.prices.update(KO=1.0), "AttributeError"),  # type: ignore[attr-defined]
+        (lambda context: context.prices.update(KO=1.0), "AttributeError"),
         (lambda _: 1 / 0, "ZeroDivisionError: division by zero"),
         (lambda context: context.state.update(more=1), "STATE declares other names (more)"),
         (lambda context: context.state.update(count=math.inf), "state.count is inf, which is not finite"),
@@ -270,7 +274,7 @@ def test_figures_and_lines_are_cut_to_what_can_be_stored() -> None:
 class Counting(Strategy):
     """Counts its bars, and remembers what its init saw."""
 
-    CONFIG_SCHEMA = {"symbol": {"type": "symbol"}, "start": {"type": "int", "default": 0}}  # noqa: RUF012
+    CONFIG_SCHEMA: ClassVar[Any] = {"symbol": {"type": "symbol"}, "start": {"type": "int", "default": 0}}
     STATE = {"count": 0, "closes": []}  # noqa: RUF012
 
     def init(self, context: Context) -> None:
@@ -337,10 +341,13 @@ def test_a_tick_is_looked_at_with_the_state_and_gives_the_newest_price() -> None
 def test_drawing_changes_nothing() -> None:
     kind, slot = kind_of(Counting), slot_of(CLOSES)
     config = kind.config.validate({"symbol": "KO"})
-    state = {"count": 3, "closes": []}
+    state: dict[str, Any] = {"count": 3, "closes": []}
 
     assert draw(kind, config, state, slot) == (Metric(label="count", value=103),)
     assert draw(kind, config, state, slot) == (Metric(label="count", value=103),)
+
+
+WIDE = LineChart(title="a", x=range(5_000), lines=[Line(name="a", values=range(5_000))] * 7)
 
 
 @pytest.mark.parametrize(
@@ -349,6 +356,7 @@ def test_drawing_changes_nothing() -> None:
         (["<b>html</b>"], "render: ValidationError|render: tuple"),
         ([Text(text="a")] * 31, "render: "),
         (None, "render: TypeError"),
+        ([WIDE] * 3, "render: ValueError: its widgets hold 120000 values; 100000 at most"),
     ],
 )
 def test_what_is_no_widget_is_not_shown(shown: Any, said: str) -> None:
@@ -376,6 +384,32 @@ def test_nothing_can_be_asked_for_where_nothing_is_decided(call: str) -> None:
             initialise(kind, config, slot_of(CLOSES))
         else:
             draw(kind, config, {}, slot_of(CLOSES))
+
+
+def test_a_config_that_could_be_changed_is_there_unchanged_in_the_next_call() -> None:
+    class Config(BaseModel):
+        symbols: list[str] = ["KO"]
+
+    class Changing(Counting):
+        CONFIG_SCHEMA = Config
+
+        def on_bar(self, context: Context, bar: SlotBar) -> None:
+            context.note(symbols=",".join(context.config.symbols))
+            context.config.symbols.append("PEP")
+
+    kind, slot = kind_of(Changing), slot_of(CLOSES)
+    config = kind.config.validate({"symbols": ["KO"]})
+
+    results = [step(kind, config, {}, slot) for _ in range(2)]
+
+    assert [result.numbers for result in results] == [{"symbols": "KO"}] * 2
+
+
+def test_a_reason_is_cut_to_what_can_be_stored() -> None:
+    (asked,) = wishes_of(lambda context: context.orders.target("KO", 0.1, reason="a\x00" * 200))
+
+    assert len(asked.reason) == 200
+    assert "\x00" not in asked.reason
 
 
 @pytest.mark.parametrize("bars", [0, 5_001])

@@ -24,6 +24,7 @@ from src.services.strategy_engine.domain.scan.unit_root import (
     adf_with_all_lags,
     adf_with_best_lags,
 )
+from src.services.strategy_engine.domain.spread import LEAST_SD
 from src.shared.domain.bars import Floats, Ints
 from src.shared.domain.errors import InputInvalid
 
@@ -31,8 +32,6 @@ BY_AIC: Literal["aic"] = "aic"
 Lags = int | Literal["aic"]
 Codes = NDArray[np.uint8]
 
-# A leg whose log prices differ by less does not move: a hundredth of a cent on a price of a million is 1e-10.
-LEAST_SD = 1e-10
 # What a line leaves of a leg's variance; below it statsmodels calls two legs collinear too.
 LEAST_UNEXPLAINED = 100 * float(np.sqrt(np.finfo(np.float64).eps))
 # Below this a residual is small beside its legs: taken from products of theirs it would lose digits.
