@@ -415,6 +415,48 @@ def test_instances_decide_the_same_again_and_a_restated_bar_or_a_tampered_wish_i
     assert '"reason": "ENTRY_Z"' in difference["replayed"]
 
 
+def test_an_instance_whose_file_was_changed_was_decided_by_other_rules(scene: Scene) -> None:
+    scene.fill({})
+    scene.load(until=SLOTS[0])
+    settings, engine = scene.desk.services.settings, scene.desk.services.engine
+    settings.strategy_folder.mkdir()
+    file = settings.strategy_folder / "counting.py"
+    file.write_text(COUNTING)
+    by: dict[str, Any] = {"who": "test", "why": "test", "now": SLOTS[0]}
+    instances = build_instances(settings, engine)
+    instances.create("mine", "counting", {"symbol": FIRST}, **by)
+    instances.mode("mine", InstanceMode.OBSERVE, **by)
+    with closing(build_cells(settings)) as cells:
+        build_slots(settings, engine, cells).run_instances(SLOTS[0], SLOTS[0] + timedelta(seconds=20), CLOSE)
+    code, same = scene.facts()
+    file.write_text(COUNTING.replace("0.25", "0.5"))
+    code_changed, changed = scene.facts()
+    file.unlink()
+    code_gone, gone = scene.facts()
+
+    assert (code, code_changed, code_gone) == (0, 0, 0)
+    assert [each["cause"] for each in same["decisions"] if each["about"] == "mine"] == ["same"]
+    found = only(changed, "other rules")
+    assert found["about"] == "mine"
+    assert [each["name"] for each in found["differences"]] == ["wishes"]
+    assert found["notes"][0].startswith("its file was ")
+    assert "counting" in only(gone, "other rules")["notes"][0]
+
+
+COUNTING = """
+from src.services.strategy_engine.sdk import Strategy
+
+
+class Counting(Strategy):
+    CONFIG_SCHEMA = {"symbol": {"type": "symbol"}}
+    STATE = {"bars": 0}
+
+    def on_bar(self, context, bar):
+        context.state["bars"] += 1
+        context.orders.target(context.config.symbol, 0.25)
+"""
+
+
 def test_what_can_t_be_replayed_is_one_line(scene: Scene) -> None:
     say = scene.desk.tradewinds
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -23,6 +23,7 @@ from src.services.strategy_engine.domain.replay import (
 )
 from src.services.strategy_engine.ports import Market, ReplayStore, StrategyRunner
 from src.shared.domain.bars import CloseSeries
+from src.shared.domain.instances import FaultKind
 from src.shared.domain.sessions import TradingCalendar
 
 _MOMENT = timedelta(microseconds=1)
@@ -47,11 +48,13 @@ class InstanceReplay:
     calendar: TradingCalendar
 
     def replayed(self, stored: Sequence[PastInstanceDecision]) -> Iterator[ReplayedDecision]:
-        """Take each decision again. A strategy that is gone or fails today is told as a difference."""
+        """Take each decision again."""
         jobs = [_job(each) for each in stored]
         for each, job, reach in zip(stored, jobs, self.runner.reaches(jobs), strict=True):
             if isinstance(reach, Failed):
-                yield _told(each, Cause.UNEXPLAINED, notes=[f"its strategy can't be called: {reach.detail}"])
+                # It could be called then: a file that is gone or broken now is another one.
+                cause = Cause.RULES if reach.kind is FaultKind.BROKEN else Cause.UNEXPLAINED
+                yield _told(each, cause, notes=[f"its strategy can't be called: {reach.detail}"])
             else:
                 yield self._one(each, job, reach)
 
@@ -60,12 +63,13 @@ class InstanceReplay:
             seen, time, ticks = self._seen(stored, reach), _time(stored), dict(stored.given.get("ticks", {}))
         except (KeyError, TypeError, ValueError) as error:
             return _told(stored, Cause.UNEXPLAINED, notes=[f"what it was given can't be read: {error!r}"])
-        months = self._archived(seen)
-        if months:
-            return _told(stored, Cause.ARCHIVED, notes=restoring(months))
         series, changes = self._bars(stored, seen)
+        digest = bars_digest(series, seen.symbols, len(seen.ends))
+        if digest != stored.bars_digest and (months := self._archived(seen)):
+            return _told(stored, Cause.ARCHIVED, notes=restoring(months))
         (again,) = self.runner.steps(Market(time, series, seen.pairs, ticks), [job])
-        return _judged(stored, seen, again, changes, bars_digest(series, seen.symbols, len(seen.ends)))
+        # Between two slots ticks may have changed what it remembers.
+        return _judged(replace(stored, left=None) if reach.has_ticks else stored, seen, again, changes, digest)
 
     def _seen(self, stored: PastInstanceDecision, reach: Reach) -> _Seen:
         pairs = tuple(watched_from(each) for each in stored.given["pairs"])
