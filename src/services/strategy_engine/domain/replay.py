@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -36,6 +36,9 @@ _BLOCK = "block_"
 _KEPT_LATER = frozenset({"fitted_to", "instance", "instance_on"})
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+# Wider than anything that is stored, and narrow enough for the calendar and for Python's times.
+Seconds = Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
+Slot = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), le=datetime(2100, 1, 1, tzinfo=UTC))]
 
 
 class Cause(StrEnum):
@@ -111,11 +114,11 @@ class StoredInputs(BaseModel):
     entry_z: Finite
     exit_z: Finite
     stop_z: Finite
-    max_slot_age_seconds: Finite
+    max_slot_age_seconds: Seconds
     overnight: StrictBool
-    slot_age_seconds: Finite
-    seconds_to_close: Finite
-    first_bar_end: AwareDatetime
+    slot_age_seconds: Seconds
+    seconds_to_close: Seconds
+    first_bar_end: Slot
     instance: str | None = None
     instance_on: StrictBool = True
     rules: int | None = None
