@@ -375,72 +375,59 @@ def test_a_trade_that_moved_while_the_slot_was_decided_is_told(scene: Scene) -> 
     assert found["notes"] == ["while the slot was decided, trade: none → open"]
 
 
-def test_instances_decide_the_same_again_and_a_restated_bar_or_a_tampered_wish_is_told(scene: Scene) -> None:
+def test_instances_decide_the_same_again_and_what_changed_since_is_told(scene: Scene) -> None:
     scene.fill({SLOTS[0]: ENTRY})
     scene.load(until=SLOTS[1])
-    settings, engine = scene.desk.services.settings, scene.desk.services.engine
-    config = {"symbol": FIRST, "window_bars": 20}
-    by: dict[str, Any] = {"who": "test", "why": "test", "now": SLOTS[0]}
-    instances = build_instances(settings, engine)
-    instances.create("reverting", "mean_reversion", config, **by)
-    instances.mode("reverting", InstanceMode.OBSERVE, **by)
-    with closing(build_cells(settings)) as cells:
-        slots = build_slots(settings, engine, cells)
-        for slot in SLOTS[:2]:
-            assert "reverting" in slots.run_instances(slot, slot + timedelta(seconds=20), CLOSE).decided
-
-    code, facts = scene.facts()
-    # The bar of the second slot is in its window alone.
-    scene.set(FIRST, STARTS[SLOTS[1]], SLOTS[1], 21.0)
-    scene.load(again=True, until=SLOTS[1])
-    code_restated, restated = scene.facts()
-    scene.as_owner("ALTER TABLE strategy.instance_decision DISABLE TRIGGER USER")
-    scene.as_owner(
-        "UPDATE strategy.instance_decision SET wishes = '[]' WHERE instance_id = 'reverting' AND slot = :slot",
-        slot=SLOTS[0],
-    )
-    code_tampered, tampered = scene.facts()
-
-    mine = [each for each in facts["decisions"] if each["about"] == "reverting"]
-    assert (code, [each["cause"] for each in mine]) == (0, ["same", "same"])
-    assert [each["action"] for each in mine] == ["target KELV", "target KELV"]
-    assert code_restated == 0
-    first, second = (each for each in restated["decisions"] if each["about"] == "reverting")
-    (change,) = second["changes"]
-    assert (first["cause"], second["cause"]) == ("same", "restated bar")
-    assert (change["symbol"], change["end"], change["new"]) == (FIRST, SLOTS[1].isoformat(), 21.0)
-    assert code_tampered == 1
-    (difference,) = only(tampered, "unexplained")["differences"]
-    assert (difference["name"], difference["stored"]) == ("wishes", "[]")
-    assert '"reason": "ENTRY_Z"' in difference["replayed"]
-
-
-def test_an_instance_whose_file_was_changed_was_decided_by_other_rules(scene: Scene) -> None:
-    scene.fill({})
-    scene.load(until=SLOTS[0])
     settings, engine = scene.desk.services.settings, scene.desk.services.engine
     settings.strategy_folder.mkdir()
     file = settings.strategy_folder / "counting.py"
     file.write_text(COUNTING)
     by: dict[str, Any] = {"who": "test", "why": "test", "now": SLOTS[0]}
     instances = build_instances(settings, engine)
+    instances.create("reverting", "mean_reversion", {"symbol": FIRST, "window_bars": 20}, **by)
     instances.create("mine", "counting", {"symbol": FIRST}, **by)
-    instances.mode("mine", InstanceMode.OBSERVE, **by)
+    for name in ("reverting", "mine"):
+        instances.mode(name, InstanceMode.OBSERVE, **by)
     with closing(build_cells(settings)) as cells:
-        build_slots(settings, engine, cells).run_instances(SLOTS[0], SLOTS[0] + timedelta(seconds=20), CLOSE)
-    code, same = scene.facts()
-    file.write_text(COUNTING.replace("0.25", "0.5"))
-    code_changed, changed = scene.facts()
-    file.unlink()
-    code_gone, gone = scene.facts()
+        slots = build_slots(settings, engine, cells)
+        for slot in SLOTS[:2]:
+            assert {"reverting", "mine"} <= set(
+                slots.run_instances(slot, slot + timedelta(seconds=20), CLOSE).decided
+            )
 
-    assert (code, code_changed, code_gone) == (0, 0, 0)
-    assert [each["cause"] for each in same["decisions"] if each["about"] == "mine"] == ["same"]
-    found = only(changed, "other rules")
-    assert found["about"] == "mine"
-    assert [each["name"] for each in found["differences"]] == ["wishes"]
-    assert found["notes"][0].startswith("its file was ")
-    assert "counting" in only(gone, "other rules")["notes"][0]
+    code, facts = scene.facts()
+    # A bar is restated that only the second slot has seen, a wish is taken away by hand, a file is edited.
+    scene.set(FIRST, STARTS[SLOTS[1]], SLOTS[1], 21.0)
+    scene.load(again=True, until=SLOTS[1])
+    scene.as_owner("ALTER TABLE strategy.instance_decision DISABLE TRIGGER USER")
+    scene.as_owner(
+        "UPDATE strategy.instance_decision SET wishes = '[]' WHERE instance_id = 'reverting' AND slot = :slot",
+        slot=SLOTS[0],
+    )
+    file.write_text(COUNTING.replace("0.25", "0.5"))
+    code_after, after = scene.facts()
+    file.unlink()
+    gone = of("mine", scene.facts()[1])
+
+    assert (code, facts["counts"]) == (0, {"same": 6})
+    assert [each["action"] for each in of("reverting", facts)] == ["target KELV", "target KELV"]
+    assert code_after == 1
+    tampered, restated = of("reverting", after)
+    assert (tampered["cause"], restated["cause"]) == ("unexplained", "restated bar")
+    (difference,) = tampered["differences"]
+    assert (difference["name"], difference["stored"]) == ("wishes", "[]")
+    assert '"reason": "ENTRY_Z"' in difference["replayed"]
+    (change,) = restated["changes"]
+    assert (change["symbol"], change["end"], change["new"]) == (FIRST, SLOTS[1].isoformat(), 21.0)
+    mine = of("mine", after)[0]
+    assert (mine["cause"], [each["name"] for each in mine["differences"]]) == ("other rules", ["wishes"])
+    assert mine["notes"][0].startswith("its file was ")
+    assert gone[0]["cause"] == "other rules"
+    assert "counting" in gone[0]["notes"][0]
+
+
+def of(about: str, facts: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each for each in facts["decisions"] if each["about"] == about]
 
 
 COUNTING = """
