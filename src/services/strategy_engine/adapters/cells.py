@@ -264,19 +264,16 @@ class Cells:
 
     def _groups(self, jobs: Sequence[Job]) -> dict[str, list[int]]:
         groups: dict[str, list[int]] = {}
+        built_in = {name for name in {job.strategy for job in jobs} if (BUILT_IN_FOLDER / f"{name}.py").is_file()}
         for place, job in enumerate(jobs):
-            groups.setdefault(self._cell_for(job, place), []).append(place)
+            # One process until there is enough for another: it takes half a second to start.
+            shared = f"built-in {place // CHUNK % self.shared_cells + 1}"
+            groups.setdefault(shared if job.strategy in built_in else job.strategy, []).append(place)
         for name in groups:
             if name not in self._cells:
                 self._cells[name] = Cell(self.folder, self.budget)
                 self._locks[name] = threading.Lock()
         return groups
-
-    def _cell_for(self, job: Job, place: int) -> str:
-        if not (BUILT_IN_FOLDER / f"{job.strategy}.py").is_file():
-            return job.strategy
-        # One process until there is enough for another: it takes half a second to start.
-        return f"built-in {place // CHUNK % self.shared_cells + 1}"
 
 
 def _chunks(places: Sequence[int]) -> Iterator[Sequence[int]]:

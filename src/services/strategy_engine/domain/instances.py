@@ -327,5 +327,7 @@ class Failed:
 def bars_digest(series: CloseSeries, symbols: Sequence[str], bars: int) -> str:
     """Name the closes that an instance saw: its symbols in the order given, the last `bars` rows."""
     columns = [series.column(symbol)[-bars:] for symbol in symbols]
-    named = "\x1f".join((*symbols, *(end.isoformat() for end in series.ends[-bars:])))
+    # The calendar says which ends lie between the first and the last.
+    ends = series.ends[-bars:]
+    named = "\x1f".join((*symbols, str(len(ends)), *(end.isoformat() for end in (*ends[:1], *ends[-1:]))))
     return sha256(named.encode() + b"".join(column.tobytes() for column in columns)).hexdigest()
