@@ -20,8 +20,9 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
+from src.config.settings import load_settings
 from src.services.strategy_engine.adapters.tick_stream import TickStream
-from src.services.strategy_engine.serve import Pauses, Server
+from src.services.strategy_engine.serve import Pauses, Server, lead_for
 from src.services.strategy_engine.use_cases.engine import InstanceEngine
 from src.shared.domain.ids import slot_key
 from src.shared.domain.instances import DEFAULT_PAIRS, InstanceMode
@@ -189,6 +190,24 @@ def test_a_second_engine_waits_until_the_first_is_gone(at_desk: Desk, embedded_r
         with second():
             eventually(lambda: "waiting: another engine leads" in second.beats)
             assert second.engine.running == {}
+
+
+def test_the_flows_engine_leads_for_a_while_or_leaves_it_to_another(
+    at_desk: Desk,
+    trading_database: TradingDatabase,
+    embedded_redis: EmbeddedRedis,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TRADEWINDS_HOME", str(tmp_path))
+    monkeypatch.setenv("TRADEWINDS_DATABASE_URL", trading_database.url(driver="libpq"))
+    monkeypatch.setenv("TRADEWINDS_REDIS_URL", embedded_redis.url())
+    with Running(at_desk, embedded_redis.url())() as first:
+        eventually(lambda: "connected" in first.beats)
+        left = lead_for(load_settings(), 60.0)
+    led = lead_for(load_settings(), 0.5)
+
+    assert (left, led) == (False, True)
 
 
 @pytest.mark.timeout(180)

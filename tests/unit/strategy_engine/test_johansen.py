@@ -44,6 +44,13 @@ def test_trace_and_relations_are_those_of_statsmodels(legs: int, lags: int) -> N
     assert fit.relations == (above.index(False) if False in above else legs)
 
 
+def test_relations_are_counted_until_the_first_that_does_not_hold() -> None:
+    fit = fit_basket(walks(13, 3, 200), confidence=0.90)
+
+    assert [trace > critical for trace, critical in zip(fit.trace, fit.critical, strict=True)] == [False, False, True]
+    assert fit.relations == 0 and BasketReason.NOT_COINTEGRATED in fit.reasons
+
+
 def test_the_weights_are_the_strongest_relation_that_a_vector_error_correction_finds() -> None:
     closes, _ = basket(1)
 

@@ -115,6 +115,7 @@ instance_fault = Table(
     Column("in_a_row", Integer, nullable=False),
     Column("occurred_at", Moment, nullable=False),
     Column("back_off_until", Moment, nullable=False),
+    recorded_at(),
     one_of("kind", FaultKind),
     CheckConstraint("in_a_row > 0", name="row_counts"),
     schema="strategy",

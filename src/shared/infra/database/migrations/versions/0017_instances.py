@@ -184,6 +184,7 @@ def _create_fault() -> None:
         sa.Column("in_a_row", sa.Integer(), nullable=False),
         _moment("occurred_at"),
         _moment("back_off_until"),
+        _recorded_at(),
         sa.PrimaryKeyConstraint("fault_id", name=op.f("pk_instance_fault")),
         _of_instance("instance_fault"),
         sa.CheckConstraint(
