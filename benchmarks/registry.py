@@ -10,6 +10,7 @@ from benchmarks.rows import Row
 MODULES: Mapping[str, str] = {
     "signal-step": "benchmarks.signal_step",
     "discovery": "benchmarks.discovery",
+    "instances": "benchmarks.instances",
     "market-data": "benchmarks.market_data",
     "indicators": "benchmarks.indicators",
     "history": "benchmarks.history",

@@ -31,6 +31,7 @@ Period = Annotated[int, Field(ge=2, le=1000)]
 PAPER_URL = "https://paper-api.alpaca.markets"
 LIVE_URL = "https://api.alpaca.markets"
 DATA_URL = "https://data.alpaca.markets"
+DATA_STREAM_URL = "wss://stream.data.alpaca.markets"
 POLYGON_URL = "https://api.polygon.io"
 LIVE_ARMING_PHRASE = "trade-real-money"
 
@@ -105,6 +106,9 @@ class BrokerSettings(_Component):
     secret_key: SecretStr | None = Field(None, description="Alpaca secret key.")
     base_url: str | None = Field(None, description="Trading API; empty: the one that fits the environment.")
     data_url: str | None = Field(None, description="Market data API; empty: the one that fits the environment.")
+    stream_url: str | None = Field(
+        None, description="Websocket of market data; empty: the one that fits the environment and feed."
+    )
     feed: Literal["iex", "sip"] = Field("iex", description="Market data feed your Alpaca plan allows.")
     live_armed: str = Field("", description=f"Must be '{LIVE_ARMING_PHRASE}' before live orders are sent.")
     connect_timeout_seconds: PositiveFloat = Field(3.0, description="Wait for a connection to Alpaca.")
@@ -174,6 +178,23 @@ class StrategySettings(_Component):
     record_least_trades: int = Field(5, ge=1, le=1000, description="A shorter record demotes no pair.")
     record_least_win_rate: Fraction = Field(0.35, description="A losing record below this win rate demotes a pair.")
     retest_most_p: Fraction = Field(0.20, description="A cointegration test above this p-value demotes a pair.")
+    reconcile_seconds: PositiveFloat = Field(
+        10.0,
+        le=300.0,
+        description="How often the engine looks at the rows of instances when nobody told of a change.",
+    )
+    cells: int = Field(2, ge=1, le=64, description="Processes that the built-in strategies are called in.")
+    call_cpu_seconds: PositiveFloat = Field(2.0, le=600.0, description="CPU that one call of a strategy may take.")
+    call_seconds: PositiveFloat = Field(20.0, le=600.0, description="How long one call of a strategy may take.")
+    cell_megabytes: int = Field(
+        512, ge=64, le=65536, description="Memory that calls may take in a process, beyond what it starts with."
+    )
+    fault_rest_seconds: PositiveFloat = Field(
+        30.0, le=3600.0, description="How long an instance rests after a fault; twice as long after each further one."
+    )
+    fault_longest_rest_seconds: PositiveFloat = Field(3600.0, le=86400.0, description="The longest such rest.")
+    folder: Path | None = Field(None, description="Strategy files of your own; empty: <home>/strategies.")
+    workflow_folder: Path | None = Field(None, description="Templates of workflows; empty: <home>/workflows.")
 
 
 class RiskSettings(_Component):
@@ -381,6 +402,16 @@ class Settings:
         return (self.maintenance.backup_folder or self.home / "backups").expanduser().resolve()
 
     @property
+    def strategy_folder(self) -> Path:
+        """Where the user's own strategy files are."""
+        return (self.strategy.folder or self.home / "strategies").expanduser().resolve()
+
+    @property
+    def workflow_folder(self) -> Path:
+        """Where the templates of workflows are."""
+        return (self.strategy.workflow_folder or self.home / "workflows").expanduser().resolve()
+
+    @property
     def intraday_retention_days(self) -> int:
         """Days of intraday bars kept: as set, else no fewer than decisions read."""
         needed = max(LEAST_RETENTION_DAYS, days_of_bars(self.strategy.history_bars))
@@ -408,6 +439,15 @@ class Settings:
     def data_url(self) -> str:
         """Base URL of the market data API for this environment."""
         return self.broker.data_url or (self.twin_url if self.environment == "twin" else DATA_URL)
+
+    @property
+    def data_stream_url(self) -> str:
+        """Websocket of market data for this environment and feed."""
+        if self.broker.stream_url is not None:
+            return self.broker.stream_url
+        is_alpaca = self.environment != "twin" and self.broker.data_url is None
+        base = DATA_STREAM_URL if is_alpaca else self.data_url.replace("http", "ws", 1)
+        return f"{base.rstrip('/')}/v2/{self.broker.feed}"
 
     @property
     def polygon_url(self) -> str:

@@ -123,6 +123,16 @@ OF_INDICATORS = {
 }
 """Those of technical indicators."""
 
+OF_INSTANCES = {
+    "strategy_engine.before_instance": "an instance is made, changed, switched or ended, not committed",
+    "strategy_engine.instance_changed": "… and committed",
+    "strategy_engine.before_decisions": "decisions of instances and their states are written, not committed",
+    "strategy_engine.decisions_stored": "… and committed",
+    "strategy_engine.before_states": "states that ticks have changed are written, not committed",
+    "strategy_engine.states_kept": "… and committed",
+}
+"""Those of instances of strategies."""
+
 OF_MAINTENANCE = {
     "maintenance.before_file": "bars of a month are read under a lock, no file is written",
     "maintenance.file_unnamed": "their file is written under a passing name",
@@ -137,7 +147,7 @@ OF_MAINTENANCE = {
 }
 """Those of the archive, of backups and of restores."""
 
-FAILPOINTS = OF_A_SLOT | OF_LOADS | OF_PAIRS | OF_INDICATORS | OF_MAINTENANCE
+FAILPOINTS = OF_A_SLOT | OF_LOADS | OF_PAIRS | OF_INDICATORS | OF_INSTANCES | OF_MAINTENANCE
 """Every failpoint there is."""
 
 Action = Literal["kill", "exc", "sleep", "hang", "stop"]

@@ -37,6 +37,8 @@ BESIDES = {
     # The long-running processes among the services.
     "notification": {"serve.py"},
     "execution": {"listen.py"},
+    # What strategy files import, and the built-in ones among them; a long-running process.
+    "strategy_engine": {"sdk", "strategies", "serve.py"},
     # No service of trading but the face of the suite: it decides nothing and stores nothing of its own.
     "cli": {
         "commands",
@@ -46,6 +48,8 @@ BESIDES = {
         "diagnosis.py",
         "env_example.py",
         "externals.py",
+        "instance_fields.py",
+        "instance_tables.py",
         "lifecycle.py",
         "limit_table.py",
         "options.py",
@@ -151,10 +155,13 @@ def test_every_folder_with_code_is_a_package_up_to_the_root(root: Path) -> None:
     assert [str(each) for each in sorted(folders | {root}) if not (each / "__init__.py").is_file()] == []
 
 
-def test_packages_are_empty_but_for_the_list_of_tables() -> None:
+def test_packages_are_empty_but_for_the_list_of_tables_and_what_strategies_import() -> None:
     filled = [path for root in (SOURCES, TESTS) for path in root.rglob("__init__.py") if path.read_text().strip()]
 
-    assert [path.relative_to(SOURCES).as_posix() for path in filled] == ["shared/infra/database/tables/__init__.py"]
+    assert sorted(path.relative_to(SOURCES).as_posix() for path in filled) == [
+        "services/strategy_engine/sdk/__init__.py",
+        "shared/infra/database/tables/__init__.py",
+    ]
 
 
 def test_nothing_at_an_import_root_hides_an_installed_package() -> None:

@@ -20,28 +20,19 @@ from loguru import logger
 from sqlalchemy import func, insert, select
 
 from src.config.settings import load_settings
-from src.services.cli.main import run
 from src.shared.domain.signals import SignalAction, signal_id
 from src.shared.infra.database.tables import audit_log, fill, pair_signal, pair_trade, risk_decision
 from src.shared.prefect.tasks.wiring import Services, services
 from tests.conftest import TradingDatabase
 from tests.fakes.pairs import registered_pair, write_pair
 from tests.fakes.twin_server import TwinHandle, running_twin
+from tests.fakes.typed import Said, typing_commands
 
 SLOT = datetime(2025, 3, 3, 15, 30, tzinfo=UTC)
 AFTER_HOURS = datetime(2025, 3, 3, 22, 0, tzinfo=UTC)
 NEXT_OPEN = datetime(2025, 3, 4, 14, 31, tzinfo=UTC)
 PAIR, FIRST, SECOND = "KELV/KYLO", "KELV", "KYLO"
 KEYS = {"APCA-API-KEY-ID": "someone", "APCA-API-SECRET-KEY": "else"}
-
-
-@dataclass(frozen=True)
-class Said:
-    """How a command ended and what it printed."""
-
-    code: int
-    out: str
-    err: str
 
 
 @dataclass(frozen=True)
@@ -59,14 +50,7 @@ class Installation:
 
     def tradewinds(self, *words: str) -> Said:
         """Type a command."""
-        self.monkeypatch.setattr(sys, "argv", ["tradewinds", *words])
-        self.capsys.readouterr()
-        try:
-            run()
-        except SystemExit as ended:
-            printed = self.capsys.readouterr()
-            return Said(int(ended.code or 0), printed.out, printed.err)
-        raise AssertionError("a command always says how it ended")
+        return typing_commands(self.monkeypatch, self.capsys)(*words)
 
     def approve(self, action: SignalAction, slot: datetime = SLOT, pair: str = PAIR) -> None:
         """Write a signal and an approval of it, as strategy and risk do."""

@@ -12,7 +12,7 @@ import httpx
 from src.config.settings import Settings, env_file
 from src.shared.infra.embedded.processes import ProcessSpec
 from src.shared.infra.embedded.stack import prefect_database_url
-from src.shared.infra.heartbeat import LISTENER
+from src.shared.infra.heartbeat import LISTENER, STRATEGY_ENGINE
 from src.shared.infra.prefect_api import prefect_credentials
 from src.shared.prefect.config import SOURCE_ROOT
 
@@ -92,6 +92,13 @@ def children() -> tuple[Child, ...]:
             needs="schema",
             is_vital=False,
             command=lambda _: ["-m", "src.services.execution.main", "listen"],
+        ),
+        Child(
+            name=STRATEGY_ENGINE,
+            title="Strategy engine",
+            needs="schema",
+            is_vital=False,
+            command=lambda _: ["-m", "src.services.strategy_engine.main", "serve"],
         ),
         Child(
             name="notification",

@@ -14,13 +14,17 @@ from src.services.cli.commands import (
     desk,
     doctor,
     indicators,
+    instance,
     look,
     pairs,
+    replay,
     risk,
     risk_state,
     run_flow,
+    strategy,
     suite,
     twin,
+    workflow,
 )
 from src.shared.domain.errors import TradewindsError, UserError
 from src.shared.failpoints import arm_from_environment
@@ -38,7 +42,8 @@ def application() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     for group in (
-        demo, suite, pairs, data, look, desk, risk_state, risk, indicators, run_flow, backup, archive, twin, doctor
+        demo, suite, pairs, strategy, instance, data, look, desk, replay, risk_state, risk, indicators, run_flow,
+        backup, archive, twin, doctor, workflow,
     ):  # fmt: skip
         group.register(app)
     return app

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from sqlalchemy import Engine
 
 from src.config.settings import Settings, StrategySettings
+from src.services.strategy_engine.adapters.cell import Budget
+from src.services.strategy_engine.adapters.cells import Cells
+from src.services.strategy_engine.adapters.sql_instances import SqlInstanceRepository
 from src.services.strategy_engine.adapters.sql_life import SqlLifeRepository
+from src.services.strategy_engine.adapters.sql_replay import SqlReplayStore
 from src.services.strategy_engine.adapters.sql_strategy import SqlStrategyRepository
+from src.services.strategy_engine.adapters.sql_study import SqlStudyStore
+from src.services.strategy_engine.adapters.strategy_files import StrategyFiles
+from src.services.strategy_engine.adapters.template_files import TomlFiles
 from src.services.strategy_engine.domain.decision import Thresholds
 from src.services.strategy_engine.domain.fit import FitBounds
 from src.services.strategy_engine.domain.gate import Gate, GateBounds
+from src.services.strategy_engine.domain.instances import BackOff
 from src.services.strategy_engine.domain.life import LifeRules
 from src.services.strategy_engine.domain.trial import Costs
+from src.services.strategy_engine.ports import StrategyRunner, StudyStore
+from src.services.strategy_engine.sdk.loader import Loader
+from src.services.strategy_engine.use_cases.instance_slots import InstanceSlots
+from src.services.strategy_engine.use_cases.instances import Instances
 from src.services.strategy_engine.use_cases.life import PairLives
+from src.services.strategy_engine.use_cases.rehearsal import Rehearsals
+from src.services.strategy_engine.use_cases.replay import Replay
 from src.services.strategy_engine.use_cases.slots import StrategyEngine
+from src.services.strategy_engine.use_cases.workflows import Workflows
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.infra.database.engine import make_engine
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
 from src.shared.infra.embedded.stack import trading_database_url
+from src.shared.ports.unit_of_work import Work
 
 
 def build(settings: Settings, engine: Engine | None = None) -> StrategyEngine:
@@ -49,6 +69,70 @@ def build_life(settings: Settings, engine: Engine | None = None) -> PairLives:
         rules=life_rules(settings),
         history_bars=settings.strategy.history_bars,
         auto_promote=settings.strategy.auto_promote,
+    )
+
+
+def build_workflows(settings: Settings, engine: Callable[[], Engine]) -> Workflows:
+    """Wire workflows; the database is asked for when one runs, not to check a template."""
+
+    def store() -> AbstractContextManager[Work[StudyStore]]:
+        return SqlUnitOfWork[StudyStore](engine(), SqlStudyStore)()
+
+    return Workflows(
+        files=TomlFiles(),
+        store=store,
+        loader=strategy_loader(settings),
+        calendar=TradingCalendar(),
+        bounds=fit_bounds(settings.strategy),
+    )
+
+
+def build_replay(settings: Settings, engine: Engine) -> Replay:
+    """Wire the replay of stored decisions; it needs no broker. The caller closes it."""
+    return Replay(SqlUnitOfWork(engine, SqlReplayStore), TradingCalendar(), build_cells(settings))
+
+
+def strategy_loader(settings: Settings) -> Loader:
+    """Wire what loads strategy files: the built-in ones and those of the user's folder."""
+    return Loader(settings.strategy_folder)
+
+
+def build_instances(settings: Settings, engine: Engine | None = None) -> Instances:
+    """Wire the desk of instances.
+
+    Raises:
+        Unreachable: as `build`.
+    """
+    engine = engine or make_engine(trading_database_url(settings), settings.database)
+    return Instances(SqlUnitOfWork(engine, SqlInstanceRepository), StrategyFiles(settings.strategy_folder))
+
+
+def build_cells(settings: Settings) -> Cells:
+    """Make the processes that strategies are called in; none is started before it is needed."""
+    strategy = settings.strategy
+    budget = Budget(strategy.call_cpu_seconds, strategy.call_seconds, strategy.cell_megabytes)
+    return Cells(settings.strategy_folder, budget, strategy.cells)
+
+
+def build_rehearsals(settings: Settings, folder: Path, most_seconds: float) -> Rehearsals:
+    """Wire what tries strategy files of a folder. Who is done with it closes its runner."""
+    strategy = settings.strategy
+    budget = Budget(strategy.call_cpu_seconds, strategy.call_seconds, strategy.cell_megabytes)
+    return Rehearsals(Cells(folder, budget, shared_cells=1), TradingCalendar(), time.monotonic, most_seconds)
+
+
+def build_slots(settings: Settings, engine: Engine, runner: StrategyRunner) -> InstanceSlots:
+    """Wire the slots of instances on processes that the caller ends."""
+    strategy = settings.strategy
+    return InstanceSlots(
+        store=SqlUnitOfWork(engine, SqlInstanceRepository),
+        runner=runner,
+        calendar=TradingCalendar(),
+        thresholds=thresholds(strategy),
+        back_off=BackOff(
+            timedelta(seconds=strategy.fault_rest_seconds), timedelta(seconds=strategy.fault_longest_rest_seconds)
+        ),
+        wall_clock=lambda: datetime.now(UTC),
     )
 
 

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
-from src.services.strategy_engine.domain.decision import DataBlock
-from src.services.strategy_engine.domain.evaluation import Evaluation, WatchedPair
+from src.services.strategy_engine.domain.bar_versions import BarVersion
+from src.services.strategy_engine.domain.decision import DataBlock, Freeze
+from src.services.strategy_engine.domain.evaluation import Evaluation, SlotTime, WatchedPair
 from src.services.strategy_engine.domain.gate import TriedFit
-from src.services.strategy_engine.domain.life import Standing
+from src.services.strategy_engine.domain.instances import (
+    Failed,
+    Fault,
+    Instance,
+    InstanceDecision,
+    Job,
+    LateState,
+    Reach,
+    Standing,
+    Stepped,
+)
+from src.services.strategy_engine.domain.life import Standing as PairStanding
+from src.services.strategy_engine.domain.replay import PairDecision, PastInstanceDecision
+from src.services.strategy_engine.domain.trade_history import TradeHistory
 from src.shared.domain.audit import AuditNote
-from src.shared.domain.bars import CloseSeries
+from src.shared.domain.bars import BarKind, CloseSeries
 from src.shared.domain.corporate_actions import CorporateActionKind
+from src.shared.domain.instances import InstanceMode
 from src.shared.domain.pairs import FoundBy, Pair, PairMode
 from src.shared.domain.signals import Signal
+from src.shared.domain.ticks import Tick
 from src.shared.messages.base import Event
 
 
@@ -78,6 +95,10 @@ class StrategyRepository(Protocol):
 
     def data_blocks(self, symbols: Sequence[str]) -> list[DataBlock]:
         """Read what keeps the bars of the symbols from being traded on, by symbol and rule."""
+        ...
+
+    def pair_instances(self) -> list[Instance]:
+        """List the instances of type pairs that are not gone, off or not, by id."""
         ...
 
     def stored_signals(self, slot: datetime) -> tuple[Signal, ...]:
@@ -151,7 +172,7 @@ class PairCard:
     """All that is known of a pair: its row, where it stands, the verdict's row as JSON values, its last signal."""
 
     registered: RegisteredPair
-    standing: Standing
+    standing: PairStanding
     verdict: Mapping[str, object] | None
     signal: LastSignal | None
     source: str
@@ -166,4 +187,244 @@ class LifeRepository(StrategyRepository, Protocol):
 
     def history(self, pair_id: str) -> list[AuditLine]:
         """Read what the audit log says of a pair, oldest first."""
+        ...
+
+
+@dataclass(frozen=True)
+class StrategyKind:
+    """A strategy that instances can be made of: its name, what it trades, and the file as it is now."""
+
+    name: str
+    trades: str
+    digest: str
+
+
+class StrategyTypes(Protocol):
+    """The strategies that there are."""
+
+    def find(self, name: str) -> StrategyKind:
+        """Return a strategy by its name.
+
+        Raises:
+            InputInvalid: there is none, or its file is broken; the message says which there are, or what is wrong.
+        """
+        ...
+
+    def check(self, name: str, config: Mapping[str, object]) -> dict[str, object]:
+        """Return a config as it is stored, what was left out left out.
+
+        Raises:
+            InputInvalid: it can't be used; the message names the field and its bound.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class StoredDecision:
+    """A decision as it was stored, with the mode in which it was taken."""
+
+    instance_id: str
+    slot: datetime
+    mode: InstanceMode
+    config_version: int
+    strategy_digest: str
+    wishes: Sequence[Mapping[str, object]]
+    numbers: Mapping[str, object]
+    log: Sequence[str]
+
+
+class InstanceRepository(Protocol):
+    """Instances, their states, decisions and faults, within one transaction."""
+
+    def standings(self, only: Collection[str] | None = None) -> list[Standing]:
+        """List every instance that is not gone, or those of `only`, with state and last fault, by id."""
+        ...
+
+    def pulse(self) -> tuple[object, ...]:
+        """Read cheaply what is another value whenever an instance, a state or a fault has changed."""
+        ...
+
+    def due(self, slot: datetime) -> list[Standing]:
+        """List the instances that are on and have decided neither in the slot nor in a later one, by id."""
+        ...
+
+    def locked(self, instance_id: str) -> Instance | None:
+        """Read an instance and keep it from changing until the transaction ends; None where it is gone or unknown."""
+        ...
+
+    def is_taken(self, instance_id: str) -> bool:
+        """Say whether an instance has, or had, this name."""
+        ...
+
+    def add(self, instance: Instance) -> None:
+        """Insert a new instance."""
+        ...
+
+    def change(self, instance: Instance) -> None:
+        """Replace config, mode and note of an instance."""
+        ...
+
+    def remove(self, instance_id: str) -> None:
+        """Mark an instance that is off as gone."""
+        ...
+
+    def traded_pairs(self) -> list[str]:
+        """List the pairs with an unfinished trade, sorted."""
+        ...
+
+    def decisions(self, instance_id: str, most: int) -> list[StoredDecision]:
+        """List the last decisions of an instance, newest first."""
+        ...
+
+    def faults(self, instance_id: str, most: int) -> list[Fault]:
+        """List the last faults of an instance, newest first."""
+        ...
+
+    def closes(self, symbols: Sequence[str], ends: Sequence[datetime]) -> CloseSeries:
+        """Read the closes of finished hourly bars on the grid of `ends`, NaN where there is none."""
+        ...
+
+    def watched_pairs(self, slot: datetime) -> list[WatchedPair]:
+        """List, by pair id, the pairs in observe, active or closing and all with an unfinished trade."""
+        ...
+
+    def data_blocks(self, symbols: Sequence[str]) -> list[DataBlock]:
+        """Read what keeps the bars of the symbols from being traded on, by symbol and rule."""
+        ...
+
+    def add_decisions(self, decisions: Sequence[InstanceDecision], now: datetime) -> dict[str, InstanceMode]:
+        """Store decisions with the states that follow them, and return in which mode each instance then was.
+
+        Left out is what was decided by now, in this slot or a later one, what is off or gone, and what was decided
+        under another config than the present one.
+        """
+        ...
+
+    def keep_states(self, states: Sequence[LateState], now: datetime) -> None:
+        """Store states that ticks have changed, but for those of instances that have decided or changed since."""
+        ...
+
+    def add_faults(self, faults: Sequence[Fault]) -> None:
+        """Store faults."""
+        ...
+
+    def note(self, note: AuditNote) -> None:
+        """Add a line to the audit log."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Market:
+    """What all instances are given in a slot: the time, the closes, the pairs, and ticks since the bar by symbol."""
+
+    time: SlotTime
+    series: CloseSeries
+    pairs: tuple[WatchedPair, ...] = ()
+    ticks: Mapping[str, float] = field(default_factory=dict)
+
+
+class StrategyRunner(Protocol):
+    """Calls strategies where they can do no harm. One answer for each job, in the order of the jobs."""
+
+    def reaches(self, jobs: Sequence[Job]) -> list[Reach | Failed]:
+        """Ask what each instance looks at."""
+        ...
+
+    def steps(self, market: Market, jobs: Sequence[Job]) -> list[Stepped | Failed]:
+        """Let each instance decide about the slot."""
+        ...
+
+    def ticks(self, market: Market, tick: Tick, jobs: Sequence[Job]) -> list[Stepped | Failed]:
+        """Let each instance look at a tick."""
+        ...
+
+    def drawings(self, market: Market, jobs: Sequence[Job]) -> list[tuple[Mapping[str, object], ...] | Failed]:
+        """Let each instance show how it stands: widgets as plain data."""
+        ...
+
+    def close(self) -> None:
+        """End what runs for it."""
+        ...
+
+
+@dataclass(frozen=True)
+class PairPast:
+    """What else a decision about a pair hung on at an earlier time: its last stop, and what froze it."""
+
+    last_stop: datetime | None
+    freeze: Freeze
+
+
+class ReplayStore(Protocol):
+    """Decisions and all that they were taken from, as it is now and as it was."""
+
+    def decisions(self, first: datetime, last: datetime) -> list[PairDecision]:
+        """Read the decisions of the slots in [first, last], by slot and pair id."""
+        ...
+
+    def told_without_row(self, first: datetime, last: datetime) -> list[tuple[datetime, str, str]]:
+        """List slot, pair id and action of decisions in [first, last] that were told and that no row holds."""
+        ...
+
+    def instance_decisions(self, first: datetime, last: datetime) -> list[PastInstanceDecision]:
+        """Read the decisions of instances in the slots of [first, last], by slot and id."""
+        ...
+
+    def trade_histories(self, pair_ids: Sequence[str]) -> dict[str, list[TradeHistory]]:
+        """Read the trades of the pairs; a pair without any is absent."""
+        ...
+
+    def pasts(self, slot: datetime, at: datetime, fitted: Mapping[str, datetime | None]) -> dict[str, PairPast]:
+        """Read what was known `at` that time of the pairs, each fitted on bars up to the time given.
+
+        Where that time is None, the registry's fit counts.
+        """
+        ...
+
+    def data_blocks(self, symbols: Sequence[str], at: datetime) -> list[DataBlock]:
+        """Read what kept the bars of the symbols from being traded on at that time, by symbol and rule."""
+        ...
+
+    def closes(self, symbols: Sequence[str], ends: Sequence[datetime]) -> CloseSeries:
+        """Read the closes on the grid of `ends` as they are now, NaN where there is none."""
+        ...
+
+    def bar_versions(self, symbols: Sequence[str], first: datetime, last: datetime) -> list[BarVersion]:
+        """Read every value that was stored of the bars that end in [first, last]."""
+        ...
+
+    def archived_months(self, symbols: Sequence[str], first: datetime, last: datetime) -> set[tuple[str, date]]:
+        """List the months of [first, last] that are archived, with the symbols that have no bar left in them."""
+        ...
+
+
+class StudyStore(Protocol):
+    """Past bars of any kind, and the registered pairs."""
+
+    def closes(self, symbols: Sequence[str], ends: Sequence[datetime], kind: BarKind) -> CloseSeries:
+        """Read stored closes on the grid of `ends`, NaN where there is none."""
+        ...
+
+    def watched_pairs(self, slot: datetime) -> list[WatchedPair]:
+        """List the pairs in observe, active or closing, by pair id."""
+        ...
+
+
+class TemplateFiles(Protocol):
+    """Templates of workflows as people keep them."""
+
+    def text(self, path: Path) -> str:
+        """Read a template.
+
+        Raises:
+            InputInvalid: it is not there, too large, or no text.
+        """
+        ...
+
+    def of_folder(self, folder: Path) -> list[Path]:
+        """List the templates of a folder, by name.
+
+        Raises:
+            InputInvalid: there is no such folder.
+        """
         ...

@@ -21,6 +21,7 @@ from src.services.twin.api.admin import admin_routes
 from src.services.twin.api.company import company_routes
 from src.services.twin.api.data import data_routes
 from src.services.twin.api.gate import Gate, Limits
+from src.services.twin.api.market_stream import MarketStream
 from src.services.twin.api.polygon import polygon_routes
 from src.services.twin.api.render import Json
 from src.services.twin.api.stream import Stream
@@ -82,6 +83,7 @@ def build_app(config: TwinConfig, wall: Callable[[], int] | None = None) -> Fast
     app.include_router(yahoo_routes(twin))
     app.include_router(admin_routes(twin, limits))
     app.include_router(stream.routes())
+    app.include_router(MarketStream(twin).routes())
     app.add_exception_handler(VenueRefusal, _refused)
     app.add_exception_handler(HTTPException, _not_served)
     app.add_middleware(Gate, limits=limits, twin=twin, told=stream.flushed)

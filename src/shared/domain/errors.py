@@ -11,6 +11,7 @@ TradewindsError
 ├── Transient              the task retries with back-off: the request had no effect or is safe to repeat
 ├── Terminal               the run stops and people are told: a retry gives the same
 │   ├── InvalidTransition      a life cycle was asked for a step its table does not hold
+│   ├── StrategyFault          a strategy's own code failed; its instance waits, the others go on
 │   ├── NotTheWriter           another process writes orders for this account now; the caller leaves the work to it
 │   └── Refused                the vendor said no, with a code; execution books it, others stop
 │       ├── DuplicateOrderId       the broker has an order with this id: look it up and adopt it
@@ -63,6 +64,10 @@ class Terminal(TradewindsError):
 
 class InvalidTransition(Terminal):
     """A life cycle was asked for a step that its table does not hold."""
+
+
+class StrategyFault(Terminal):
+    """A strategy's own code failed, or asked what it may not. Nothing it asked for counts; other instances go on."""
 
 
 class NotTheWriter(Terminal):

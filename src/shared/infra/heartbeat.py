@@ -13,6 +13,9 @@ from src.shared.infra.bus.redis import make_redis_client
 LISTENER = "execution-listener"
 """The process that hears the broker's trade updates."""
 
+STRATEGY_ENGINE = "strategy-engine"
+"""The process that runs instances of strategies."""
+
 CONNECTED = "connected"
 """What it says when all is well."""
 

@@ -21,7 +21,7 @@ from src.config.settings import Settings
 from src.shared.domain.errors import InputInvalid
 from src.shared.prefect.config import SOURCE_ROOT, prefect_settings
 from src.shared.prefect.connection import require_server
-from src.shared.prefect.table import MANAGED_TAG, DeploymentRow, read_table
+from src.shared.prefect.table import MANAGED_TAG, TEMPLATE_TAG, DeploymentRow, read_table
 from src.shared.prefect.work_pools import ensure_work_pools
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SCHEDULER_WAIT_SECONDS = 30.0
 _REGISTERED_AT_ONCE = 4
 
-Action = Literal["created", "updated", "removed"]
+Action = Literal["created", "updated", "removed", "stale"]
 Scheduled = Literal["by hand", "paused", "yes", "missing", "not asked"]
 
 
@@ -56,9 +56,12 @@ def deploy(
     prune: bool = False,
     dry_run: bool = False,
     rows: Sequence[DeploymentRow] | None = None,
+    of_templates: bool = False,
 ) -> list[DeploymentOutcome]:
     """Do what `adeploy` does, from code that is not asynchronous."""
-    return asyncio.run(adeploy(settings, only=only, prune=prune, dry_run=dry_run, rows=rows))
+    return asyncio.run(
+        adeploy(settings, only=only, prune=prune, dry_run=dry_run, rows=rows, of_templates=of_templates)
+    )
 
 
 async def adeploy(
@@ -68,6 +71,7 @@ async def adeploy(
     prune: bool = False,
     dry_run: bool = False,
     rows: Sequence[DeploymentRow] | None = None,
+    of_templates: bool = False,
 ) -> list[DeploymentOutcome]:
     """Register the listed deployments on the server and say what became of each.
 
@@ -76,6 +80,8 @@ async def adeploy(
         prune: also remove deployments with our tag that the list no longer holds.
         dry_run: load every flow and say what would happen; change nothing.
         rows: the list to use instead of prefect.yaml.
+        of_templates: `rows` are those of templates of workflows. Those of prefect.yaml are then left alone, as those
+            of templates are otherwise; what no template stands for any more is told as stale, or removed.
 
     Raises:
         InputInvalid: prefect.yaml or a name in `only` is wrong, or a flow does not load. Nothing was changed.
@@ -90,7 +96,7 @@ async def adeploy(
         from prefect.client.orchestration import get_client
 
         async with get_client() as client:
-            return await _deploy(client, listed, chosen, prune=prune, dry_run=dry_run)
+            return await _deploy(client, listed, chosen, prune=prune, dry_run=dry_run, of_templates=of_templates)
 
 
 async def _deploy(
@@ -100,14 +106,19 @@ async def _deploy(
     *,
     prune: bool,
     dry_run: bool,
+    of_templates: bool,
 ) -> list[DeploymentOutcome]:
-    found = await _managed(client)
+    found = [each for each in await _managed(client) if (TEMPLATE_TAG in each.tags) is of_templates]
     present = {each.name: each for each in found}
     flows = [await _load(row) for row in chosen]
     outcomes = [_outcome(row, present.get(row.name)) for row in chosen]
     names = {row.name for row in listed}
-    stale = [each for each in found if prune and each.name not in names]
-    removed = [DeploymentOutcome(each.name, each.work_pool_name or "", "removed") for each in stale]
+    unlisted = [each for each in found if each.name not in names]
+    stale = unlisted if prune else []
+    removed = [
+        DeploymentOutcome(each.name, each.work_pool_name or "", "removed" if prune else "stale")
+        for each in (unlisted if of_templates else stale)
+    ]
     if dry_run:
         return [*outcomes, *removed]
     await ensure_work_pools(client)

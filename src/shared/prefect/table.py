@@ -22,6 +22,8 @@ from src.shared.prefect.work_pools import POOLS
 
 TABLE = SOURCE_ROOT / "prefect.yaml"
 MANAGED_TAG = "tradewinds"
+TEMPLATE_TAG = "workflow-template"
+"""On deployments that stand for a template of a workflow: the list in prefect.yaml does not know them."""
 
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
 

@@ -15,7 +15,8 @@ from src.shared.infra.database.engine import make_engine
 from src.shared.infra.embedded.postgres import SUPERUSER, TRADING_DATABASE, EmbeddedPostgres
 from src.shared.prefect.tasks.wiring import Services, services
 from tests.conftest import TradingDatabase
-from tests.fakes.desk import Installation, Said, installation
+from tests.fakes.desk import Installation, installation
+from tests.fakes.typed import Said
 
 
 @dataclass(frozen=True)

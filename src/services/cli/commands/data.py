@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from src.services.cli.options import Json, Who
+from src.services.cli.options import Json, Who, parse_day
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -85,7 +85,7 @@ def repair(
     """Fill gaps of the bars that are traded on from another vendor's, where both agree; exit code 1 if it can't."""
     from src.services.cli.desk import console, user_name, wired
 
-    days = _day(first, "--from"), _day(last, "--to")
+    days = parse_day("--from", first), parse_day("--to", last)
     found = wired()
     done = found.quality.repair(
         _symbols(symbols), *days, _now(found), who=who or user_name(), vendor=vendor_2, dry_run=dry_run
@@ -221,15 +221,6 @@ def _status_dict(each: SeriesStatus) -> dict[str, object]:
 
 def _symbols(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _day(text: str, option: str) -> date:
-    from src.shared.domain.errors import InputInvalid
-
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise InputInvalid(f"{option} {text}: write a day such as 2025-08-01.") from None
 
 
 def _now(found: Services) -> datetime:

@@ -9,20 +9,16 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
-from websockets.exceptions import WebSocketException
-from websockets.sync.client import connect
 from websockets.sync.connection import Connection
 
 from src.services.execution.domain.trade_updates import STREAM
 from src.shared.domain.errors import EnvironmentMismatch, Transient
+from src.shared.infra.alpaca.sockets import Frames, connected, socket_url
 
-_PING_SECONDS = 10.0
-_CLOSE_SECONDS = 1.0
+_WHAT = "the broker's stream of trade updates"
 _CONNECTION_LIMIT = "connection limit"
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class StreamTaken(Transient):
@@ -33,10 +29,7 @@ class TradeStream:
     """Connects to the stream; nothing connects before `listening`."""
 
     def __init__(self, broker_url: str, keys: tuple[SecretStr, SecretStr], connect_seconds: float) -> None:
-        parts = urlsplit(broker_url)
-        scheme = "wss" if parts.scheme == "https" else "ws"
-        self._url = parts._replace(scheme=scheme, path=f"{parts.path.rstrip('/')}/stream").geturl()
-        self._is_local = parts.hostname in _LOOPBACK
+        self._url = socket_url(broker_url, "/stream")
         self._keys = keys
         self._seconds = connect_seconds
 
@@ -49,21 +42,10 @@ class TradeStream:
             StreamTaken: the account has its one connection already.
             Transient: the stream is away, or went away.
         """
-        with (
-            _translated_errors(),
-            connect(
-                self._url,
-                # A proxy of the environment has no business between us and a server on this machine.
-                proxy=None if self._is_local else True,
-                open_timeout=self._seconds,
-                close_timeout=_CLOSE_SECONDS,
-                ping_interval=_PING_SECONDS,
-                ping_timeout=_PING_SECONDS,
-            ) as socket,
-        ):
+        with connected(self._url, self._seconds, _WHAT) as socket:
             self._authenticate(socket)
             self._subscribe(socket)
-            yield Frames(socket)
+            yield Frames(socket, _WHAT)
 
     def _authenticate(self, socket: Connection) -> None:
         key, secret = self._keys
@@ -99,31 +81,3 @@ class TradeStream:
             if isinstance(message, dict) and message.get("stream") == stream:
                 data = message.get("data")
                 return data if isinstance(data, dict) else {}
-
-
-class Frames:
-    """The messages of one connection, as they come."""
-
-    def __init__(self, socket: Connection) -> None:
-        self._socket = socket
-
-    def next(self, timeout_seconds: float) -> str | bytes | None:
-        """Return the next message, or None when there was none in time.
-
-        Raises:
-            Transient: the connection is gone, or pings are not answered any more.
-        """
-        with _translated_errors():
-            try:
-                return self._socket.recv(timeout=timeout_seconds, decode=None)
-            except TimeoutError:
-                return None
-
-
-@contextmanager
-def _translated_errors() -> Iterator[None]:
-    try:
-        yield
-    except (WebSocketException, OSError, EOFError) as error:
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise Transient(f"the broker's stream of trade updates is away: {said}") from None

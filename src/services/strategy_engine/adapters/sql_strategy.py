@@ -10,8 +10,10 @@ from typing import Any
 from sqlalchemy import Connection, case, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from src.services.strategy_engine.adapters.instance_rows import instance_of, instances_that_are
 from src.services.strategy_engine.domain.decision import DataBlock, Freeze
 from src.services.strategy_engine.domain.evaluation import Evaluation, UnfinishedTrade, WatchedPair
+from src.services.strategy_engine.domain.instances import PAIRS, Instance
 from src.services.strategy_engine.domain.reasons import DATA_FAULTS
 from src.services.strategy_engine.ports import Judgement, PairFreeze, RegisteredPair
 from src.shared.domain.audit import AuditNote
@@ -23,6 +25,7 @@ from src.shared.infra.database.audit import write_note
 from src.shared.infra.database.closes import TRADED_SERIES, read_closes
 from src.shared.infra.database.tables import (
     gate_verdict,
+    instance,
     outbox,
     pair_freeze,
     pair_registry,
@@ -37,16 +40,25 @@ from src.shared.messages.base import Event
 _WATCHED_MODES = [PairMode.OBSERVE.value, PairMode.ACTIVE.value, PairMode.CLOSING.value]
 FINISHED = [state.value for state in sorted(FINISHED_TRADES)]
 
-_WATCHED = text("""
-    SELECT r.symbol_1, r.symbol_2, r.alpha, r.beta, r.half_life_bars, r.z_window_bars, r.time_stop_bars, r.mode,
-           t.direction, t.state, t.slot AS trade_slot, stop.slot AS stop_slot, frozen.basis_lost,
-           EXISTS (
-            -- The prices are on another basis than those of the fit. Those of the window are all on one, so that a
-            -- trade can still be closed by z.
+# Of a pair `r`: whether the prices are on another basis than those of the fit. Those of the window are all on one, so
+# that a trade can still be closed by z.
+REBASES = """
             SELECT FROM data_ingestion.series_rebase b
              WHERE b.symbol IN (r.symbol_1, r.symbol_2) AND b.timeframe = :timeframe AND b.vendor = :vendor
                AND b.adjustment = :adjustment AND b.effective_at >= r.fitted_to AND b.effective_at < :slot
-           ) AS rebased
+"""
+
+# Of a pair `r`: NULL where no action freezes it. A dividend keeps the basis: only entries are off, only over its day.
+FREEZES = """
+            SELECT bool_or(f.kind <> 'cash_dividend' AND f.effective_at < :slot) AS basis_lost
+              FROM execution.pair_freeze f
+             WHERE f.pair_id = r.pair_id AND f.since < :slot AND (f.until IS NULL OR f.until >= :slot)
+"""
+
+_WATCHED = text(f"""
+    SELECT r.symbol_1, r.symbol_2, r.alpha, r.beta, r.half_life_bars, r.z_window_bars, r.time_stop_bars, r.mode,
+           r.fitted_to, t.direction, t.state, t.slot AS trade_slot, stop.slot AS stop_slot, frozen.basis_lost,
+           EXISTS ({REBASES}) AS rebased
       FROM strategy.pair_registry r
       LEFT JOIN execution.pair_trade t ON t.pair_id = r.pair_id AND t.state <> ALL(:finished) AND NOT t.reopened
       LEFT JOIN LATERAL (
@@ -54,15 +66,11 @@ _WATCHED = text("""
              WHERE s.pair_id = r.pair_id AND s.action = 'stop' AND s.slot < :slot
            ) stop ON true
       LEFT JOIN LATERAL (
-            -- A dividend keeps the basis: only entries are off, and only over its day.
-            SELECT bool_or(f.kind <> 'cash_dividend' AND f.effective_at < :slot) AS basis_lost
-              FROM execution.pair_freeze f
-             WHERE f.pair_id = r.pair_id AND f.released_at IS NULL AND f.since < :slot
-               AND (f.until IS NULL OR f.until >= :slot)
+            {FREEZES} AND f.released_at IS NULL
            ) frozen ON true
      WHERE r.mode = ANY(:modes) OR t.pair_trade_id IS NOT NULL
      ORDER BY r.pair_id
-""")
+""")  # noqa: S608 (constants)
 
 _SYMBOLS = text("""
     SELECT DISTINCT leg.symbol
@@ -125,6 +133,11 @@ class SqlStrategyRepository:
         """Read the verdicts in force that block."""
         found = blocking_verdicts(self._connection, symbols)
         return [DataBlock(each.series.symbol, each.rule, each.reason, each.numbers) for each in found]
+
+    def pair_instances(self) -> list[Instance]:
+        """List the instances of type pairs."""
+        rows = self._connection.execute(instances_that_are().where(instance.c.strategy == PAIRS))
+        return [instance_of(row) for row in rows.mappings()]
 
     def stored_signals(self, slot: datetime) -> tuple[Signal, ...]:
         """Read the signals of a slot, by pair id."""
@@ -275,10 +288,11 @@ def _watched(row: Mapping[Any, Any]) -> WatchedPair:
     trade = None
     if row["trade_slot"] is not None:
         trade = UnfinishedTrade(Direction(row["direction"]), PairTradeState(row["state"]), row["trade_slot"])
-    return WatchedPair(_pair(row), trade, row["stop_slot"], _freeze(row))
+    return WatchedPair(_pair(row), trade, row["stop_slot"], freeze_of(row), fitted_to=row["fitted_to"])
 
 
-def _freeze(row: Mapping[Any, Any]) -> Freeze:
+def freeze_of(row: Mapping[Any, Any]) -> Freeze:
+    """Say what a row's `basis_lost` (NULL where no action freezes the pair) and `rebased` leave of the pair."""
     if row["basis_lost"] is None:
         return Freeze.NO_ENTRY if row["rebased"] else Freeze.NONE
     return Freeze.BASIS_LOST if row["basis_lost"] else Freeze.NO_ENTRY

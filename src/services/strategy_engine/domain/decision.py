@@ -12,6 +12,9 @@ from src.services.strategy_engine.domain.reasons import Reason
 from src.shared.domain.pairs import Direction, Pair, PairMode, PairTradeState
 from src.shared.domain.signals import SignalAction, SpreadReading
 
+RULES = 1
+"""Which rules decide; each decision keeps it. A change by which the same inputs come out differently adds one."""
+
 LAST_HOUR = timedelta(hours=1)
 
 Decision = tuple[SignalAction, Reason]
@@ -71,11 +74,15 @@ class TradeState:
 
 @dataclass(frozen=True)
 class Context:
-    """Whose decision it is, how long after the slot it is taken and how long before the close."""
+    """Whose decision it is, how long after the slot it is taken and how long before the close.
+
+    `instance_on` says whether an instance that is on trades the pair; without one there is no entry.
+    """
 
     pair: Pair
     slot_age: timedelta
     time_to_close: timedelta
+    instance_on: bool = True
 
 
 def decide(reading: SpreadReading | Reason, state: TradeState, thresholds: Thresholds, context: Context) -> Decision:
@@ -94,11 +101,12 @@ def decide(reading: SpreadReading | Reason, state: TradeState, thresholds: Thres
     if not math.isfinite(reading.z):
         return SignalAction.NO_DECISION, Reason.NOT_FINITE
     if state.trade is not None:
-        return _about_trade(reading.z, state.trade, thresholds, context.pair.time_stop_bars)
+        return decide_about_trade(reading.z, state.trade, thresholds, context.pair.time_stop_bars)
     return _about_entry(reading.z, state, thresholds, context)
 
 
-def _about_trade(z: float, trade: TradeInHand, thresholds: Thresholds, time_stop_bars: int) -> Decision:
+def decide_about_trade(z: float, trade: TradeInHand, thresholds: Thresholds, time_stop_bars: int) -> Decision:
+    """Decide whether a trade is left, and why: stop, expire, exit, in this order. `z` is finite."""
     # Only a whole, open trade can be told to close; execution is already at work on any other.
     if trade.state is not PairTradeState.OPEN:
         return SignalAction.HOLD, Reason.IN_MOTION
@@ -116,7 +124,7 @@ def _about_trade(z: float, trade: TradeInHand, thresholds: Thresholds, time_stop
 
 
 def _about_entry(z: float, state: TradeState, thresholds: Thresholds, context: Context) -> Decision:
-    obstacle = _no_entry_by_z(z, thresholds) or _no_entry_now(state, thresholds, context)
+    obstacle = no_entry_by_z(z, thresholds) or _no_entry_now(state, thresholds, context)
     if obstacle is not None:
         return SignalAction.STAY_OUT, obstacle
     action = SignalAction.ENTER_LONG if z < 0 else SignalAction.ENTER_SHORT
@@ -124,7 +132,8 @@ def _about_entry(z: float, state: TradeState, thresholds: Thresholds, context: C
     return action, Reason.OBSERVED_ENTRY_Z if observed else Reason.ENTRY_Z
 
 
-def _no_entry_by_z(z: float, thresholds: Thresholds) -> Reason | None:
+def no_entry_by_z(z: float, thresholds: Thresholds) -> Reason | None:
+    """Say what of z itself stands against an entry, if anything: it is too near the mean, or beyond the stop."""
     if not abs(z) > thresholds.entry_z:
         return Reason.BELOW_ENTRY
     return None if abs(z) < thresholds.stop_z else Reason.BEYOND_STOP
@@ -134,6 +143,8 @@ def _no_entry_now(state: TradeState, thresholds: Thresholds, context: Context) -
     pair = context.pair
     if pair.mode not in (PairMode.ACTIVE, PairMode.OBSERVE):
         return Reason.NOT_ACTIVE
+    if not context.instance_on:
+        return Reason.INSTANCE_OFF
     if state.bars_since_stop is not None and state.bars_since_stop < pair.half_life_bars:
         return Reason.COOL_DOWN
     if context.slot_age > thresholds.max_slot_age:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from src.services.strategy_engine.domain.decision import (
+    RULES,
     Context,
     DataBlock,
     Freeze,
@@ -34,14 +35,29 @@ class UnfinishedTrade:
 
 
 @dataclass(frozen=True)
+class Rules:
+    """Under which instance a pair is traded, and its thresholds; entries only where the instance is on."""
+
+    instance: str | None
+    is_on: bool
+    thresholds: Thresholds
+
+
+@dataclass(frozen=True)
 class WatchedPair:
-    """A pair to decide about: parameters, unfinished trade, slot of the last stop, freeze, and what its bars lack."""
+    """A pair to decide about: parameters, unfinished trade, slot of the last stop, freeze, and what its bars lack.
+
+    `rules` are those of its instance; without them the caller's thresholds count. `fitted_to` is the last bar that
+    its parameters were fitted on.
+    """
 
     pair: Pair
     trade: UnfinishedTrade | None = None
     last_stop: datetime | None = None
     freeze: Freeze = Freeze.NONE
     block: DataBlock | None = None
+    rules: Rules | None = None
+    fitted_to: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -82,16 +98,28 @@ def evaluate_pairs(
     """Decide about every pair at the slot, in the order given."""
     readings = read_spreads(series, [each.pair for each in watched], time.slot)
     states = _trade_states(watched, time.slot, calendar)
-    shared = {**_threshold_numbers(thresholds), **_time_numbers(time, series)}
+    shared = {"rules": RULES, **_time_numbers(time, series)}
     evaluations = []
-    for pair, reading, state in zip([each.pair for each in watched], readings, states, strict=True):
-        action, reason = decide(reading, state, thresholds, Context(pair, time.age, time.left))
+    for each, reading, state in zip(watched, readings, states, strict=True):
+        pair, rules = each.pair, each.rules or Rules(None, is_on=True, thresholds=thresholds)
+        action, reason = decide(reading, state, rules.thresholds, Context(pair, time.age, time.left, rules.is_on))
         known = None if isinstance(reading, Reason) else reading
         held = state.trade.held_bars if state.trade else None
         signal = Signal(pair.id, time.slot, action, reason.value, known, held)
-        numbers = {**_reading_numbers(known), **_pair_numbers(pair), **_state_numbers(state), **shared}
+        numbers = {
+            **_reading_numbers(known),
+            **_pair_numbers(each),
+            **_state_numbers(state),
+            **_rules_numbers(rules),
+            **shared,
+        }
         evaluations.append(Evaluation(signal, pair, numbers))
     return evaluations
+
+
+def symbols_of(watched: Sequence[WatchedPair]) -> list[str]:
+    """List the symbols of pairs, each once, sorted."""
+    return sorted({symbol for each in watched for symbol in (each.pair.symbol_1, each.pair.symbol_2)})
 
 
 def _trade_states(watched: Sequence[WatchedPair], slot: datetime, calendar: TradingCalendar) -> list[TradeState]:
@@ -121,7 +149,8 @@ def _reading_numbers(reading: SpreadReading | None) -> dict[str, Number]:
     }
 
 
-def _pair_numbers(pair: Pair) -> dict[str, Number]:
+def _pair_numbers(watched: WatchedPair) -> dict[str, Number]:
+    pair = watched.pair
     return {
         "alpha": pair.alpha,
         "beta": pair.beta,
@@ -129,6 +158,7 @@ def _pair_numbers(pair: Pair) -> dict[str, Number]:
         "window_bars": pair.z_window_bars,
         "time_stop_bars": pair.time_stop_bars,
         "mode": pair.mode.value,
+        "fitted_to": watched.fitted_to.isoformat() if watched.fitted_to else None,
     }
 
 
@@ -151,8 +181,11 @@ def _block_numbers(block: DataBlock | None) -> dict[str, Number]:
     return {**said, **{f"block_{name}": value for name, value in block.numbers.items()}}
 
 
-def _threshold_numbers(thresholds: Thresholds) -> dict[str, Number]:
+def _rules_numbers(rules: Rules) -> dict[str, Number]:
+    thresholds = rules.thresholds
     return {
+        "instance": rules.instance,
+        "instance_on": rules.is_on,
         "entry_z": thresholds.entry_z,
         "exit_z": thresholds.exit_z,
         "stop_z": thresholds.stop_z,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -15,11 +14,11 @@ from src.services.strategy_engine.domain.fit import (
     window_bars,
 )
 from src.services.strategy_engine.domain.reasons import BasketReason
+from src.services.strategy_engine.domain.trace_test import CONFIDENCES, TraceTest, trace_test
 from src.shared.domain.bars import Floats
 from src.shared.domain.errors import InputInvalid
 
 LEAST_LEGS, MOST_LEGS = 3, 12
-CONFIDENCES = (0.90, 0.95, 0.99)
 _BARS_PER_COEFFICIENT = 3
 # The smallest share that a leg keeps of its own once the others are known.
 _LEAST_OWN = 1e-8
@@ -76,11 +75,11 @@ def fit_basket(
     if confidence not in CONFIDENCES:
         raise InputInvalid(f"A confidence of {confidence:g} has no critical values: take 0.9, 0.95 or 0.99.")
     logs = _common_logs(closes, lags)
-    found = _test(logs, lags)
-    trace, critical = found.trace_stat, found.trace_stat_crit_vals[:, CONFIDENCES.index(confidence)]
+    found = _test(logs, lags, confidence)
+    trace, critical = found.trace, found.critical
     holds = trace > critical
     relations = len(holds) if holds.all() else int(holds.argmin())
-    weights = _shares(np.asarray(found.evec[:, 0], dtype=np.float64))
+    weights = _shares(found.relation)
     spread = logs @ weights
     half_life = half_life_of_spread(spread)
     return BasketFit(
@@ -96,15 +95,13 @@ def fit_basket(
     )
 
 
-def _test(logs: Floats, lags: int) -> Any:
-    from statsmodels.tsa.vector_ar.vecm import coint_johansen
-
+def _test(logs: Floats, lags: int, confidence: float) -> TraceTest:
     try:
-        found = coint_johansen(logs, det_order=0, k_ar_diff=lags)
+        found = trace_test(logs, lags, confidence)
     except np.linalg.LinAlgError as error:
         raise InputInvalid(_FOLLOWS) from error
     # A relation without any noise is none of prices: one leg is made of the others, or of their bars before.
-    if not found.eig.max() < 1 - _LEAST_OWN:
+    if not found.strongest < 1 - _LEAST_OWN:
         raise InputInvalid(_FOLLOWS)
     return found
 

@@ -10,9 +10,16 @@ from enum import StrEnum
 import numpy as np
 
 from src.services.strategy_engine.domain.decision import DataBlock, Thresholds
-from src.services.strategy_engine.domain.evaluation import Evaluation, SlotTime, WatchedPair, evaluate_pairs
+from src.services.strategy_engine.domain.evaluation import (
+    Evaluation,
+    SlotTime,
+    WatchedPair,
+    evaluate_pairs,
+    symbols_of,
+)
 from src.services.strategy_engine.domain.fit import FitBounds, PairFit
 from src.services.strategy_engine.domain.gate import Gate, TriedFit, try_fit
+from src.services.strategy_engine.domain.instances import Instance, covers_of, limited_by, rules_of
 from src.services.strategy_engine.domain.life import LifeRules, Obstacle, Standing, was_watched
 from src.services.strategy_engine.domain.trial import TrialTrade
 from src.services.strategy_engine.ports import Judgement, RegisteredPair, StrategyRepository
@@ -92,7 +99,7 @@ class StrategyEngine:
         Raises:
             InputInvalid: `slot` is not the end of a bar, or lies after `now`.
         """
-        time = SlotTime(slot, now, self._close_of(slot, now, market_close))
+        time = SlotTime(slot, now, close_of_slot(self.calendar, slot, now, market_close))
         with self.store() as work:
             if stored := work.repo.stored_signals(slot):
                 return SlotEvaluation(slot, stored, already_done=True)
@@ -196,23 +203,16 @@ class StrategyEngine:
             raise InputInvalid(f"{pair} can be re-based once an hour is finished after {freezes[-1].effective_at}.")
         return known.pair.mode
 
-    def _close_of(self, slot: datetime, now: datetime, market_close: datetime) -> datetime:
-        if slot > now:
-            raise InputInvalid(f"The slot {slot_key(slot)} is not finished at {slot_key(now)}: wait for its bar.")
-        session = self.calendar.session_at(slot - timedelta(microseconds=1))
-        if session is None or slot not in {end for _, end in session.bar_spans()}:
-            raise InputInvalid(f"{slot_key(slot)} is not the end of an hourly bar: give a slot of the calendar.")
-        return min(session.close, market_close)
-
     def _evaluate(self, repo: StrategyRepository, time: SlotTime) -> list[Evaluation]:
         watched = repo.watched_pairs(time.slot)
         if not watched:
             return []
         window = max(each.pair.z_window_bars for each in watched)
         ends = [end for _, end in self.calendar.last_spans(time.slot, min(window, self.history_bars))]
-        symbols = _symbols(watched)
+        symbols = symbols_of(watched)
         series = repo.closes(symbols, ends)
-        watched = _with_blocks(watched, repo.data_blocks(symbols))
+        watched = with_blocks(watched, repo.data_blocks(symbols))
+        watched = _under_instances(watched, repo.pair_instances(), self.thresholds)
         return evaluate_pairs(watched, series, time, self.thresholds, self.calendar)
 
     def _try(self, series: CloseSeries, bars: int) -> TriedFit:
@@ -248,6 +248,20 @@ class StrategyEngine:
             "open_at_end": trial.open_at_end,
             "trades": [_trial_trade(trade) for trade in trial.trades],
         }
+
+
+def close_of_slot(calendar: TradingCalendar, slot: datetime, now: datetime, market_close: datetime) -> datetime:
+    """Return when the slot's session ends: as the calendar says, or earlier by the broker's word.
+
+    Raises:
+        InputInvalid: `slot` is not the end of a bar, or lies after `now`.
+    """
+    if slot > now:
+        raise InputInvalid(f"The slot {slot_key(slot)} is not finished at {slot_key(now)}: wait for its bar.")
+    session = calendar.session_at(slot - timedelta(microseconds=1))
+    if session is None or slot not in {end for _, end in session.bar_spans()}:
+        raise InputInvalid(f"{slot_key(slot)} is not the end of an hourly bar: give a slot of the calendar.")
+    return min(session.close, market_close)
 
 
 def _trial_trade(trade: TrialTrade) -> dict[str, object]:
@@ -303,17 +317,25 @@ def _refuse_blocked(blocks: Sequence[DataBlock]) -> None:
         )
 
 
-def _with_blocks(watched: Sequence[WatchedPair], blocks: Sequence[DataBlock]) -> list[WatchedPair]:
+def _under_instances(
+    watched: Sequence[WatchedPair], instances: Sequence[Instance], usual: Thresholds
+) -> list[WatchedPair]:
+    """Give each pair the rules of the instance that it is traded under; an observing one keeps it from trading."""
+    covers = covers_of((each.pair.id for each in watched), instances)
+    return [
+        replace(each, pair=limited_by(each.pair, cover), rules=rules_of(cover, usual))
+        for each in watched
+        for cover in (covers[each.pair.id],)
+    ]
+
+
+def with_blocks(watched: Sequence[WatchedPair], blocks: Sequence[DataBlock]) -> list[WatchedPair]:
     """Give each pair the first fault of its bars, that of its first leg before that of its second."""
     first = {block.symbol: block for block in reversed(blocks)}
     return [
         replace(each, block=first.get(each.pair.symbol_1) or first.get(each.pair.symbol_2)) if first else each
         for each in watched
     ]
-
-
-def _symbols(watched: Sequence[WatchedPair]) -> list[str]:
-    return sorted({symbol for each in watched for symbol in (each.pair.symbol_1, each.pair.symbol_2)})
 
 
 def _raised(evaluation: Evaluation) -> SignalRaised:

@@ -12,22 +12,20 @@ hands, and consumers drop that. Candidates wait and ask again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from threading import Event as StopEvent
 from typing import Any
 from uuid import UUID
 
-import psycopg
 from loguru import logger
-from sqlalchemy import Connection, Engine, Row, bindparam, func, select, text, update
+from sqlalchemy import Connection, Engine, Row, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from src.shared.domain.errors import Transient, Unreachable
 from src.shared.failpoints import failpoint
 from src.shared.infra.bus.backoff import Backoff
 from src.shared.infra.bus.outbox import NOTIFY_CHANNEL, RELAY_NAME, envelope_of, positioned
-from src.shared.infra.database.engine import translated_errors
+from src.shared.infra.database.election import await_notification, elected, hear
 from src.shared.infra.database.locks import lock_key
 from src.shared.infra.database.tables import consumer_position, outbox
 from src.shared.ports.event_bus import EventBus
@@ -53,7 +51,7 @@ class OutboxRelay:
             Transient: PostgreSQL or the bus is away; what was published is marked, the rest waits.
             Unreachable: no PostgreSQL answers.
         """
-        with self._elected() as connection:
+        with elected(self._engine, _KEY) as connection:
             return 0 if connection is None else self._drain(connection, limit)
 
     def run(self, stop: StopEvent) -> None:
@@ -61,7 +59,7 @@ class OutboxRelay:
         backoff = Backoff()
         while not stop.is_set():
             try:
-                with self._elected() as connection:
+                with elected(self._engine, _KEY) as connection:
                     if connection is not None:
                         self._lead(connection, stop, backoff)
                 stop.wait(self._poll_seconds)
@@ -70,21 +68,11 @@ class OutboxRelay:
                 stop.wait(backoff.next())
 
     def _lead(self, connection: Connection, stop: StopEvent, backoff: Backoff) -> None:
-        with connection.begin():
-            connection.execute(text(f"LISTEN {NOTIFY_CHANNEL}"))
+        hear(connection, NOTIFY_CHANNEL)
         while not stop.is_set():
             if not self._step(connection, self._batch):
-                _await_notification(connection, self._poll_seconds)
+                await_notification(connection, self._poll_seconds)
             backoff.reset()
-
-    @contextmanager
-    def _elected(self) -> Iterator[Connection | None]:
-        with translated_errors(self._engine), self._engine.connect() as connection:
-            # Closing really closes, so that the lock never stays with a connection in the pool.
-            connection.detach()
-            with connection.begin():
-                led = connection.execute(select(func.pg_try_advisory_lock(_KEY))).scalar_one()
-            yield connection if led else None
 
     def _drain(self, connection: Connection, limit: int | None) -> int:
         published = 0
@@ -159,13 +147,3 @@ def _mark(connection: Connection, event_ids: Sequence[UUID]) -> None:
             connection.execute(
                 update(outbox).where(outbox.c.event_id.in_(event_ids)).values(published_at=func.clock_timestamp())
             )
-
-
-def _await_notification(connection: Connection, timeout: float) -> None:
-    driver: object = connection.connection.dbapi_connection
-    if not isinstance(driver, psycopg.Connection):
-        raise TypeError("the relay listens through psycopg: use a postgresql+psycopg URL")
-    try:
-        list(driver.notifies(timeout=timeout, stop_after=1))
-    except psycopg.OperationalError as error:
-        raise Transient(f"PostgreSQL went away: {error}") from error

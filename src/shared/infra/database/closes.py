@@ -21,19 +21,26 @@ _KIND = BarKind(**TRADED_SERIES)
 _COLUMNS = (BAR_END, Packed("close", "close"))
 
 
-def read_closes(connection: Connection, symbols: Sequence[str], ends: Sequence[datetime]) -> CloseSeries:
-    """Read the hourly closes of `symbols` at the slots `ends` (UTC, oldest first); NaN where there is no bar."""
+def read_closes(
+    connection: Connection, symbols: Sequence[str], ends: Sequence[datetime], kind: BarKind = _KIND
+) -> CloseSeries:
+    """Read the closes of `symbols` at the slots `ends` (UTC, oldest first); NaN where there is no bar.
+
+    Without `kind` they are those that decisions are made from.
+    """
     closes = np.full((len(ends), len(symbols)), np.nan)
     if len(ends) and len(symbols):
-        _fill(connection, symbols, ends, closes)
+        _fill(connection, symbols, ends, kind, closes)
     return CloseSeries(tuple(symbols), tuple(ends), closes)
 
 
-def _fill(connection: Connection, symbols: Sequence[str], ends: Sequence[datetime], closes: Floats) -> None:
+def _fill(
+    connection: Connection, symbols: Sequence[str], ends: Sequence[datetime], kind: BarKind, closes: Floats
+) -> None:
     grid = server_microseconds(ends)
     columns = {symbol: column for column, symbol in enumerate(symbols)}
     window = (ends[0], ends[-1])
-    for symbol, rows in read_packed(connection, "data_ingestion.market_data", _KIND, list(columns), _COLUMNS, window):
+    for symbol, rows in read_packed(connection, "data_ingestion.market_data", kind, list(columns), _COLUMNS, window):
         slots = np.searchsorted(grid, rows["bar_end"])
         on_grid = grid[slots] == rows["bar_end"]
         closes[slots[on_grid], columns[symbol]] = rows["close"][on_grid]

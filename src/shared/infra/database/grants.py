@@ -15,6 +15,9 @@ APPEND_ONLY = (
     "ops.audit_log",
     "risk.limit_change",
     "strategy.gate_verdict",
+    "strategy.instance_config",
+    "strategy.instance_decision",
+    "strategy.instance_fault",
 )
 
 

@@ -41,7 +41,9 @@ _ALL = text(_IN_FORCE.format(which=""))
 
 _BLOCKING = text(
     "SELECT * FROM ("  # noqa: S608 (constants)
-    + _IN_FORCE.format(which="AND timeframe = :timeframe AND vendor = :vendor AND adjustment = :adjustment")
+    + _IN_FORCE.format(
+        which="AND timeframe = :timeframe AND vendor = :vendor AND adjustment = :adjustment AND recorded_at <= :at"
+    )
     + ") AS verdict WHERE NOT passed AND severity = 'block' ORDER BY symbol, rule"
 )
 
@@ -51,9 +53,14 @@ def verdicts_in_force(connection: Connection, symbols: Sequence[str]) -> list[St
     return [_verdict(row) for row in connection.execute(_ALL, {"symbols": list(symbols)})]
 
 
-def blocking_verdicts(connection: Connection, symbols: Sequence[str]) -> list[StoredVerdict]:
-    """Read what blocks on the series that decisions are made from, by symbol and rule, in one statement."""
-    asked = {"symbols": list(symbols), **TRADED_SERIES}
+def blocking_verdicts(
+    connection: Connection, symbols: Sequence[str], at: datetime | None = None
+) -> list[StoredVerdict]:
+    """Read what blocks on the series that decisions are made from, by symbol and rule, in one statement.
+
+    `at` asks for what was in force at that time of the database's own clock, instead of now.
+    """
+    asked = {"symbols": list(symbols), "at": at or "infinity", **TRADED_SERIES}
     return [_verdict(row) for row in connection.execute(_BLOCKING, asked)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from loguru import logger
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 @repeatable("symbols-to-watch")
 async def symbols_to_watch() -> list[str]:
-    """List the symbols of every pair that is watched or traded."""
-    return services().strategy.symbols_to_watch()
+    """List the symbols of every pair that is watched or traded, and those that instances look at besides."""
+    return sorted({*services().strategy.symbols_to_watch(), *_symbols_of_instances()})
 
 
 @repeatable("evaluate-slot")
@@ -35,6 +36,26 @@ async def evaluate_slot(gate: Gate) -> SlotEvaluation:
         z = "" if signal.reading is None else f" at z {signal.reading.z:.3f}"
         logger.info("{}: {}{} ({})", signal.pair_id, signal.action.value, z, signal.reason)
     return evaluation
+
+
+@repeatable("run-instances")
+async def run_instances(gate: Gate) -> dict[str, int]:
+    """Let every instance that is on decide about the slot, each in its mode; say how many did, failed, or rest."""
+    with services().instance_slots() as slots:
+        run = slots.run_instances(gate.slot, gate.market.now, gate.market.next_close)
+    for name, mode in run.decided.items():
+        logger.info("Instance {} decided in mode {}.", name, mode)
+    for fault in run.failed:
+        logger.error("Instance {} ({} in a row): {}", fault.instance_id, fault.in_a_row, fault.detail)
+    return run.counts
+
+
+@task(name="lead-strategy-engine", cache_policy=NO_CACHE)
+async def lead_strategy_engine(minutes: float) -> bool:
+    """Run instances for so long, unless another engine does; say whether this one did."""
+    from src.services.strategy_engine.serve import lead_for
+
+    return await asyncio.to_thread(lead_for, services().settings, 60 * minutes)
 
 
 @task(name="publish-decisions", cache_policy=NO_CACHE)
@@ -87,3 +108,13 @@ async def publish_review(reviewed: list[Reviewed]) -> None:
         for each in reviewed
     ]
     await leave_table("pair-review", rows, "Pairs as the evening's review left them.")
+
+
+def _symbols_of_instances() -> list[str]:
+    try:
+        with services().instance_slots() as slots:
+            return slots.symbols()
+    except Exception as error:
+        # Pairs are traded all the same; an instance without bars says so.
+        logger.error("The symbols of instances are not known: {}", error)
+        return []

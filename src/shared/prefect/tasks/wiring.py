@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
@@ -27,8 +29,12 @@ if TYPE_CHECKING:
     from src.services.risk_management.use_cases.limits import LimitBook
     from src.services.risk_management.use_cases.review import RiskManagement
     from src.services.risk_management.use_cases.watch import PortfolioWatch
+    from src.services.strategy_engine.use_cases.instance_slots import InstanceSlots
+    from src.services.strategy_engine.use_cases.instances import Instances
     from src.services.strategy_engine.use_cases.life import PairLives
+    from src.services.strategy_engine.use_cases.replay import Replay
     from src.services.strategy_engine.use_cases.slots import StrategyEngine
+    from src.services.strategy_engine.use_cases.workflows import Workflows
     from src.shared.infra.alpaca.client import AlpacaClient
     from src.shared.ports.market_data import BarSource
 
@@ -139,6 +145,35 @@ class Services:
         from src.services.strategy_engine.bootstrap import build_life
 
         return build_life(self.settings, self.engine)
+
+    @cached_property
+    def workflows(self) -> Workflows:
+        """Workflows from templates; their files can be checked without a database."""
+        from src.services.strategy_engine.bootstrap import build_workflows
+
+        return build_workflows(self.settings, lambda: self.engine)
+
+    @cached_property
+    def replay(self) -> Replay:
+        """Past decisions taken again; needs no broker. Who asks for it closes it."""
+        from src.services.strategy_engine.bootstrap import build_replay
+
+        return build_replay(self.settings, self.engine)
+
+    @cached_property
+    def instances(self) -> Instances:
+        """The desk of instances."""
+        from src.services.strategy_engine.bootstrap import build_instances
+
+        return build_instances(self.settings, self.engine)
+
+    @contextmanager
+    def instance_slots(self) -> Iterator[InstanceSlots]:
+        """Slots of instances, on processes that end with it."""
+        from src.services.strategy_engine.bootstrap import build_cells, build_slots
+
+        with build_cells(self.settings) as cells:
+            yield build_slots(self.settings, self.engine, cells)
 
     @cached_property
     def risk(self) -> RiskManagement:

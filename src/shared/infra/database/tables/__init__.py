@@ -38,6 +38,13 @@ from src.shared.infra.database.tables.execution import (
     quarantine,
     writer_epoch,
 )
+from src.shared.infra.database.tables.instances import (
+    instance,
+    instance_config,
+    instance_decision,
+    instance_fault,
+    instance_state,
+)
 from src.shared.infra.database.tables.ops import (
     alert,
     archive_file,
@@ -84,6 +91,11 @@ __all__ = [
     "financial_statements",
     "gate_verdict",
     "indicator_set",
+    "instance",
+    "instance_config",
+    "instance_decision",
+    "instance_fault",
+    "instance_state",
     "institutional_holders",
     "key_statistics",
     "ledger_entry",

@@ -14,7 +14,12 @@ from src.shared.prefect.tasks.analytics_tasks import record_results
 from src.shared.prefect.tasks.data_ingestion_tasks import fetch_bars
 from src.shared.prefect.tasks.execution_tasks import execute_slot, open_gate, read_market_clock
 from src.shared.prefect.tasks.risk_management_tasks import review_slot
-from src.shared.prefect.tasks.strategy_engine_tasks import evaluate_slot, publish_decisions, symbols_to_watch
+from src.shared.prefect.tasks.strategy_engine_tasks import (
+    evaluate_slot,
+    publish_decisions,
+    run_instances,
+    symbols_to_watch,
+)
 
 
 @flow(name="intraday-pairs-trading", retries=1, retry_delay_seconds=60, timeout_seconds=600, **flow_hooks())
@@ -25,7 +30,7 @@ async def intraday_pairs_trading() -> dict[str, Any] | State[Any]:
         return ended("MARKET_CLOSED", f"The market opens at {clock.next_open:%Y-%m-%d %H:%M} UTC.")
     symbols = await symbols_to_watch()
     if not symbols:
-        return ended("NO_DECISION", "No pair is registered.")
+        return ended("NO_DECISION", "No pair is registered, and no instance names a symbol.")
     try:
         gate = await open_gate.with_options(retry_condition_fn=is_transient_or_busy)()
         await fetch_bars(symbols, gate.slot)
@@ -39,6 +44,11 @@ async def intraday_pairs_trading() -> dict[str, Any] | State[Any]:
         execution = await execute_slot(gate)
     except NotTheWriter as error:
         return ended("SKIPPED", str(error))
+    try:
+        instances: object = await run_instances(gate)
+    except Exception as error:
+        # Its own run says what failed. What pairs did in the slot is done and has to be recorded.
+        instances = f"failed: {error}"
     await record_results(gate.slot)
     await publish_decisions(evaluation, review)
     summary = {
@@ -46,5 +56,6 @@ async def intraday_pairs_trading() -> dict[str, Any] | State[Any]:
         "signals": len(evaluation.signals),
         "approved": sum(decision.approved for decision in review.decisions),
         "trades": execution.states,
+        "instances": instances,
     }
     return ended("ALREADY_DONE", "This slot was decided before.", summary) if evaluation.already_done else summary

@@ -1,0 +1,97 @@
+"""What a bar was at an earlier time: every value that was stored of it, and from when to when."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+import numpy as np
+
+from src.shared.domain.bars import CloseSeries
+
+
+class BarChangeKind(StrEnum):
+    """What happened to a stored bar after somebody had read it."""
+
+    ARRIVED = "arrived"
+    RESTATED = "restated"
+    REBASED = "rebased"
+    REPAIRED = "repaired"
+
+
+@dataclass(frozen=True)
+class BarVersion:
+    """One value of a bar's close, in the table from `since` to before `until`; None where it is there still.
+
+    `ended_by` says why it went.
+    """
+
+    symbol: str
+    end: datetime
+    close: float
+    since: datetime
+    until: datetime | None = None
+    ended_by: BarChangeKind | None = None
+
+    def holds(self, moment: datetime) -> bool:
+        """Say whether the table held it at a moment."""
+        return self.since <= moment and (self.until is None or moment < self.until)
+
+
+@dataclass(frozen=True)
+class BarChange:
+    """A bar that differs from what it was: its closes (None where there was no bar), since when, and why."""
+
+    symbol: str
+    end: datetime
+    old: float | None
+    new: float | None
+    kind: BarChangeKind
+    at: datetime
+
+
+def closes_at(
+    now: CloseSeries, versions: Sequence[BarVersion], symbols: Collection[str], at: datetime
+) -> CloseSeries:
+    """Put the closes of `symbols` as the table held them `at` in the place of those of now; NaN where none was."""
+    closes = now.closes.copy()
+    columns = {symbol: column for column, symbol in enumerate(now.symbols) if symbol in symbols}
+    closes[:, list(columns.values())] = np.nan
+    rows = {end: row for row, end in enumerate(now.ends)}
+    for each in versions:
+        if each.symbol in columns and each.end in rows and each.holds(at):
+            closes[rows[each.end], columns[each.symbol]] = each.close
+    return replace(now, closes=closes)
+
+
+def changes_since(
+    versions: Sequence[BarVersion], symbols: Collection[str], ends: Collection[datetime], at: datetime
+) -> list[BarChange]:
+    """List the bars of `symbols` and `ends` that are another value now than `at`, by symbol and time."""
+    by_bar: dict[tuple[str, datetime], list[BarVersion]] = {}
+    for each in sorted(versions, key=lambda version: version.since):
+        if each.symbol in symbols and each.end in ends:
+            by_bar.setdefault((each.symbol, each.end), []).append(each)
+    found = [_change(kept, at) for _, kept in sorted(by_bar.items())]
+    return [change for change in found if change is not None]
+
+
+def change_times(versions: Sequence[BarVersion], after: datetime, until: datetime) -> list[datetime]:
+    """List when one of the bars came or went within (after, until], the latest first."""
+    times = {each.since for each in versions} | {each.until for each in versions if each.until is not None}
+    return sorted((time for time in times if after < time <= until), reverse=True)
+
+
+def _change(kept: Sequence[BarVersion], at: datetime) -> BarChange | None:
+    then = next((each for each in kept if each.holds(at)), None)
+    now = next((each for each in kept if each.until is None), None)
+    if then is now or (then is not None and now is not None and then.close == now.close):
+        return None
+    last = now or kept[-1]
+    new = now.close if now else None
+    if then is None:
+        return BarChange(last.symbol, last.end, None, new, BarChangeKind.ARRIVED, kept[0].since)
+    kind, moment = then.ended_by or BarChangeKind.RESTATED, then.until or last.since
+    return BarChange(then.symbol, then.end, then.close, new, kind, moment)
