@@ -56,9 +56,18 @@ from src.shared.infra.database.tables.risk import (
     risk_decision,
     risk_state,
 )
-from src.shared.infra.database.tables.strategy import pair_registry, pair_signal, pair_spread
+from src.shared.infra.database.tables.strategy import (
+    DISCOVERY_NUMBERS,
+    discovery_correlation,
+    discovery_result,
+    discovery_run,
+    pair_registry,
+    pair_signal,
+    pair_spread,
+)
 
 __all__ = [
+    "DISCOVERY_NUMBERS",
     "METADATA",
     "SCHEMAS",
     "WRITE_OFF",
@@ -77,6 +86,9 @@ __all__ = [
     "corporate_action_look",
     "data_quality",
     "data_quarantine",
+    "discovery_correlation",
+    "discovery_result",
+    "discovery_run",
     "dividends",
     "environment",
     "equity_point",
