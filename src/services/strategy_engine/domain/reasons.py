@@ -42,3 +42,12 @@ class FitReason(StrEnum):
     HALF_LIFE_SHORT = "HALF_LIFE_SHORT"
     HALF_LIFE_LONG = "HALF_LIFE_LONG"
     LOW_CORRELATION = "LOW_CORRELATION"
+
+
+class GateReason(StrEnum):
+    """Which number of a trial keeps a fit from being traded."""
+
+    SHARPE_LOW = "SHARPE_LOW"
+    WIN_RATE_LOW = "WIN_RATE_LOW"
+    DRAWDOWN_HIGH = "DRAWDOWN_HIGH"
+    FEW_ROUND_TRIPS = "FEW_ROUND_TRIPS"

@@ -1,6 +1,6 @@
 """Spreads and z-scores of all pairs in one pass.
 
-Public functions: `read_spreads`, `z_at_last_row`.
+Public functions: `read_spreads`, `read_history`, `z_at_last_row`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from src.services.strategy_engine.domain.reasons import Reason
@@ -49,9 +50,23 @@ def read_spreads(series: CloseSeries, pairs: Sequence[Pair], slot: datetime) -> 
     windows = np.array([pair.z_window_bars for pair in pairs], dtype=np.intp)
     alphas = np.array([pair.alpha for pair in pairs], dtype=np.float64)
     betas = np.array([pair.beta for pair in pairs], dtype=np.float64)
-    statistics = z_at_last_row(_logs(closes), legs, alphas, betas, windows)
-    problems = _problems(closes, legs, windows, statistics)
-    return _readings(closes[-1], legs, windows, statistics, problems)
+    return _read_last_row(closes, legs, alphas, betas, windows)
+
+
+def read_history(closes_1: Floats, closes_2: Floats, pair: Pair, first: int) -> list[SpreadReading | Reason]:
+    """Read one pair's spread at every row from `first` on: what `read_spreads` says when that row is the last.
+
+    `closes_1` and `closes_2` have shape (T,), oldest first, with NaN where there is no bar; the answer has
+    T − `first` places. A window that reaches back before row 0 has holes (MISSING_BARS).
+    """
+    count, window = len(closes_1) - first, pair.z_window_bars
+    closes = np.column_stack([closes_1, closes_2])
+    padded = np.concatenate([np.full((window - 1, 2), np.nan), closes])
+    windows = sliding_window_view(padded, window, axis=0)[first:]  # (N, 2, W)
+    side_by_side = windows.transpose(2, 1, 0).reshape(window, 2 * count)  # a column for each leg and row
+    legs = np.arange(2 * count, dtype=np.intp).reshape(2, count)
+    alphas, betas = np.full(count, pair.alpha), np.full(count, pair.beta)
+    return _read_last_row(side_by_side, legs, alphas, betas, np.full(count, window, dtype=np.intp))
 
 
 def z_at_last_row(log_closes: Floats, legs: Ints, alphas: Floats, betas: Floats, windows: Ints) -> SpreadStatistics:
@@ -77,6 +92,14 @@ def z_at_last_row(log_closes: Floats, legs: Ints, alphas: Floats, betas: Floats,
         sd = np.sqrt((deviations**2).sum(axis=0) / (counts - 1))
         z = deviations[-1] / sd
     return SpreadStatistics(spreads[-1], mean, sd, z)
+
+
+def _read_last_row(
+    closes: Floats, legs: Ints, alphas: Floats, betas: Floats, windows: Ints
+) -> list[SpreadReading | Reason]:
+    statistics = z_at_last_row(_logs(closes), legs, alphas, betas, windows)
+    problems = _problems(closes, legs, windows, statistics)
+    return _readings(closes[-1], legs, windows, statistics, problems)
 
 
 def _leg_columns(symbols: Sequence[str], pairs: Sequence[Pair]) -> Ints:
