@@ -58,9 +58,9 @@ from src.shared.infra.database.tables.risk import (
 )
 from src.shared.infra.database.tables.strategy import (
     DISCOVERY_NUMBERS,
-    discovery_correlation,
     discovery_result,
     discovery_run,
+    discovery_scan,
     pair_registry,
     pair_signal,
     pair_spread,
@@ -86,9 +86,9 @@ __all__ = [
     "corporate_action_look",
     "data_quality",
     "data_quarantine",
-    "discovery_correlation",
     "discovery_result",
     "discovery_run",
+    "discovery_scan",
     "dividends",
     "environment",
     "equity_point",

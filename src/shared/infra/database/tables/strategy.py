@@ -10,6 +10,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     PrimaryKeyConstraint,
     String,
     Table,
@@ -127,7 +128,7 @@ Index("ix_pair_signal_slot", pair_signal.c.slot)
 # A pair's last stop is asked for in every slot.
 Index("ix_pair_signal_stop", pair_signal.c.pair_id, pair_signal.c.slot, postgresql_where="action = 'stop'")
 
-# One search for pairs. `symbols` is the universe that was searched, in the order that `discovery_correlation` counts by;
+# One search for pairs. `symbols` is the universe that was searched, in the order that `discovery_scan` counts by;
 # `excluded` holds those that were looked at and left out, with the reason; `counts` says how many fell at each step.
 discovery_run = Table(
     "discovery_run",
@@ -138,6 +139,7 @@ discovery_run = Table(
     Column("symbols", ARRAY(String(10)), nullable=False),
     Column("excluded", JSONB, nullable=False),
     Column("parameters", JSONB, nullable=False),
+    Column("reasons", ARRAY(Text), nullable=False),
     Column("counts", JSONB, nullable=False, server_default="{}"),
     Column("state", String(16), nullable=False),
     Column("who", Text, nullable=False),
@@ -151,23 +153,25 @@ discovery_run = Table(
 
 Index("ix_discovery_run_window_end", discovery_run.c.window_end)
 
-# The correlation of every pair of a search, packed: millions of pairs fall at it, and it is all that they were judged
-# by. The row of the symbol at `position` has those with the symbols after it; NaN where there are too few common
-# sessions, or a price that never moves.
-discovery_correlation = Table(
-    "discovery_correlation",
+# Every pair that was tested, packed: nearly all fall at the correlation or before. The row of the symbol at
+# `position` has, for the symbols after it, the correlation, the p-value of the better direction (NaN where there is
+# none) and in a byte each the place of the reason in the run's `reasons` (255: it went on to `discovery_result`).
+discovery_scan = Table(
+    "discovery_scan",
     METADATA,
     Column("run_id", Uuid, ForeignKey("strategy.discovery_run.run_id", ondelete="CASCADE"), nullable=False),
     Column("position", Integer, nullable=False),
     symbol_column(),
     Column("correlations", ARRAY(Double), nullable=False),
+    Column("p_values", ARRAY(Double), nullable=False),
+    Column("codes", LargeBinary, nullable=False),
     PrimaryKeyConstraint("run_id", "position"),
     symbol_check(),
     schema="strategy",
 )
 
 # What became of every pair that passed the correlation: the step it came to, why it fell there, and all that it was
-# judged by; what comes after that step is NULL. `symbol_1` is the leg that is regressed, `reverse_…` the test the other way round.
+# judged by; what comes after that step is NULL. `symbol_1` is the leg that is regressed, `reverse_…` is of the other way.
 discovery_result = Table(
     "discovery_result",
     METADATA,

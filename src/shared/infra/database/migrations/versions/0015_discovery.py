@@ -58,6 +58,7 @@ def upgrade() -> None:
         sa.Column("symbols", postgresql.ARRAY(sa.String(10)), nullable=False),
         sa.Column("excluded", postgresql.JSONB(), nullable=False),
         sa.Column("parameters", postgresql.JSONB(), nullable=False),
+        sa.Column("reasons", postgresql.ARRAY(sa.Text()), nullable=False),
         sa.Column("counts", postgresql.JSONB(), server_default="{}", nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("who", sa.Text(), nullable=False),
@@ -73,14 +74,16 @@ def upgrade() -> None:
     )
     op.create_index("ix_discovery_run_window_end", "discovery_run", ["window_end"], schema="strategy")
     op.create_table(
-        "discovery_correlation",
+        "discovery_scan",
         sa.Column("run_id", sa.Uuid(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("symbol", sa.String(10), nullable=False),
         sa.Column("correlations", postgresql.ARRAY(sa.Double()), nullable=False),
-        _of_a_run("discovery_correlation"),
-        sa.PrimaryKeyConstraint("run_id", "position", name=op.f("pk_discovery_correlation")),
-        _symbol("symbol", "discovery_correlation"),
+        sa.Column("p_values", postgresql.ARRAY(sa.Double()), nullable=False),
+        sa.Column("codes", sa.LargeBinary(), nullable=False),
+        _of_a_run("discovery_scan"),
+        sa.PrimaryKeyConstraint("run_id", "position", name=op.f("pk_discovery_scan")),
+        _symbol("symbol", "discovery_scan"),
         schema="strategy",
     )
     op.create_table(
@@ -111,5 +114,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop them."""
     op.drop_table("discovery_result", schema="strategy")
-    op.drop_table("discovery_correlation", schema="strategy")
+    op.drop_table("discovery_scan", schema="strategy")
     op.drop_table("discovery_run", schema="strategy")
