@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
 Moments = NDArray[np.datetime64]
 
 HOURLY = "1Hour"

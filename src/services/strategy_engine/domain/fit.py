@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.services.strategy_engine.domain.reasons import FitReason
-from src.shared.domain.bars import Floats
+from src.shared.domain.bars import Floats, Ints
 from src.shared.domain.errors import InputInvalid
 
 LEAST_BARS = 30
@@ -60,15 +60,38 @@ def fit_pair(closes_1: Floats, closes_2: Floats, bounds: FitBounds = DEFAULT_BOU
     """
     logs_1, logs_2 = _common_logs(closes_1, closes_2)
     alpha, beta = _line(logs_2, logs_1)
-    half_life = _half_life(logs_1 - beta * logs_2 - alpha)
+    half_life = half_life_of_spread(logs_1 - beta * logs_2 - alpha)
     return PairFit(
         alpha=alpha,
         beta=beta,
         half_life_bars=half_life,
-        z_window_bars=math.ceil(min(max(bounds.min_window, 2 * half_life), bounds.max_window)),
-        time_stop_bars=math.ceil(bounds.time_stop_half_lives * half_life) if math.isfinite(half_life) else 0,
+        z_window_bars=int(window_bars(half_life, bounds)),
+        time_stop_bars=int(time_stop_bars(half_life, bounds)),
         correlation=_correlation(np.diff(logs_1), np.diff(logs_2)),
     )
+
+
+def half_life_bars(slope: Floats | float) -> Floats:
+    """Turn slopes b of the change of a spread on its lagged level into half-lives, in bars: −ln 2 / ln(1 + b).
+
+    b outside (−1, 0), or one that is no number, is no mean reversion: infinite. Any shape; it is kept.
+    """
+    slopes = np.asarray(slope, dtype=np.float64)
+    reverting = (slopes > -1) & (slopes < 0)
+    return np.where(reverting, -math.log(2) / np.log1p(np.where(reverting, slopes, -0.5)), math.inf)
+
+
+def window_bars(half_life: Floats | float, bounds: FitBounds = DEFAULT_BOUNDS) -> Ints:
+    """Say over how many bars z is taken: two half-lives within the bounds, rounded up. Any shape; it is kept."""
+    bars = np.clip(2 * np.asarray(half_life, dtype=np.float64), bounds.min_window, bounds.max_window)
+    return np.ceil(bars).astype(np.intp)
+
+
+def time_stop_bars(half_life: Floats | float, bounds: FitBounds = DEFAULT_BOUNDS) -> Ints:
+    """Say after how many bars a trade expires, rounded up; 0 where nothing reverts. Any shape; it is kept."""
+    lives = np.asarray(half_life, dtype=np.float64)
+    finite = np.isfinite(lives)
+    return np.ceil(np.where(finite, bounds.time_stop_half_lives * np.where(finite, lives, 0.0), 0.0)).astype(np.intp)
 
 
 def judge_fit(fit: PairFit, bounds: FitBounds = DEFAULT_BOUNDS) -> list[FitReason]:
@@ -121,12 +144,13 @@ def _line(x: Floats, y: Floats) -> tuple[float, float]:
     return float(y.mean() - slope * x.mean()), slope
 
 
-def _half_life(spread: Floats) -> float:
+def half_life_of_spread(spread: Floats) -> float:
+    """Fit the half-life of one spread of shape (T,), in bars; infinite where it does not revert or never moves."""
     # Two legs that move as one leave only rounding: nothing that could revert.
     if spread.std() < 1e-10:
         return math.inf
     _, slope = _line(spread[:-1], np.diff(spread))
-    return -math.log(2) / math.log1p(slope) if -1 < slope < 0 else math.inf
+    return float(half_life_bars(slope))
 
 
 def _correlation(returns_1: Floats, returns_2: Floats) -> float:

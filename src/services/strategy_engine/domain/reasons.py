@@ -51,3 +51,23 @@ class GateReason(StrEnum):
     WIN_RATE_LOW = "WIN_RATE_LOW"
     DRAWDOWN_HIGH = "DRAWDOWN_HIGH"
     FEW_ROUND_TRIPS = "FEW_ROUND_TRIPS"
+
+
+class ScanReason(StrEnum):
+    """Why discovery drops a pair, in the order in which that is asked."""
+
+    FEW_COMMON_SESSIONS = "FEW_COMMON_SESSIONS"
+    # It can't be tested.
+    NOT_SCANNED = "NOT_SCANNED"
+    TOO_FEW_BARS = "TOO_FEW_BARS"
+    FLAT_LEG = "FLAT_LEG"
+    COLLINEAR_LEGS = "COLLINEAR_LEGS"
+    SINGULAR = "SINGULAR"
+    # It was tested.
+    LOW_CORRELATION = "LOW_CORRELATION"
+    NOT_COINTEGRATED = "NOT_COINTEGRATED"
+    BETA_NOT_POSITIVE = "BETA_NOT_POSITIVE"
+    BETA_TOO_LARGE = "BETA_TOO_LARGE"
+    NO_MEAN_REVERSION = "NO_MEAN_REVERSION"
+    HALF_LIFE_SHORT = "HALF_LIFE_SHORT"
+    HALF_LIFE_LONG = "HALF_LIFE_LONG"

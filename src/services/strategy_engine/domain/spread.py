@@ -14,11 +14,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from src.services.strategy_engine.domain.reasons import Reason
-from src.shared.domain.bars import CloseSeries, Floats
+from src.shared.domain.bars import CloseSeries, Floats, Ints
 from src.shared.domain.pairs import Pair
 from src.shared.domain.signals import SpreadReading
-
-Ints = NDArray[np.intp]
 
 # A hundredth of a cent on a price of a million moves a log price by this much; below it there is only rounding.
 LEAST_SD = 1e-10

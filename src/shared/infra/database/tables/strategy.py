@@ -39,9 +39,7 @@ DISCOVERY_NUMBERS = (
     "t_statistic",
     "p_value",
     "lags",
-    "reverse_t_statistic",
     "reverse_p_value",
-    "reverse_lags",
     "p_adjusted",
     "alpha",
     "beta",
@@ -171,7 +169,7 @@ discovery_scan = Table(
 )
 
 # What became of every pair that passed the correlation: the step it came to, why it fell there, and all that it was
-# judged by; what comes after that step is NULL. `symbol_1` is the leg that is regressed, `reverse_…` is of the other way.
+# judged by; what comes after that step is NULL. `symbol_1` is the leg that is regressed.
 discovery_result = Table(
     "discovery_result",
     METADATA,
