@@ -117,6 +117,14 @@ OF_INDICATORS = {
 }
 """Those of technical indicators."""
 
+OF_DISCOVERY = {
+    "strategy_engine.search_begun": "that a search for pairs begins is committed; nothing was searched",
+    "strategy_engine.before_search": "all that it found is written, not committed",
+    "strategy_engine.search_stored": "… and committed; none of its pairs is watched yet",
+    "strategy_engine.pair_found": "one of its pairs is registered; the search does not say so yet",
+}
+"""Those of the search for pairs."""
+
 OF_MAINTENANCE = {
     "maintenance.before_file": "bars of a month are read under a lock, no file is written",
     "maintenance.file_unnamed": "their file is written under a passing name",
@@ -131,7 +139,7 @@ OF_MAINTENANCE = {
 }
 """Those of the archive, of backups and of restores."""
 
-FAILPOINTS = OF_A_SLOT | OF_LOADS | OF_INDICATORS | OF_MAINTENANCE
+FAILPOINTS = OF_A_SLOT | OF_LOADS | OF_INDICATORS | OF_DISCOVERY | OF_MAINTENANCE
 """Every failpoint there is."""
 
 Action = Literal["kill", "exc", "sleep", "hang", "stop"]

@@ -7,9 +7,15 @@ from datetime import timedelta
 from sqlalchemy import Engine
 
 from src.config.settings import Settings, StrategySettings
+from src.services.strategy_engine.adapters.sql_discovery import SqlDiscoveryRepository
 from src.services.strategy_engine.adapters.sql_strategy import SqlStrategyRepository
 from src.services.strategy_engine.domain.decision import Thresholds
+from src.services.strategy_engine.domain.discovery import DiscoveryRules
 from src.services.strategy_engine.domain.fit import FitBounds
+from src.services.strategy_engine.domain.gate import Gate
+from src.services.strategy_engine.domain.scan.engle_granger import BY_AIC
+from src.services.strategy_engine.domain.scan.funnel import FunnelBounds
+from src.services.strategy_engine.use_cases.discovery import Discovery
 from src.services.strategy_engine.use_cases.slots import StrategyEngine
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.infra.database.engine import make_engine
@@ -30,6 +36,34 @@ def build(settings: Settings, engine: Engine | None = None) -> StrategyEngine:
         thresholds=thresholds(settings.strategy),
         bounds=fit_bounds(settings.strategy),
         history_bars=settings.strategy.history_bars,
+    )
+
+
+def build_discovery(settings: Settings, engine: Engine | None = None) -> Discovery:
+    """Wire the search for pairs.
+
+    Raises:
+        Unreachable: as `build`.
+    """
+    engine = engine or make_engine(trading_database_url(settings), settings.database)
+    return Discovery(
+        store=SqlUnitOfWork(engine, SqlDiscoveryRepository),
+        registrar=build(settings, engine),
+        calendar=TradingCalendar(),
+        rules=discovery_rules(settings.strategy),
+    )
+
+
+def discovery_rules(strategy: StrategySettings) -> DiscoveryRules:
+    """Read what a search for pairs goes by from the settings."""
+    return DiscoveryRules(
+        window_days=strategy.discovery_window_days,
+        funnel=FunnelBounds(strategy.discovery_max_p_value, strategy.discovery_min_sessions, fit_bounds(strategy)),
+        gate=Gate(),
+        thresholds=thresholds(strategy),
+        lags=strategy.discovery_max_lags_bars or BY_AIC,
+        observe=strategy.discovery_observe_pairs,
+        event_days=strategy.discovery_event_days,
     )
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
+from datetime import date, datetime
+from typing import Any, Literal, Protocol
+from uuid import UUID
 
 from src.services.strategy_engine.domain.decision import DataBlock
+from src.services.strategy_engine.domain.discovery import CompanyEvent, Findings, FoundPair, Outcome, StepTally
 from src.services.strategy_engine.domain.evaluation import Evaluation, WatchedPair
+from src.services.strategy_engine.domain.universe import Excluded
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.corporate_actions import CorporateActionKind
-from src.shared.domain.pairs import Pair
+from src.shared.domain.pairs import Pair, PairMode
 from src.shared.domain.signals import Signal
 from src.shared.messages.base import Event
 
@@ -90,4 +93,110 @@ class StrategyRepository(Protocol):
 
     def note(self, note: AuditNote) -> None:
         """Add a line to the audit log."""
+        ...
+
+
+SearchState = Literal["running", "stored", "complete"]
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search for pairs: its window, what was searched and left out, its rules, how far it is.
+
+    `stored`: its results are there, and the best are yet to be watched.
+    """
+
+    id: UUID
+    window_start: datetime
+    window_end: datetime
+    symbols: tuple[str, ...]
+    excluded: tuple[Excluded, ...]
+    parameters: Mapping[str, Any]
+    who: str
+    state: SearchState = "running"
+    tallies: tuple[StepTally, ...] = ()
+
+
+@dataclass(frozen=True)
+class PairWord:
+    """What a search said of one pair: the step it fell at, or `passed`, why, and what numbers there are of it."""
+
+    search: Search
+    step: str
+    outcome: Outcome
+    reason: str | None
+    numbers: Mapping[str, float | None]
+
+
+class DiscoveryRepository(Protocol):
+    """Bars to search, what speaks against a symbol, and searches, within one transaction."""
+
+    def newest_bar(self, before: datetime) -> datetime | None:
+        """Return the end of the newest stored bar that ends by then."""
+        ...
+
+    def symbols_with_bars(self, start: datetime, end: datetime) -> list[str]:
+        """List, sorted, the symbols with bars that end in the window."""
+        ...
+
+    def objections(self, symbols: Sequence[str], start: datetime, end: datetime) -> list[Excluded]:
+        """List what keeps symbols out: not active, bars that a verdict blocks, a company's action, another basis."""
+        ...
+
+    def closes(self, symbols: Sequence[str], ends: Sequence[datetime]) -> CloseSeries:
+        """Read the closes of finished hourly bars on the grid of `ends`, NaN where there is none."""
+        ...
+
+    def events(self, symbols: Sequence[str], after: date, until: date) -> list[CompanyEvent]:
+        """List what is announced of companies from the day after `after` to `until`, by day and symbol."""
+        ...
+
+    def known_pairs(self) -> set[frozenset[str]]:
+        """List the pairs that are registered and not retired, whichever leg comes first."""
+        ...
+
+    def begin(self, search: Search) -> None:
+        """Write a search down that begins; one that is there stays as it is."""
+        ...
+
+    def search(self, identity: UUID, *, lock: bool = False) -> Search | None:
+        """Read a search, and with `lock` keep others from changing it until the transaction ends."""
+        ...
+
+    def last_search(self) -> Search | None:
+        """Read the finished search with the newest window, the one that was finished last."""
+        ...
+
+    def add(self, search: Search, findings: Findings) -> None:
+        """Store all that was found, at once, and that it is."""
+        ...
+
+    def found(self, identity: UUID) -> list[FoundPair]:
+        """List the pairs that came to the gate, the highest rank first."""
+        ...
+
+    def settle(self, identity: UUID, pair: FoundPair, outcome: Outcome, reason: str | None) -> None:
+        """Say what became of a chosen pair."""
+        ...
+
+    def finish(self, identity: UUID) -> None:
+        """Say that a search is complete."""
+        ...
+
+    def word_on(self, symbol_1: str, symbol_2: str) -> PairWord | None:
+        """Read what the newest finished search with both symbols said of them, whichever leg comes first."""
+        ...
+
+
+class PairRegistrar(Protocol):
+    """The one way into the registry of pairs."""
+
+    def register_pair(
+        self, symbol_1: str, symbol_2: str, *, until: datetime, bars: int, mode: PairMode, who: str, why: str
+    ) -> object:
+        """Fit a pair on its stored closes and register it.
+
+        Raises:
+            InputInvalid: the registry does not take it.
+        """
         ...

@@ -94,14 +94,11 @@ def choose_universe(
     days: Sequence[date],
     least_sessions: int,
     excluded: Iterable[Excluded] = (),
-    *,
-    all_of_them: bool = False,
 ) -> Universe:
     """Choose symbols and window. `days` has the session of each of the T slots of `series`.
 
     Those of `excluded` are left out for what is known of them. The others must have enough sessions, go on to the
-    last one, have bars for 95 % of the window, and move at all. With `all_of_them` the window begins where the
-    symbol with the shortest history does.
+    last one, have bars for 95 % of the window, and move at all.
     """
     known = {each.symbol: each for each in excluded}
     there = ~np.isnan(series.closes)  # (T, S)
@@ -114,7 +111,7 @@ def choose_universe(
         key=lambda column: series.symbols[column],
     )
     firsts = there.argmax(axis=0)
-    start = _start(firsts[columns], len(days), days, least_sessions, all_of_them=all_of_them)
+    start = _start(firsts[columns], days, least_sessions)
     keep = []
     for column in columns:
         symbol = series.symbols[column]
@@ -145,14 +142,12 @@ def _common(attended: Flags) -> Ints:
     return (numbers.T @ numbers).astype(np.intp)
 
 
-def _start(firsts: Ints, bars: int, days: Sequence[date], least_sessions: int, *, all_of_them: bool) -> int:
+def _start(firsts: Ints, days: Sequence[date], least_sessions: int) -> int:
     """Choose the row where the window begins: the most symbols times bars, with enough sessions after it."""
     if not firsts.size:
         return 0
-    if all_of_them:
-        return int(firsts.max())
     begins = np.unique(firsts)
-    gained = [int((firsts <= begin + _GRACE_BARS).sum()) * (bars - int(begin)) for begin in begins.tolist()]
+    gained = [int((firsts <= begin + _GRACE_BARS).sum()) * (len(days) - begin) for begin in begins.tolist()]
     enough = [len(set(days[begin:])) >= least_sessions for begin in begins.tolist()]
     best = int(np.argmax(np.where(enough, gained, 0)))
     return int(begins[best])
@@ -169,7 +164,7 @@ def _too_little(attended: Flags, least_sessions: int) -> tuple[Exclusion, str] |
 def _fault(closes: Floats, since: date, late_by: int) -> tuple[Exclusion, str] | None:
     there = ~np.isnan(closes)
     if late_by > _GRACE_BARS:
-        return Exclusion.BEGINS_LATE, f"its bars begin on {since}, {late_by} bars after the window"
+        return Exclusion.BEGINS_LATE, f"its bars begin on {since}, {late_by} hours after the window's first"
     if (covered := float(there.mean())) < LEAST_COVERAGE:
         return Exclusion.HOLES, f"bars for {covered:.0%} of the window's hours, {LEAST_COVERAGE:.0%} needed"
     if np.log(closes[there]).std() < _LEAST_DEVIATION:

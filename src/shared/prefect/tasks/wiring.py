@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from src.services.risk_management.use_cases.limits import LimitBook
     from src.services.risk_management.use_cases.review import RiskManagement
     from src.services.risk_management.use_cases.watch import PortfolioWatch
+    from src.services.strategy_engine.use_cases.discovery import Discovery
     from src.services.strategy_engine.use_cases.slots import StrategyEngine
     from src.shared.infra.alpaca.client import AlpacaClient
     from src.shared.ports.market_data import BarSource
@@ -131,6 +132,13 @@ class Services:
         from src.services.strategy_engine.bootstrap import build
 
         return build(self.settings, self.engine)
+
+    @cached_property
+    def discovery(self) -> Discovery:
+        """The search for pairs."""
+        from src.services.strategy_engine.bootstrap import build_discovery
+
+        return build_discovery(self.settings, self.engine)
 
     @cached_property
     def risk(self) -> RiskManagement:
