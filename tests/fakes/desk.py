@@ -22,10 +22,10 @@ from sqlalchemy import func, insert, select
 from src.config.settings import load_settings
 from src.services.cli.main import run
 from src.shared.domain.signals import SignalAction, signal_id
-from src.shared.infra.database.tables import audit_log, fill, pair_registry, pair_signal, pair_trade, risk_decision
+from src.shared.infra.database.tables import audit_log, fill, pair_signal, pair_trade, risk_decision
 from src.shared.prefect.tasks.wiring import Services, services
 from tests.conftest import TradingDatabase
-from tests.fakes.pairs import registered_pair
+from tests.fakes.pairs import registered_pair, write_pair
 from tests.fakes.twin_server import TwinHandle, running_twin
 
 SLOT = datetime(2025, 3, 3, 15, 30, tzinfo=UTC)
@@ -167,7 +167,7 @@ def installation(
         services.cache_clear()
         made = Installation(twin, database, monkeypatch, capsys)
         with made.services.engine.begin() as connection:
-            connection.execute(insert(pair_registry).values(**registered_pair(PAIR, SLOT)))
+            write_pair(connection, registered_pair(PAIR, SLOT))
         try:
             yield made
         finally:

@@ -1,12 +1,22 @@
-"""Pairs as the registry holds them."""
+"""Pairs as the registry holds them, with the verdict that an active one needs."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection, insert
+
+from src.shared.domain.pairs import PairMode
+from src.shared.infra.database.tables import gate_verdict, pair_registry
+
+_FIT = ("pair_id", "alpha", "beta", "half_life_bars", "z_window_bars", "time_stop_bars", "correlation")
 
 
 def registered_pair(pair: str, fitted_to: datetime) -> dict[str, object]:
-    """Return the row of an active pair in the registry."""
+    """Return the row of an active pair in the registry; `write_pair` writes it."""
     first, second = pair.split("/")
     return {
         "pair_id": pair,
@@ -24,3 +34,39 @@ def registered_pair(pair: str, fitted_to: datetime) -> dict[str, object]:
         "source": "test",
         "updated_at": fitted_to,
     }
+
+
+def passing_verdict(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a verdict about the fit of a registry's row, with numbers that pass the usual bounds."""
+    return {
+        "gate_id": uuid4(),
+        **{name: row[name] for name in _FIT},
+        "fitted_from": row["fitted_from"],
+        "fitted_to": row["fitted_from"] + (row["fitted_to"] - row["fitted_from"]) * 2 / 3,
+        "judged_to": row["fitted_to"],
+        "unseen_bars": 140,
+        "unseen_sessions": 20,
+        "objections": [],
+        "sharpe": 2.0,
+        "win_rate": 0.6,
+        "max_drawdown": 0.01,
+        "net_return": 0.02,
+        "round_trips": 12,
+        "least_sharpe": 0.5,
+        "least_win_rate": 0.45,
+        "most_drawdown": 0.15,
+        "least_round_trips": 10,
+        "numbers": {},
+        "who": "test",
+        "why": "made up by a test",
+    }
+
+
+def write_pair(connection: Connection, row: Mapping[str, Any]) -> None:
+    """Write a row of the registry; an active pair gets a passing verdict about its fit, as the database demands."""
+    judged: dict[str, Any] = {}
+    if row["mode"] == PairMode.ACTIVE.value:
+        verdict = passing_verdict(row)
+        connection.execute(insert(gate_verdict).values(**verdict))
+        judged = {"gate_id": verdict["gate_id"], "gate_passed": True}
+    connection.execute(insert(pair_registry).values(**row, **judged))

@@ -27,7 +27,8 @@ from src.shared.domain.ids import pair_trade_id
 from src.shared.domain.pairs import Direction, Pair, PairTradeState
 from src.shared.infra.database.bar_months import add_months
 from src.shared.infra.database.binary_copy import Field, copy_into
-from src.shared.infra.database.tables import corporate_action, market_data, pair_registry, pair_trade, stock_splits
+from src.shared.infra.database.tables import corporate_action, market_data, pair_trade, stock_splits
+from tests.fakes.pairs import write_pair
 
 _LOAD = UUID(int=1)
 _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -97,7 +98,8 @@ def store_pairs(engine: Engine, pairs: Sequence[Pair]) -> None:
     fitted = {"correlation": 0.9, "fitted_from": _LONG_AGO, "fitted_to": _LONG_AGO, "updated_at": _LONG_AGO}
     rows = [{"pair_id": pair.id, **asdict(pair), **fitted, "source": "test"} for pair in pairs]
     with engine.begin() as connection:
-        connection.execute(insert(pair_registry), rows)
+        for row in rows:
+            write_pair(connection, row)
 
 
 def store_trade(

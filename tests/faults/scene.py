@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, select
 
 from src.config.settings import load_settings
 from src.services.execution.bootstrap import ExecutionService, build
@@ -28,8 +28,8 @@ from src.shared.domain.signals import SignalAction
 from src.shared.infra.alpaca.client import AlpacaClient
 from src.shared.infra.alpaca.factory import make_alpaca_client
 from src.shared.infra.database.engine import make_engine
-from src.shared.infra.database.tables import alert, order_intent, pair_registry, pair_trade, quarantine
-from tests.fakes.pairs import registered_pair
+from src.shared.infra.database.tables import alert, order_intent, pair_trade, quarantine
+from tests.fakes.pairs import registered_pair, write_pair
 from tests.fakes.twin_server import TwinAdmin, TwinHandle
 from tests.integration.execution.processes import approve
 
@@ -259,7 +259,7 @@ def open_scene(database_url: str, twin: TwinHandle, read_seconds: float) -> Iter
     engine = make_engine(database_url, settings.database)
     with engine.begin() as connection:
         for pair in (PAIR, SHARING, ELSEWHERE):
-            connection.execute(insert(pair_registry).values(**registered_pair(pair, SLOT)))
+            write_pair(connection, registered_pair(pair, SLOT))
     broker, clock = make_alpaca_client(settings), MarketTime(twin.admin, start)
     try:
         yield Scene(twin, engine, build(settings, engine, broker, clock), broker, clock)

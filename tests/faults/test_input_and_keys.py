@@ -132,7 +132,7 @@ def test_fault_44_the_database_refuses_a_limit_that_comes_past_the_command(
     ],
 )
 def test_fault_44_the_database_refuses_a_pair_that_makes_no_sense(scene: Scene, poison: dict[str, Any]) -> None:
-    row = {**registered_pair("ABC/DEF", NEXT_OPEN), **poison}
+    row = {**registered_pair("ABC/DEF", NEXT_OPEN), "mode": "observe", **poison}
 
     with pytest.raises((sqlalchemy.exc.IntegrityError, sqlalchemy.exc.DataError)), scene.engine.begin() as connection:
         connection.execute(insert(pair_registry).values(**row))

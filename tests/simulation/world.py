@@ -46,10 +46,11 @@ from src.shared.infra.alpaca import wire as alpaca_wire
 from src.shared.infra.database.bar_months import add_months
 from src.shared.infra.database.closes import ADJUSTMENT, VENDOR
 from src.shared.infra.database.migrate import upgrade
-from src.shared.infra.database.tables import load_run, market_data, pair_registry
+from src.shared.infra.database.tables import load_run, market_data
 from src.shared.infra.embedded.postgres import EmbeddedPostgres
 from src.shared.infra.postgres_roles import APP_ROLE, OWNER_ROLE
 from src.shared.messages.envelope import Envelope
+from tests.fakes.pairs import write_pair
 from tests.simulation.clock import SimClock
 from tests.simulation.network import Network
 from tests.simulation.process import Database, Process, Surroundings
@@ -130,7 +131,7 @@ def make_template(server: EmbeddedPostgres) -> None:
 
 def _fill_template(connection: Connection, market: Market) -> None:
     for first, second, beta in PAIRS:
-        connection.execute(insert(pair_registry).values(**_registered(first, second, beta)))
+        write_pair(connection, _registered(first, second, beta))
     run = uuid4()
     first_bar, last_bar = STARTS[0] - BARS_BEFORE, STARTS[-1] + BARS_AFTER
     connection.execute(insert(load_run).values(**_loaded(run, first_bar, last_bar)))

@@ -24,6 +24,13 @@ class PairMode(StrEnum):
     RETIRED = "retired"
 
 
+class FoundBy(StrEnum):
+    """Who brought a pair up: a person who named it, or discovery."""
+
+    PERSON = "person"
+    DISCOVERY = "discovery"
+
+
 @dataclass(frozen=True)
 class Pair:
     """A pair with its frozen parameters: spread = ln P1 − beta · ln P2 − alpha."""

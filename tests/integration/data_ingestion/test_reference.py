@@ -18,10 +18,10 @@ from src.services.data_ingestion.domain.reference import Kept, ReferenceResult
 from src.services.data_ingestion.use_cases.reference import ReferenceLoad
 from src.services.data_ingestion.use_cases.symbols import SymbolsToLoad
 from src.shared.domain.errors import InputInvalid, Refused, Transient
-from src.shared.infra.database.tables import load_run, pair_registry, symbol
+from src.shared.infra.database.tables import load_run, symbol
 from src.shared.infra.rate_limit import MinuteLimiter
 from tests.fakes.hand_clock import HandClock
-from tests.fakes.pairs import registered_pair
+from tests.fakes.pairs import registered_pair, write_pair
 from tests.fakes.twin_server import TwinHandle, running_twin
 
 NOW = datetime(2025, 3, 4, 22, 30, tzinfo=UTC)
@@ -230,7 +230,7 @@ def loaded(engine: Engine, name: str, until: datetime, **more: Any) -> None:
 
 def has_pair(engine: Engine, pair: str, mode: str) -> None:
     with engine.begin() as connection:
-        connection.execute(insert(pair_registry).values(**registered_pair(pair, NOW) | {"mode": mode}))
+        write_pair(connection, registered_pair(pair, NOW) | {"mode": mode})
 
 
 def test_active_are_symbols_of_pairs_in_any_mode_but_retired_and_those_loaded_before(

@@ -13,9 +13,9 @@ from sqlalchemy import Engine, insert, select
 from src.services.execution.bootstrap import ExecutionService
 from src.services.execution.use_cases.cycle import Gate
 from src.shared.domain.signals import SignalAction, signal_id
-from src.shared.infra.database.tables import alert, pair_registry, pair_signal, pair_trade, risk_decision
+from src.shared.infra.database.tables import alert, pair_signal, pair_trade, risk_decision
 from tests.fakes.broker import FakeBroker
-from tests.fakes.pairs import registered_pair
+from tests.fakes.pairs import registered_pair, write_pair
 
 SLOT = datetime(2025, 3, 3, 15, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -98,4 +98,4 @@ def register_pairs(engine: Engine) -> None:
     """Let three pairs trade; two of them share a symbol."""
     with engine.begin() as connection:
         for pair in ("AAA/BBB", "BBB/CCC", "DDD/EEE"):
-            connection.execute(insert(pair_registry).values(**registered_pair(pair, SLOT)))
+            write_pair(connection, registered_pair(pair, SLOT))

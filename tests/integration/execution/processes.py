@@ -31,8 +31,8 @@ from src.shared.domain.signals import SignalAction, signal_id
 from src.shared.failpoints import arm
 from src.shared.infra.alpaca.factory import make_alpaca_client
 from src.shared.infra.database.engine import make_engine, translated_errors
-from src.shared.infra.database.tables import pair_registry, pair_signal, pair_trade, risk_decision
-from tests.fakes.pairs import registered_pair
+from src.shared.infra.database.tables import pair_signal, pair_trade, risk_decision
+from tests.fakes.pairs import registered_pair, write_pair
 from tests.fakes.twin_server import TwinHandle
 from tests.forked import context
 
@@ -215,7 +215,7 @@ def open_floor(database_url: str, twin: TwinHandle, *, is_new: bool = True) -> I
         service, broker, engine = service_for(database_url, twin.url, Countdown(0))
         if is_new:
             with engine.begin() as connection:
-                connection.execute(insert(pair_registry).values(**registered_pair(PAIR, START)))
+                write_pair(connection, registered_pair(PAIR, START))
         try:
             yield Floor(database_url, twin, engine, service, broker, slots, context())
         finally:

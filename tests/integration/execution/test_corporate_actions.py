@@ -25,13 +25,13 @@ from src.shared.infra.database.tables import (
     ledger_entry,
     ledger_posting,
     pair_freeze,
-    pair_registry,
     pair_signal,
     pair_trade,
     position,
     risk_decision,
 )
 from tests.conftest import TradingDatabase
+from tests.fakes.pairs import write_pair
 from tests.fakes.twin_server import TwinHandle, running_twin
 from tests.integration.execution.processes import QUICK
 
@@ -113,7 +113,7 @@ def desk(trading_database: TradingDatabase, monkeypatch: pytest.MonkeyPatch) -> 
         settings = load_settings()
         engine = make_engine(trading_database.app_url, settings.database)
         with engine.begin() as connection:
-            connection.execute(insert(pair_registry).values(**_pair()))
+            write_pair(connection, _pair())
         yield Desk(build(settings, engine, make_alpaca_client(settings)), twin, engine)
         engine.dispose()
 
@@ -284,7 +284,7 @@ def test_announcements_are_read_once_a_day_and_once_more_for_a_new_symbol(
     for _ in range(3):
         desk.service.cycle.open_gate()
     with desk.engine.begin() as connection:
-        connection.execute(insert(pair_registry).values(**_pair() | {"pair_id": "KELV/ZORN", "symbol_2": "ZORN"}))
+        write_pair(connection, _pair() | {"pair_id": "KELV/ZORN", "symbol_2": "ZORN"})
     desk.service.cycle.open_gate()
     desk.morning()
 
@@ -294,7 +294,7 @@ def test_announcements_are_read_once_a_day_and_once_more_for_a_new_symbol(
 def test_two_trades_in_a_symbol_share_whole_shares_and_cash(desk: Desk) -> None:
     desk.open_pair()
     with desk.engine.begin() as connection:
-        connection.execute(insert(pair_registry).values(**_pair() | {"pair_id": "KELV/ZORN", "symbol_2": "ZORN"}))
+        write_pair(connection, _pair() | {"pair_id": "KELV/ZORN", "symbol_2": "ZORN"})
         trade, other = connection.execute(select(pair_trade.c.pair_trade_id)).scalar_one(), uuid4()
         # A second trade that took over 11 of the 25 shares: the account's position stays what the twin says.
         connection.execute(text(_SECOND_TRADE), {"other": other, "trade": trade, "entry": uuid4()})

@@ -9,7 +9,7 @@ from decimal import Decimal
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, select
 
 from src.config.settings import load_settings
 from src.services.execution.bootstrap import ExecutionService, build
@@ -18,9 +18,9 @@ from src.shared.domain.orders import OrderReport
 from src.shared.domain.signals import SignalAction
 from src.shared.infra.alpaca.factory import make_alpaca_client
 from src.shared.infra.database.engine import make_engine
-from src.shared.infra.database.tables import pair_registry, pair_trade
+from src.shared.infra.database.tables import pair_trade
 from tests.conftest import TradingDatabase
-from tests.fakes.pairs import registered_pair
+from tests.fakes.pairs import registered_pair, write_pair
 from tests.fakes.twin_server import TwinHandle, running_twin
 from tests.integration.execution.processes import QUICK, approve
 from tests.polling import eventually
@@ -77,7 +77,7 @@ def floor(trading_database: TradingDatabase, monkeypatch: pytest.MonkeyPatch) ->
         engine = make_engine(trading_database.app_url, settings.database)
         with engine.begin() as connection:
             for pair in (ONE, OTHER):
-                connection.execute(insert(pair_registry).values(**registered_pair(pair, SLOT)))
+                write_pair(connection, registered_pair(pair, SLOT))
         twin.admin.move_clock((SLOT + timedelta(seconds=5)).isoformat(), rate=30.0)
         broker = make_alpaca_client(settings)
         yield Floor(twin, engine, build(settings, engine, broker), broker)

@@ -28,7 +28,6 @@ from src.shared.infra.database.tables import (
     equity_point,
     order_intent,
     outbox,
-    pair_registry,
     pair_signal,
     pair_spread,
     pair_trade,
@@ -36,6 +35,7 @@ from src.shared.infra.database.tables import (
     risk_decision,
 )
 from tests.fakes.broker import FakeBroker
+from tests.fakes.pairs import write_pair
 from tests.fakes.stored_market import store_closes
 from tests.unit.risk_management.examples import CLOSE, NOW, SLOT, unrelated_closes
 
@@ -70,7 +70,7 @@ def register(engine: Engine, pair: str, mode: PairMode = PairMode.ACTIVE) -> Non
         "updated_at": SLOT,
     }
     with engine.begin() as connection:
-        connection.execute(pair_registry.insert().values(row))
+        write_pair(connection, row)
 
 
 def signal(

@@ -71,3 +71,14 @@ class ScanReason(StrEnum):
     NO_MEAN_REVERSION = "NO_MEAN_REVERSION"
     HALF_LIFE_SHORT = "HALF_LIFE_SHORT"
     HALF_LIFE_LONG = "HALF_LIFE_LONG"
+
+
+class BasketReason(StrEnum):
+    """Why a basket of more than two legs may not be traded."""
+
+    NOT_COINTEGRATED = "NOT_COINTEGRATED"
+    # Each leg reverts by itself: that is no relation between them.
+    LEGS_STATIONARY = "LEGS_STATIONARY"
+    NO_MEAN_REVERSION = "NO_MEAN_REVERSION"
+    HALF_LIFE_SHORT = "HALF_LIFE_SHORT"
+    HALF_LIFE_LONG = "HALF_LIFE_LONG"

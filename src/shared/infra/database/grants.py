@@ -14,6 +14,7 @@ APPEND_ONLY = (
     "execution.ledger_posting",
     "ops.audit_log",
     "risk.limit_change",
+    "strategy.gate_verdict",
 )
 
 

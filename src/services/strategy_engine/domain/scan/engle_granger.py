@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from src.services.strategy_engine.domain.fit import half_life_bars
 from src.services.strategy_engine.domain.scan.mackinnon import cointegration_p_values
@@ -60,9 +61,9 @@ class PairScan:
 
     `legs` (2, P): columns of the scanned prices. `statistic`, `p_value`, `alpha`, `beta`, `lags`, `half_life_bars`
     (2, P): the t statistic of the residuals' unit root, MacKinnon's p-value, the line ln y = alpha + beta · ln x, the
-    lags of the test, and bars until half of a deviation is gone (infinite: it does not revert). `correlation` (P,): of
-    log returns. `problem` (P,): a `ScanProblem`. A pair with a problem has p = 1, an infinite half-life, no lags, and
-    NaN where nothing can be said.
+    lags of the test, and bars until half of a deviation is gone (infinite: it does not revert). `correlation` (P,):
+    of log returns. `problem` (P,): a `ScanProblem`. A pair with a problem has p = 1, an infinite half-life, no lags,
+    and NaN where nothing can be said.
     """
 
     legs: Ints
@@ -136,10 +137,12 @@ def scan_pairs(log_prices: Floats, legs: Ints, lags: Lags = BY_AIC, max_lag: int
     bars, symbols = log_prices.shape
     if most > bars // 2 - 1 or bars - 1 - most <= most + 1:
         return PairScan.without_numbers(legs, ScanProblem.TOO_SHORT)
-    prices = _Prices(log_prices, most)
     found = PairScan.without_numbers(legs, ScanProblem.NONE)
-    for which, cross in _tiles(prices, legs, symbols):
-        _fill(found, which, prices, cross, by_aic=lags == BY_AIC)
+    # The matrices of a tile are small: threads would wait for each other longer than they work.
+    with threadpool_limits(limits=1, user_api="blas"):
+        prices = _Prices(log_prices, most)
+        for which, cross in _tiles(prices, legs, symbols):
+            _fill(found, which, prices, cross, by_aic=lags == BY_AIC)
     _mark_problems(found, prices)
     return found
 

@@ -14,8 +14,8 @@ def mean_absolute_z(log_prices: Floats, legs: Ints, betas: Floats, windows: Ints
     """Average |z| of P spreads over all bars that have a whole window behind them; shape (P,).
 
     Shapes: `log_prices` (T, S), `legs` (2, P), `betas` and `windows` (P,). z is the signal's: the spread less its
-    mean over the window that ends with the bar, over its sd there with ddof = 1. Bars at which the spread does not move
-    are left out; NaN where none is left. NaN policy: prices are complete, as for the scan.
+    mean over the window that ends with the bar, over its sd there with ddof = 1. Bars at which the spread does not
+    move are left out; NaN where none is left. NaN policy: prices are complete, as for the scan.
     """
     means = np.empty(legs.shape[1])
     for begin in range(0, means.size, _PAIRS_AT_ONCE):

@@ -89,9 +89,9 @@ class ScannedPair:
     """Every number of one pair, of its better direction, and why it fell (None: it did not).
 
     `leg_1` and `leg_2` are columns of the scanned prices in that direction: ln P1 = alpha + beta · ln P2. `row` is
-    its place in the scan. `adjusted_p` is by Benjamini and Hochberg over everything tested; `other_p` is the p-value of
-    the direction not taken. `mean_abs_z` and `rank` are NaN for what fell. What can't be said is NaN, or infinite for
-    a half-life.
+    its place in the scan. `adjusted_p` is by Benjamini and Hochberg over everything tested; `other_p` is the p-value
+    of the direction not taken. `mean_abs_z` and `rank` are NaN for what fell. What can't be said is NaN, or infinite
+    for a half-life.
     """
 
     row: int
@@ -188,9 +188,9 @@ def sift(
     """Let the pairs of a scan fall through the steps, and rank those that pass: (1 − p) · |correlation| · mean |z|.
 
     Both directions of every pair that was tested count as tests. Of the two the one with the smaller p-value is
-    taken, then the greater |t|. `log_prices` (T, S) are those of the scan; `common_sessions` (P,) is how many sessions
-    a pair's legs share (None: enough). A pair that was left out of the tests for that reason stands in the scan with
-    `PairScan.without_numbers`.
+    taken, then the greater |t|. `log_prices` (T, S) are those of the scan; `common_sessions` (P,) is how many
+    sessions a pair's legs share (None: enough). A pair that was left out of the tests for that reason stands in the
+    scan with `PairScan.without_numbers`.
     """
     bounds = bounds or FunnelBounds()
     tested = scan.problem == ScanProblem.NONE

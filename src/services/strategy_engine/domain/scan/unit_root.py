@@ -15,7 +15,7 @@ import numpy as np
 from src.shared.domain.bars import Floats, Ints
 
 # Series solved together: their matrices stay in the cache of a core.
-BLOCK = 512
+BLOCK = 1024
 # Below this share of its own length a regressor is nothing but the others: only rounding would be left to divide by.
 LEAST_PIVOT = 1e-10
 
@@ -115,23 +115,22 @@ class _Regressions:
     change: Floats
 
     def squared_errors(self) -> Floats:
-        """Sum the squared residuals; shape (w+1, N)."""
+        """Sum the squared residuals; shape (w+1, N), NaN where level or errors are only rounding."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return self.change - self.product**2 / self.level
+            errors = self.change - self.product**2 / self.level
+            sound = (self.level > LEAST_PIVOT * self.level[0]) & (errors > LEAST_PIVOT * self.change[0])
+        return np.where(sound, errors, np.nan)
 
     def statistic(self) -> Floats:
         """Return the t statistic of the level with all w lags; shape (N,)."""
-        freedom = self.rows - len(self.level)
+        variance = self.squared_errors()[-1] / (self.rows - len(self.level))
         with np.errstate(divide="ignore", invalid="ignore"):
-            error = self.squared_errors()[-1] / freedom
-            found: Floats = self.product[-1] / np.sqrt(self.level[-1] * error)
+            found: Floats = self.product[-1] / np.sqrt(self.level[-1] * variance)
         return found
 
     def best_lags(self) -> Ints:
         """Return the number of lags with the least criterion, the fewer where two are equal; shape (N,)."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            criterion = self.rows * np.log(self.squared_errors())
-        criterion += 2 * np.arange(len(criterion))[:, None]
+        criterion = self.rows * np.log(self.squared_errors()) + 2 * np.arange(len(self.level))[:, None]
         best: Ints = np.where(np.isnan(criterion), np.inf, criterion).argmin(axis=0)
         return best
 
@@ -145,10 +144,9 @@ def _regress(moments: ResidualMoments) -> _Regressions:
     lags, count = moments.lags, moments.squares.size
     head, tail = moments.head, moments.tail
     # Row j holds Δe[w−j] and Δe[T−1−j].
-    entering = np.diff(head, axis=0)[::-1]
-    leaving = np.diff(tail, axis=0)[::-1]
+    entering, leaving = np.diff(head, axis=0)[::-1], np.diff(tail, axis=0)[::-1]
 
-    # Rows: lag 1 … w, level, change; columns: lag 1 … w. First with a column 0 for the change itself.
+    # Rows: change, its lags 1 … w, the level, and the change again; columns: change, lags 1 … w.
     gram = np.empty((lags + 3, lags + 1, count))
     gram[: lags + 1, 0] = moments.products
     for a in range(1, lags + 1):
@@ -156,37 +154,37 @@ def _regress(moments: ResidualMoments) -> _Regressions:
         np.multiply(entering[:a], entering[a - 1], out=row)
         row -= leaving[:a] * leaving[a - 1]
         row += gram[a - 1, :a]
-    own = np.einsum("aan->an", gram[: lags + 1])
-    # With the level: Σ e[t−1]·Δe[t−a], by e[t−1] = e[t−1−a] + Δe[t−a] + … + Δe[t−1].
+    own = gram[np.arange(lags + 1), np.arange(lags + 1)]
+    # Σ e[t−1]·Δe[t−a], by e[t−1] = e[t−1−a] + Δe[t−a] + … + Δe[t−1].
     level = gram[lags + 1]
     np.subtract(tail[::-1] ** 2, head[::-1] ** 2, out=level)
     level -= own
     level *= 0.5
     for a in range(1, lags + 1):
         level[a] += gram[a, 1 : a + 1].sum(axis=0)
-    gram[lags + 2, 0] = gram[0, 0]
-    gram[lags + 2, 1:] = gram[1 : lags + 1, 0]
-    levels = moments.squares - (head[:-1] ** 2).sum(axis=0) - tail[-1] ** 2
-    changed, crossed = gram[0, 0].copy(), level[0].copy()
-    _factorise(gram[1:, 1:], own[1:].copy())
+    gram[lags + 2] = gram[: lags + 1, 0]
+    _factorise(gram[1:, 1:], own[1:])
 
-    left = np.zeros((3, lags + 1, count))
-    np.cumsum(gram[lags + 1, 1:] ** 2, axis=0, out=left[0, 1:])
-    np.cumsum(gram[lags + 1, 1:] * gram[lags + 2, 1:], axis=0, out=left[1, 1:])
-    np.cumsum(gram[lags + 2, 1:] ** 2, axis=0, out=left[2, 1:])
-    return _Regressions(moments.length - 1 - lags, levels - left[0], crossed - left[1], changed - left[2])
+    left = np.empty((3, lags + 1, count))
+    left[0, 0] = moments.squares - (head[:-1] ** 2).sum(axis=0) - tail[-1] ** 2
+    left[1, 0], left[2, 0] = level[0], own[0]
+    for p in range(1, lags + 1):
+        of_level, of_change = gram[lags + 1 :, p]
+        left[0, p] = left[0, p - 1] - of_level * of_level
+        left[1, p] = left[1, p - 1] - of_level * of_change
+        left[2, p] = left[2, p - 1] - of_change * of_change
+    return _Regressions(moments.length - 1 - lags, *left)
 
 
 def _factorise(rows: Floats, own: Floats) -> None:
-    """Turn the lower triangle of the first columns into its Cholesky factor, and solve the rows below by it.
+    """Turn the lower triangle of the first w rows into its Cholesky factor, and solve the rows below by it.
 
-    `rows` (w+2, w, N), changed in place. A pivot that is only rounding makes what follows NaN.
+    `rows` (w+2, w, N), changed in place; `own` (w, N), its diagonal. A pivot that is only rounding makes what follows
+    NaN.
     """
-    columns = rows.shape[1]
-    for j in range(columns):
+    for j in range(len(own)):
         column = rows[j:, j]
         if j:
             column -= np.einsum("ikn,kn->in", rows[j:, :j], rows[j, :j])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            pivot = np.sqrt(np.where(column[0] > LEAST_PIVOT * own[j], column[0], np.nan))
-            column /= pivot
+        pivot = np.sqrt(np.where(column[0] > LEAST_PIVOT * own[j], column[0], np.nan))
+        column /= pivot

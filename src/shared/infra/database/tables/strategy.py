@@ -1,4 +1,8 @@
+<<<<<<< .merge_file_B7pHVA
 """Schema `strategy`: the registry of pairs, their spreads and their signals, and how pairs were looked for."""
+=======
+"""Schema `strategy`: verdicts of the gate, the registry of pairs, their spreads and their signals."""
+>>>>>>> .merge_file_onNwvN
 
 from __future__ import annotations
 
@@ -6,8 +10,10 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -21,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from src.shared.domain.pairs import PairMode
+from src.shared.domain.pairs import FoundBy, PairMode
 from src.shared.domain.signals import SignalAction
 from src.shared.infra.database.tables.base import (
     METADATA,
@@ -33,6 +39,7 @@ from src.shared.infra.database.tables.base import (
     symbol_column,
 )
 
+<<<<<<< .merge_file_B7pHVA
 # By what a pair is judged when pairs are looked for, in the order of the steps.
 DISCOVERY_NUMBERS = (
     "correlation",
@@ -53,6 +60,79 @@ DISCOVERY_NUMBERS = (
     "score",
 )
 
+=======
+_FIT_OF_VERDICT = (
+    "gate_id",
+    "pair_id",
+    "alpha",
+    "beta",
+    "half_life_bars",
+    "z_window_bars",
+    "time_stop_bars",
+)
+
+# What the gate said of one fit. Append-only: a trigger refuses UPDATE and DELETE. Nobody writes `passed`: it follows
+# from the numbers and the bounds beside them.
+gate_verdict = Table(
+    "gate_verdict",
+    METADATA,
+    Column("gate_id", Uuid, primary_key=True),
+    Column("pair_id", String(21), nullable=False),
+    Column("alpha", Double, nullable=False),
+    Column("beta", Double, nullable=False),
+    Column("half_life_bars", Double, nullable=False),
+    Column("z_window_bars", Integer, nullable=False),
+    Column("time_stop_bars", Integer, nullable=False),
+    Column("correlation", Double, nullable=False),
+    # The fit saw the bars up to `fitted_to`, the trial those after it up to `judged_to`.
+    Column("fitted_from", Moment, nullable=False),
+    Column("fitted_to", Moment, nullable=False),
+    Column("judged_to", Moment, nullable=False),
+    Column("unseen_bars", Integer, nullable=False),
+    Column("unseen_sessions", Integer, nullable=False),
+    # What speaks against the fit itself, whatever its trial was like.
+    Column("objections", JSONB, nullable=False),
+    Column("sharpe", Double, nullable=False),
+    Column("win_rate", Double, nullable=False),
+    Column("max_drawdown", Double, nullable=False),
+    Column("net_return", Double, nullable=False),
+    Column("round_trips", Integer, nullable=False),
+    Column("least_sharpe", Double, nullable=False),
+    Column("least_win_rate", Double, nullable=False),
+    Column("most_drawdown", Double, nullable=False),
+    Column("least_round_trips", Integer, nullable=False),
+    Column("numbers", JSONB, nullable=False),
+    Column(
+        "passed",
+        Boolean,
+        Computed(
+            "objections = '[]'::jsonb AND sharpe > least_sharpe AND win_rate > least_win_rate"
+            " AND max_drawdown < most_drawdown AND round_trips >= least_round_trips",
+            persisted=True,
+        ),
+        nullable=False,
+    ),
+    Column("who", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    recorded_at(),
+    finite("alpha", "beta", "half_life_bars", "correlation", "sharpe", "win_rate", "max_drawdown", "net_return"),
+    CheckConstraint("fitted_from < fitted_to AND fitted_to < judged_to", name="unseen_part_is_later"),
+    CheckConstraint("jsonb_typeof(objections) = 'array'", name="objections_listed"),
+    CheckConstraint("win_rate BETWEEN 0 AND 1 AND max_drawdown >= 0 AND round_trips >= 0", name="trial_sane"),
+    # No setting opens the gate.
+    CheckConstraint(
+        "least_sharpe BETWEEN 0 AND 100 AND least_win_rate BETWEEN 0 AND 1"
+        " AND most_drawdown BETWEEN 0 AND 0.5 AND least_round_trips BETWEEN 5 AND 1000",
+        name="bounds_sane",
+    ),
+    # What the registry's foreign key points at.
+    UniqueConstraint(*_FIT_OF_VERDICT, "passed", name="uq_gate_verdict_fit"),
+    schema="strategy",
+)
+
+Index("ix_gate_verdict_pair", gate_verdict.c.pair_id, gate_verdict.c.recorded_at)
+
+>>>>>>> .merge_file_onNwvN
 pair_registry = Table(
     "pair_registry",
     METADATA,
@@ -65,10 +145,17 @@ pair_registry = Table(
     Column("z_window_bars", Integer, nullable=False),
     Column("time_stop_bars", Integer, nullable=False),
     Column("correlation", Double, nullable=False),
+    # The bars that were looked at, by the fit and by its trial.
     Column("fitted_from", Moment, nullable=False),
     Column("fitted_to", Moment, nullable=False),
+    Column("gate_id", Uuid),
     Column("gate_passed", Boolean, nullable=False, server_default="false"),
+    Column("found_by", String(16), nullable=False, server_default="person"),
     Column("mode", String(16), nullable=False),
+    # When the mode or the fit last changed, by the database's clock: what was watched before says nothing of it.
+    Column("mode_since", Moment, nullable=False, server_default=func.clock_timestamp()),
+    # What a closing pair becomes once its trade is over.
+    Column("after_closing", String(16)),
     Column("version", Integer, nullable=False, server_default="1"),
     Column("source", Text, nullable=False),
     Column("updated_at", Moment, nullable=False),
@@ -82,6 +169,19 @@ pair_registry = Table(
     CheckConstraint("z_window_bars BETWEEN 3 AND 5000 AND time_stop_bars BETWEEN 1 AND 50000", name="windows_sane"),
     CheckConstraint("correlation BETWEEN -1 AND 1", name="correlation_sane"),
     one_of("mode", PairMode),
+    one_of("found_by", FoundBy),
+    CheckConstraint(
+        "after_closing IS NULL OR (mode = 'closing' AND after_closing IN ('observe', 'retired'))",
+        name="after_closing_known",
+    ),
+    # The verdict is one about this pair and this very fit, and `gate_passed` is what it says.
+    ForeignKeyConstraint(
+        [*_FIT_OF_VERDICT, "gate_passed"],
+        [f"strategy.gate_verdict.{column}" for column in (*_FIT_OF_VERDICT, "passed")],
+        name="fk_pair_registry_gate_verdict",
+    ),
+    CheckConstraint("gate_id IS NOT NULL OR NOT gate_passed", name="gate_named"),
+    CheckConstraint("mode <> 'active' OR gate_passed", name="active_passed_the_gate"),
     schema="strategy",
 )
 
