@@ -56,3 +56,13 @@ from src.shared.infra.database.tables.risk import (
     risk_decision,
     risk_state,
 )
+from src.shared.infra.database.tables.strategy import (
+    DISCOVERY_NUMBERS,
+    discovery_result,
+    discovery_run,
+    discovery_scan,
+    gate_verdict,
+    pair_registry,
+    pair_signal,
+    pair_spread,
+)

@@ -1,8 +1,4 @@
-<<<<<<< .merge_file_B7pHVA
-"""Schema `strategy`: the registry of pairs, their spreads and their signals, and how pairs were looked for."""
-=======
-"""Schema `strategy`: verdicts of the gate, the registry of pairs, their spreads and their signals."""
->>>>>>> .merge_file_onNwvN
+"""Schema `strategy`: the registry of pairs, verdicts of the gate, spreads and signals, and searches for pairs."""
 
 from __future__ import annotations
 
@@ -39,7 +35,6 @@ from src.shared.infra.database.tables.base import (
     symbol_column,
 )
 
-<<<<<<< .merge_file_B7pHVA
 # By what a pair is judged when pairs are looked for, in the order of the steps.
 DISCOVERY_NUMBERS = (
     "correlation",
@@ -60,7 +55,6 @@ DISCOVERY_NUMBERS = (
     "score",
 )
 
-=======
 _FIT_OF_VERDICT = (
     "gate_id",
     "pair_id",
@@ -132,7 +126,6 @@ gate_verdict = Table(
 
 Index("ix_gate_verdict_pair", gate_verdict.c.pair_id, gate_verdict.c.recorded_at)
 
->>>>>>> .merge_file_onNwvN
 pair_registry = Table(
     "pair_registry",
     METADATA,
