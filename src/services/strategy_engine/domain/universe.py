@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.shared.domain.bars import CloseSeries, Floats
+from src.shared.domain.errors import InputInvalid
 
 Ints = NDArray[np.intp]
 Flags = NDArray[np.bool_]
@@ -41,6 +42,10 @@ class Exclusion(StrEnum):
     BEGINS_LATE = "BEGINS_LATE"
     HOLES = "HOLES"
     NEVER_MOVES = "NEVER_MOVES"
+
+
+class NothingToSearch(InputInvalid):
+    """There are no bars, or not even two symbols."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from src.services.strategy_engine.domain.discovery import (
     window_start,
 )
 from src.services.strategy_engine.domain.scan.engle_granger import PairScan
-from src.services.strategy_engine.domain.universe import Universe, choose_universe
+from src.services.strategy_engine.domain.universe import NothingToSearch, Universe, choose_universe
 from src.services.strategy_engine.ports import (
     DiscoveryRepository,
     PairRegistrar,
@@ -41,6 +41,8 @@ from src.shared.failpoints import failpoint
 from src.shared.ports.unit_of_work import UnitOfWork
 
 _LOAD = "`.venv/bin/python scripts/load_historical_data.py --vendor alpaca --from DAY --symbols {}` loads them"
+
+_SAID = 3
 
 ScanParts = Callable[[Sequence[ScanPart]], Iterable[PairScan]]
 """Does the parts of a scan, here or elsewhere, and gives their results in any order."""
@@ -63,11 +65,6 @@ class Plan:
     search: Search
     universe: Universe
     rules: DiscoveryRules
-
-    @property
-    def empty(self) -> bool:
-        """Say whether there are not even two symbols."""
-        return len(self.universe.symbols) < 2
 
     @property
     def is_stored(self) -> bool:
@@ -125,11 +122,9 @@ class Discovery:
         """Do a whole search. A dry run stores nothing and watches nothing.
 
         Raises:
-            InputInvalid: as `plan`, or fewer than two symbols can be searched.
+            InputInvalid: as `plan`.
         """
         plan = self.plan(request, now=now, who=who)
-        if plan.empty:
-            raise InputInvalid(too_few(plan))
         if plan.is_stored and not dry_run:
             return self.observe(plan, who)
         if not dry_run:
@@ -144,7 +139,8 @@ class Discovery:
         """Choose window and symbols. The window ends with the newest stored bar, unless a last day is given.
 
         Raises:
-            InputInvalid: days in the wrong order, no bars at all, or symbols that are named and can't be searched.
+            InputInvalid: days in the wrong order, or symbols that are named and have no bars.
+            NothingToSearch: there are no bars, or fewer than two symbols can be searched.
         """
         rules = self.rules if request.observe is None else replace(self.rules, observe=request.observe)
         named = _named(request.symbols)
@@ -161,7 +157,8 @@ class Discovery:
             days = [each.day for each in sessions for _, stop in each.bar_spans() if start <= stop <= end]
             days = days[len(days) - len(spans) :]
             universe = choose_universe(series, days, rules.funnel.min_common_sessions, objections)
-            ends = universe.series.ends or (start, end)
+            _refuse_too_few(universe)
+            ends = universe.series.ends
             identity = search_id(ends[0], ends[-1], universe, rules)
             known = work.repo.search(identity)
         begun = Search(identity, ends[0], ends[-1], universe.symbols, universe.excluded, rules.parameters(), who)
@@ -267,19 +264,20 @@ class Discovery:
             )
         newest = repo.newest_bar(before)
         if newest is None:
-            raise InputInvalid(f"No hourly bars are stored up to {before:%Y-%m-%d}: {_LOAD.format('SPY,QQQ')}.")
+            raise NothingToSearch(f"No hourly bars are stored up to {before:%Y-%m-%d}: {_LOAD.format('SPY,QQQ')}.")
         start = window_start(newest, rules) if request.first is None else _midnight(request.first)
         if start >= newest:
             raise InputInvalid(f"The newest stored bar ends at {newest:%Y-%m-%d %H:%M} UTC: give an earlier --from.")
         return start, newest
 
 
-def too_few(plan: Plan) -> str:
-    """Say in one line why there is nothing to search."""
-    left_out = ", ".join(f"{each.symbol} ({each.words})" for each in plan.universe.excluded[:3])
-    more = f" and {len(plan.universe.excluded) - 3} more" if len(plan.universe.excluded) > 3 else ""
-    why = f" Left out: {left_out}{more}." if left_out else ""
-    return f"{len(plan.universe.symbols)} symbols can be searched, two are needed.{why}"
+def _refuse_too_few(universe: Universe) -> None:
+    if (count := len(universe.symbols)) >= 2:
+        return
+    out = universe.excluded
+    told = "; ".join(f"{each.symbol}: {each.words}" for each in out[:_SAID])
+    more = f"; and {len(out) - _SAID} more" if len(out) > _SAID else ""
+    raise NothingToSearch(f"Only {count} symbols can be searched, two are needed. Left out are {told}{more}.")
 
 
 def _named(symbols: Sequence[str]) -> list[str]:
