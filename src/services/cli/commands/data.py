@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from src.services.data_ingestion.ports import RejectedRow
     from src.services.data_ingestion.use_cases.quality import Repair, SeriesStatus
     from src.shared.domain.bars import Series
-    from src.shared.prefect.tasks.wiring import Services
 
 _BLOCKED = 1
 _NOT_REPAIRED = 1
@@ -42,7 +41,7 @@ def status(symbols: Symbols = "", vendor: Vendor = None, as_json: Json = False) 
     from src.services.cli.desk import console, print_json, print_table, wired
 
     found = wired()
-    listed = found.quality.status(_symbols(symbols), _now(found), vendor)
+    listed = found.quality.status(_symbols(symbols), found.market_time(), vendor)
     if as_json:
         print_json([_status_dict(each) for each in listed])
     else:
@@ -60,7 +59,7 @@ def validate(symbols: Symbols = "", as_json: Json = False) -> None:
     from src.services.cli.desk import console, print_json, print_table, wired
 
     found = wired()
-    judged = found.quality.validate(_symbols(symbols), _now(found))
+    judged = found.quality.validate(_symbols(symbols), found.market_time())
     if as_json:
         print_json(judged)
     else:
@@ -86,7 +85,7 @@ def repair(
     days = _day(first, "--from"), _day(last, "--to")
     found = wired()
     done = found.quality.repair(
-        _symbols(symbols), *days, _now(found), who=who or user_name(), vendor=vendor_2, dry_run=dry_run
+        _symbols(symbols), *days, found.market_time(), who=who or user_name(), vendor=vendor_2, dry_run=dry_run
     )
     console().print(repairs_table(done, "Would be filled" if dry_run else "Repaired"))
     if any(each.objection for each in done):
@@ -192,13 +191,3 @@ def _day(text: str, option: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise InputInvalid(f"{option} {text}: write a day such as 2025-08-01.") from None
-
-
-def _now(found: Services) -> datetime:
-    """Return the broker's time; that of this machine while the broker is away."""
-    from src.shared.domain.errors import Refused, Transient
-
-    try:
-        return found.broker.clock().now.astimezone(UTC)
-    except (Transient, Refused):
-        return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""`tradewinds pairs`: name the pairs that are traded."""
+"""`tradewinds pairs`: find pairs, and name those that are traded."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ from typing import Annotated
 
 import typer
 
+from src.services.cli.commands.discover import discover, why
+
 _NONE_TRADED = 1
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    group = typer.Typer(no_args_is_help=True, help="Name the pairs that are traded.")
+    group = typer.Typer(no_args_is_help=True, help="Find pairs, and name those that are traded.")
     group.command(name="add")(add)
     group.command(name="rebase")(rebase)
+    group.command(name="discover")(discover)
+    group.command(name="why")(why)
     group.callback()(pairs)
     app.add_typer(group, name="pairs")
 
 
 def pairs() -> None:
-    """Name the pairs that are traded."""
+    """Find pairs, and name those that are traded."""
 
 
 def add(

@@ -115,7 +115,7 @@ def choose_universe(
         (column for column, symbol in enumerate(series.symbols) if symbol not in known),
         key=lambda column: series.symbols[column],
     )
-    firsts = there.argmax(axis=0)
+    firsts = there.argmax(axis=0) if len(there) else np.zeros(there.shape[1], dtype=np.intp)
     start = _start(firsts[columns], days, least_sessions)
     keep = []
     for column in columns:

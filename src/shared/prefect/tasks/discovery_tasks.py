@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from src.shared.domain.errors import Refused, Transient
 from src.shared.prefect.monitoring import leave_table, progress
 from src.shared.prefect.states import ended
 from src.shared.prefect.tasks.repeatable import repeatable
-from src.shared.prefect.tasks.wiring import Services, services
+from src.shared.prefect.tasks.wiring import services
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -39,7 +38,7 @@ async def plan_search(
     wired = services()
     request = Request(tuple(symbols or ()), first, last, observe)
     try:
-        plan = wired.discovery.plan(request, now=market_time(wired), who=_WHO)
+        plan = wired.discovery.plan(request, now=wired.market_time(), who=_WHO)
     except NothingToSearch as error:
         return str(error)
     search = plan.search
@@ -149,14 +148,6 @@ def discovery_end(report: DiscoveryReport) -> dict[str, Any] | State[Any]:
     return ended("ALREADY_DONE", "This search was done before.", summary) if report.already_done else summary
 
 
-def market_time(wired: Services) -> datetime:
-    """Return the broker's time; that of this machine while the broker is away."""
-    try:
-        return wired.broker.clock().now.astimezone(UTC)
-    except (Transient, Refused):
-        return datetime.now(UTC)
-
-
 def _scan_here(parts: list[ScanPart], step: Callable[[], None]) -> list[PairScan]:
     found = []
     for part in parts:
@@ -170,7 +161,7 @@ def _scan_on_dask(parts: list[ScanPart], settings: StrategySettings, step: Calla
 
     The scan spends its time in matrix products, where threads run side by side; processes would have to be started.
     """
-    from prefect_dask import DaskTaskRunner
+    from prefect_dask.task_runners import DaskTaskRunner
 
     runner: DaskTaskRunner
     if settings.discovery_dask_scheduler:

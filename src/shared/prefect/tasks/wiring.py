@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from src.config.settings import Settings, load_settings
+from src.shared.domain.errors import Refused, Transient
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -63,6 +65,17 @@ class Services:
         from src.shared.infra.alpaca.factory import check_account
 
         return check_account(self.unasked_broker, self.settings, self.engine)
+
+    def market_time(self) -> datetime:
+        """Return the broker's time; that of this machine while the broker is away.
+
+        Raises:
+            UserError: keys, URL and database do not belong together.
+        """
+        try:
+            return self.broker.clock().now.astimezone(UTC)
+        except (Transient, Refused):
+            return datetime.now(UTC)
 
     @cached_property
     def ingestion(self) -> DataIngestion:
