@@ -30,7 +30,7 @@ def market() -> Floats:
     [
         (lambda c: c[: len(c) - 300].fill(np.nan), Exclusion.FEW_SESSIONS, "bars of 43 sessions, 60 needed"),
         (lambda c: c[-8:].fill(np.nan), Exclusion.STALE, "no bar in the last session"),
-        (lambda c: c[:300].fill(np.nan), Exclusion.BEGINS_LATE, "its bars begin on 2025-02-"),
+        (lambda c: c[:300].fill(np.nan), Exclusion.BEGINS_LATE, "its bars begin on 2025-03-06"),
         (lambda c: c[5:-5:10].fill(np.nan), Exclusion.HOLES, "bars for 90% of the window's hours, 95% needed"),
         (lambda c: c.fill(50.0), Exclusion.NEVER_MOVES, "its price never moves"),
     ],

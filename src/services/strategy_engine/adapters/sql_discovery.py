@@ -23,6 +23,7 @@ from src.services.strategy_engine.domain.discovery import (
     StepTally,
     found_pair,
 )
+from src.services.strategy_engine.domain.reasons import ScanReason
 from src.services.strategy_engine.domain.scan.funnel import STEP_OF_REASON, Funnel, FunnelStep
 from src.services.strategy_engine.domain.universe import Excluded, Exclusion
 from src.services.strategy_engine.ports import PairWord, Search
@@ -91,10 +92,12 @@ _REBASED = text("""
      GROUP BY symbol
 """)
 
-# Of one pair of a search, where both places count from 0 and the first is the lower.
+# Of one pair of a search: `place` is how far its second symbol stands behind its first.
 _PACKED = text("""
-    SELECT correlations[:place] AS correlation, p_values[:place] AS p_value, get_byte(codes, :place - 1) AS code
-      FROM strategy.discovery_scan WHERE run_id = :run AND position = :position
+    SELECT s.correlations[CAST(:place AS int)] AS correlation, s.p_values[CAST(:place AS int)] AS p_value,
+           r.reasons[get_byte(s.codes, CAST(:place AS int) - 1) + 1] AS reason
+      FROM strategy.discovery_scan s JOIN strategy.discovery_run r USING (run_id)
+     WHERE s.run_id = :run AND s.position = :position
 """)
 
 
@@ -242,9 +245,9 @@ class SqlDiscoveryRepository:
         position, other = search.symbols.index(first), search.symbols.index(second)
         asked = {"run": search.id, "position": position, "place": other - position}
         row = self._connection.execute(_PACKED, asked).one()
-        reason = _REASONS[row.code]
-        numbers = {"correlation": _number(row.correlation[-1]), "p_value": _number(row.p_value[-1])}
-        return PairWord(search, STEP_OF_REASON[reason].value, Outcome.REJECTED, reason.value, numbers)
+        step = STEP_OF_REASON[ScanReason(row.reason)].value
+        numbers = {"correlation": _number(row.correlation), "p_value": _number(row.p_value)}
+        return PairWord(search, step, Outcome.REJECTED, row.reason, numbers)
 
     def _newest_with(self, symbols: Sequence[str]) -> Search | None:
         r = discovery_run.c
