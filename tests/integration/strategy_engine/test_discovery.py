@@ -264,4 +264,4 @@ def test_many_pairs_are_stored_and_found_again(discovery: Discovery, engine: Eng
     assert len(results) > 1000 and fell_before > 1000
     one = next(row for row in results if row["reason"] == "NOT_COINTEGRATED")
     returns = [np.diff(np.log(closes[:797, int(one[leg][1:])])) for leg in ("symbol_1", "symbol_2")]
-    assert one["correlation"] == pytest.approx(np.corrcoef(*returns)[0, 1])
+    assert one["correlation"] == pytest.approx(np.corrcoef(np.stack(returns))[0, 1])
