@@ -144,6 +144,36 @@ class StrategySettings(_Component):
         900.0, description="A cycle that starts later than this after its slot takes no entry."
     )
     overnight: bool = Field(False, description="Allow entries in the last hour before the close.")
+    gate_share: float = Field(
+        1 / 3, ge=0.1, le=0.6, description="Last share of the bars that a fit does not see and is judged on."
+    )
+    gate_least_sharpe: float = Field(
+        0.5, ge=0.0, le=100.0, allow_inf_nan=False, description="A trial's Sharpe ratio a year must be above this."
+    )
+    gate_least_win_rate: Fraction = Field(0.45, description="A trial's share of winning trades must be above this.")
+    gate_most_drawdown_fraction: float = Field(
+        0.15, gt=0.0, le=0.5, allow_inf_nan=False, description="A trial's deepest fall must be below this."
+    )
+    gate_least_round_trips: int = Field(10, ge=5, le=1000, description="Finished trades a trial must have.")
+    gate_commission_bps: float = Field(
+        0.5,
+        ge=0.0,
+        le=100.0,
+        allow_inf_nan=False,
+        description="Commission and fees of a leg at each fill in a trial.",
+    )
+    gate_half_spread_bps: float = Field(
+        2.0, ge=0.0, le=100.0, allow_inf_nan=False, description="Half of the spread of a leg at each fill in a trial."
+    )
+    gate_borrow_fraction_per_year: Fraction = Field(0.01, description="Fee for the short leg a year in a trial.")
+    watch_bars: int = Field(20, ge=1, le=5000, description="Hours without a fault in observe before a promotion.")
+    auto_promote: bool = Field(
+        False, description="Let the evening's review promote watched pairs; else a person does."
+    )
+    record_trades: int = Field(10, ge=1, le=1000, description="Last trades of an active pair that are its record.")
+    record_least_trades: int = Field(5, ge=1, le=1000, description="A shorter record demotes no pair.")
+    record_least_win_rate: Fraction = Field(0.35, description="A losing record below this win rate demotes a pair.")
+    retest_most_p: Fraction = Field(0.20, description="A cointegration test above this p-value demotes a pair.")
     discovery_window_days: int = Field(
         252, ge=90, le=2000, description="Calendar days of bars that pairs are found in."
     )
@@ -496,6 +526,11 @@ def _check_together(settings: Settings) -> None:
         raise SettingsInvalid(
             "TRADEWINDS_STRATEGY_EXIT_Z, _ENTRY_Z and _STOP_Z must rise in this order; "
             f"they are {strategy.exit_z}, {strategy.entry_z}, {strategy.stop_z}."
+        )
+    if strategy.record_least_trades > strategy.record_trades:
+        raise SettingsInvalid(
+            f"TRADEWINDS_STRATEGY_RECORD_LEAST_TRADES={strategy.record_least_trades} must not be above "
+            f"TRADEWINDS_STRATEGY_RECORD_TRADES={strategy.record_trades}: no record would ever be long enough."
         )
     _check_rising(settings.indicators, "sma_short_bars", "sma_medium_bars", "sma_long_bars")
     _check_rising(settings.indicators, "ema_short_bars", "ema_long_bars")

@@ -111,6 +111,12 @@ OF_LOADS = {
 }
 """Those of long loads of past bars, of what is known of companies, and of repairs."""
 
+OF_PAIRS = {
+    "strategy_engine.before_pair": "a pair's new fit and its verdict, or its next mode, are written, not committed",
+    "strategy_engine.pair_kept": "… and committed",
+}
+"""Those of the life of a pair."""
+
 OF_INDICATORS = {
     "analytics.before_indicators": "indicators of a batch of series are written, not committed",
     "analytics.indicators_stored": "… and committed",
@@ -139,7 +145,7 @@ OF_MAINTENANCE = {
 }
 """Those of the archive, of backups and of restores."""
 
-FAILPOINTS = OF_A_SLOT | OF_LOADS | OF_INDICATORS | OF_DISCOVERY | OF_MAINTENANCE
+FAILPOINTS = OF_A_SLOT | OF_LOADS | OF_PAIRS | OF_INDICATORS | OF_DISCOVERY | OF_MAINTENANCE
 """Every failpoint there is."""
 
 Action = Literal["kill", "exc", "sleep", "hang", "stop"]

@@ -16,15 +16,22 @@ from src.shared.prefect.tasks.wiring import Services
 
 @dataclass(frozen=True)
 class FittedPair:
-    """A pair as it went into the registry; `objections` say why it is only watched, or why it is no pair at all."""
+    """A pair as it went into the registry; `objections` say why it is only watched, or why it is no pair at all.
+
+    `sharpe` to `round_trips` are of its trial on the bars that the fit did not see.
+    """
 
     pair_id: str
     traded: bool
-    beta: float | None
-    half_life_bars: float | None
-    z_window_bars: int | None
-    correlation: float | None
     objections: str
+    beta: float | None = None
+    half_life_bars: float | None = None
+    z_window_bars: int | None = None
+    correlation: float | None = None
+    sharpe: float | None = None
+    win_rate: float | None = None
+    max_drawdown: float | None = None
+    round_trips: int | None = None
 
 
 def fit_pairs(
@@ -51,10 +58,10 @@ def fit_pairs(
 
 
 def fits_table(pairs: Sequence[FittedPair], title: str) -> Table:
-    """Lay the fits out for a person."""
+    """Lay the fits and their trials out for a person."""
     table = Table(title=title, title_justify="left")
-    for name in ("pair", "β", "half-life", "window", "correlation"):
-        table.add_column(name, justify="left" if name == "pair" else "right")
+    for name in ("pair", "β", "half-life", "window", "corr.", "Sharpe", "wins", "fall", "trips"):
+        table.add_column(name, justify="left" if name == "pair" else "right", no_wrap=True)
     table.add_column("traded")
     for pair in pairs:
         table.add_row(pair.pair_id, *_numbers(pair), "yes" if pair.traded else f"no: {pair.objections}")
@@ -66,19 +73,33 @@ def _fit(services: Services, pair: str, until: datetime, bars: int, mode: PairMo
     try:
         done = services.strategy.register_pair(first, second, until=until, bars=bars, mode=mode, who=who, why=why)
     except InputInvalid as error:
-        return FittedPair(pair, False, None, None, None, None, str(error))
+        return FittedPair(pair, traded=False, objections=str(error))
+    trial = done.tried.verdict.trial
     return FittedPair(
         pair,
-        done.pair.mode is PairMode.ACTIVE,
-        done.pair.beta,
-        done.pair.half_life_bars,
-        done.pair.z_window_bars,
-        done.fit.correlation,
-        ", ".join(reason.value for reason in done.reasons),
+        traded=done.pair.mode is PairMode.ACTIVE,
+        objections="; ".join(done.objections) or "only watched, as asked",
+        beta=done.pair.beta,
+        half_life_bars=done.pair.half_life_bars,
+        z_window_bars=done.pair.z_window_bars,
+        correlation=done.fit.correlation,
+        sharpe=trial.sharpe,
+        win_rate=trial.win_rate,
+        max_drawdown=trial.max_drawdown,
+        round_trips=trial.round_trips,
     )
 
 
 def _numbers(pair: FittedPair) -> tuple[str, ...]:
     if pair.beta is None:
-        return ("–",) * 4
-    return (f"{pair.beta:.3f}", f"{pair.half_life_bars:.1f}", str(pair.z_window_bars), f"{pair.correlation:.3f}")
+        return ("–",) * 8
+    return (
+        f"{pair.beta:.3f}",
+        f"{pair.half_life_bars:.1f}",
+        str(pair.z_window_bars),
+        f"{pair.correlation:.3f}",
+        f"{pair.sharpe:.2f}",
+        f"{pair.win_rate:.0%}",
+        f"{pair.max_drawdown:.1%}",
+        str(pair.round_trips),
+    )

@@ -8,14 +8,18 @@ from sqlalchemy import Engine
 
 from src.config.settings import Settings, StrategySettings
 from src.services.strategy_engine.adapters.sql_discovery import SqlDiscoveryRepository
+from src.services.strategy_engine.adapters.sql_life import SqlLifeRepository
 from src.services.strategy_engine.adapters.sql_strategy import SqlStrategyRepository
 from src.services.strategy_engine.domain.decision import Thresholds
 from src.services.strategy_engine.domain.discovery import DiscoveryRules
 from src.services.strategy_engine.domain.fit import FitBounds
-from src.services.strategy_engine.domain.gate import Gate
+from src.services.strategy_engine.domain.gate import Gate, GateBounds
+from src.services.strategy_engine.domain.life import LifeRules
 from src.services.strategy_engine.domain.scan.engle_granger import BY_AIC
 from src.services.strategy_engine.domain.scan.funnel import FunnelBounds
+from src.services.strategy_engine.domain.trial import Costs
 from src.services.strategy_engine.use_cases.discovery import Discovery
+from src.services.strategy_engine.use_cases.life import PairLives
 from src.services.strategy_engine.use_cases.slots import StrategyEngine
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.infra.database.engine import make_engine
@@ -36,6 +40,20 @@ def build(settings: Settings, engine: Engine | None = None) -> StrategyEngine:
         thresholds=thresholds(settings.strategy),
         bounds=fit_bounds(settings.strategy),
         history_bars=settings.strategy.history_bars,
+        gate=gate(settings.strategy),
+        life=life_rules(settings),
+    )
+
+
+def build_life(settings: Settings, engine: Engine | None = None) -> PairLives:
+    """Wire what moves pairs through their lives. Raises as `build`."""
+    engine = engine or make_engine(trading_database_url(settings), settings.database)
+    return PairLives(
+        store=SqlUnitOfWork(engine, SqlLifeRepository),
+        calendar=TradingCalendar(),
+        rules=life_rules(settings),
+        history_bars=settings.strategy.history_bars,
+        auto_promote=settings.strategy.auto_promote,
     )
 
 
@@ -59,7 +77,7 @@ def discovery_rules(strategy: StrategySettings) -> DiscoveryRules:
     return DiscoveryRules(
         window_days=strategy.discovery_window_days,
         funnel=FunnelBounds(strategy.discovery_max_p_value, strategy.discovery_min_sessions, fit_bounds(strategy)),
-        gate=Gate(),
+        gate=gate(strategy),
         thresholds=thresholds(strategy),
         lags=strategy.discovery_max_lags_bars or BY_AIC,
         observe=strategy.discovery_observe_pairs,
@@ -75,6 +93,38 @@ def thresholds(strategy: StrategySettings) -> Thresholds:
         stop_z=strategy.stop_z,
         max_slot_age=timedelta(seconds=strategy.max_slot_age_seconds),
         overnight=strategy.overnight,
+    )
+
+
+def gate(strategy: StrategySettings) -> Gate:
+    """Read from the settings how fits are judged."""
+    return Gate(
+        share=strategy.gate_share,
+        bounds=GateBounds(
+            least_sharpe=strategy.gate_least_sharpe,
+            least_win_rate=strategy.gate_least_win_rate,
+            most_drawdown=strategy.gate_most_drawdown_fraction,
+            least_round_trips=strategy.gate_least_round_trips,
+        ),
+        costs=Costs(
+            commission_bps=strategy.gate_commission_bps,
+            half_spread_bps=strategy.gate_half_spread_bps,
+            borrow_per_year=strategy.gate_borrow_fraction_per_year,
+        ),
+    )
+
+
+def life_rules(settings: Settings) -> LifeRules:
+    """Read from the settings what a pair must keep; the trades of its edge are those that sizing looks back on."""
+    strategy, risk = settings.strategy, settings.risk
+    return LifeRules(
+        watch_bars=strategy.watch_bars,
+        record_trades=strategy.record_trades,
+        record_least_trades=strategy.record_least_trades,
+        record_least_win_rate=strategy.record_least_win_rate,
+        edge_trades=risk.kelly_lookback_trades,
+        edge_least_trades=risk.kelly_min_trades,
+        retest_most_p=strategy.retest_most_p,
     )
 
 

@@ -11,24 +11,47 @@ from uuid import UUID
 from src.services.strategy_engine.domain.decision import DataBlock
 from src.services.strategy_engine.domain.discovery import CompanyEvent, Findings, FoundPair, Outcome, StepTally
 from src.services.strategy_engine.domain.evaluation import Evaluation, WatchedPair
+from src.services.strategy_engine.domain.gate import TriedFit
+from src.services.strategy_engine.domain.life import Standing
 from src.services.strategy_engine.domain.universe import Excluded
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.corporate_actions import CorporateActionKind
-from src.shared.domain.pairs import Pair, PairMode
+from src.shared.domain.pairs import FoundBy, Pair, PairMode
 from src.shared.domain.signals import Signal
 from src.shared.messages.base import Event
 
 
 @dataclass(frozen=True)
 class RegisteredPair:
-    """A row of the registry: the pair, the span of bars it was fitted on, and how often it was written."""
+    """A row of the registry: the pair, the bars that were looked at, how often it was written, and its verdict.
+
+    `gate_id` is None for a pair that no gate has judged; `found_by` says who brought it up.
+    """
 
     pair: Pair
     correlation: float
     fitted_from: datetime
     fitted_to: datetime
     version: int
+    gate_id: UUID | None = None
+    gate_passed: bool = False
+    found_by: FoundBy = FoundBy.PERSON
+    after_closing: PairMode | None = None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict of the gate as it is kept, with the bars that its fit and its trial saw."""
+
+    id: UUID
+    tried: TriedFit
+    fitted_from: datetime
+    fitted_to: datetime
+    judged_to: datetime
+    numbers: Mapping[str, object]
+    who: str
+    why: str
 
 
 @dataclass(frozen=True)
@@ -79,8 +102,16 @@ class StrategyRepository(Protocol):
         """Say whether the pair has a trade that is not over."""
         ...
 
-    def save(self, registered: RegisteredPair, source: str) -> None:
-        """Insert or replace a pair's row."""
+    def keep_verdict(self, judgement: Judgement) -> None:
+        """Add a verdict; it is never changed."""
+        ...
+
+    def save(self, registered: RegisteredPair, source: str, *, demoted: bool = False) -> None:
+        """Insert or replace a pair's row; `demoted` keeps the time as that of its last demotion."""
+        ...
+
+    def watched_bars(self, pair_id: str) -> int:
+        """Count the slots since a pair was let into observe, after the last one with a fault of its data."""
         ...
 
     def freezes(self, pair_id: str) -> list[PairFreeze]:
@@ -93,6 +124,50 @@ class StrategyRepository(Protocol):
 
     def note(self, note: AuditNote) -> None:
         """Add a line to the audit log."""
+        ...
+
+
+@dataclass(frozen=True)
+class AuditLine:
+    """One line of a pair's history; `numbers` are JSON values."""
+
+    at: datetime
+    who: str
+    what: str
+    why: str
+    numbers: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class LastSignal:
+    """The last decision about a pair."""
+
+    slot: datetime
+    action: str
+    reason: str
+    z: float | None
+
+
+@dataclass(frozen=True)
+class PairCard:
+    """All that is known of a pair: its row, where it stands, the verdict's row as JSON values, its last signal."""
+
+    registered: RegisteredPair
+    standing: Standing
+    verdict: Mapping[str, object] | None
+    signal: LastSignal | None
+    source: str
+
+
+class LifeRepository(StrategyRepository, Protocol):
+    """Where pairs stand in their lives, within one transaction."""
+
+    def cards(self, pair_ids: Sequence[str] | None = None) -> list[PairCard]:
+        """Read pairs, or all, by id. Nothing is re-tested here: no standing has a p-value."""
+        ...
+
+    def history(self, pair_id: str) -> list[AuditLine]:
+        """Read what the audit log says of a pair, oldest first."""
         ...
 
 
@@ -192,9 +267,18 @@ class PairRegistrar(Protocol):
     """The one way into the registry of pairs."""
 
     def register_pair(
-        self, symbol_1: str, symbol_2: str, *, until: datetime, bars: int, mode: PairMode, who: str, why: str
+        self,
+        symbol_1: str,
+        symbol_2: str,
+        *,
+        until: datetime,
+        bars: int,
+        mode: PairMode,
+        who: str,
+        why: str,
+        found_by: FoundBy,
     ) -> object:
-        """Fit a pair on its stored closes and register it.
+        """Fit a pair on its stored closes, judge it at the gate and register it.
 
         Raises:
             InputInvalid: the registry does not take it.

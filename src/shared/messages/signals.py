@@ -19,6 +19,18 @@ class SignalRaised(Event):
     z: float | None
 
 
+class PairRefitted(Event):
+    """A pair that keeps its mode got another fit, or its row changed otherwise."""
+
+    speaker: ClassVar[str] = "signals"
+    aggregate: ClassVar[str] = "pair"
+
+    pair_id: str
+    mode: str
+    who: str
+    why: str
+
+
 class PairModeChanged(Event):
     """A pair went from one mode to another."""
 

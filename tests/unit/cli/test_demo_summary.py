@@ -29,7 +29,7 @@ ACTIVITY = Activity(
     alerts=0,
 )
 GOOD = Summary(
-    pairs=[FittedPair("AAA/BBB", True, 0.9, 8.0, 16, 0.9, "")],
+    pairs=[FittedPair("AAA/BBB", True, "", 0.9, 8.0, 16, 0.9, 2.0, 0.6, 0.01, 12)],
     runs=[SlotRun(SLOT, "Completed", True, 1.0, "")],
     flow_runs={"Completed": 1},
     activity=ACTIVITY,

@@ -16,10 +16,10 @@ from src.services.risk_management.domain.sizing import (
     Size,
     Target,
     bet_fraction,
-    half_kelly,
     size_pair,
     whole_shares,
 )
+from src.shared.domain.edge import half_kelly
 from src.shared.domain.pairs import Direction
 from tests.unit.risk_management.examples import RULES
 

@@ -8,6 +8,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Literal
 
+from src.services.cli.options import FIT_BARS
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.ids import parse_pair_id
 from src.shared.domain.sessions import Session, TradingCalendar
@@ -16,7 +17,6 @@ Runner = Literal["worker", "inline"]
 
 # The synthetic market of the default seed trades briskly from here on.
 SYNTHETIC_START = date(2025, 10, 20)
-SYNTHETIC_FIT_BARS = 500
 DEFAULT_SESSIONS = 2
 MIN_FIT_BARS = 60
 
@@ -47,7 +47,7 @@ class Market:
 
 @dataclass(frozen=True)
 class Plan:
-    """The replay: pairs are fitted on `fit_bars` hourly bars up to `fit_until`, then `slots` are traded in order."""
+    """The replay: pairs are fitted and judged on `fit_bars` hours up to `fit_until`, then `slots` are traded."""
 
     pairs: tuple[str, ...]
     fit_until: datetime
@@ -90,7 +90,7 @@ def make_plan(request: Request, market: Market, calendar: TradingCalendar) -> Pl
             "the pairs. Choose a later START or give more data."
         )
     slots = _tradable_slots(sessions, request.slots or _slots_in(sessions[:DEFAULT_SESSIONS]))
-    fit_bars = len(before) if request.data else min(len(before), SYNTHETIC_FIT_BARS)
+    fit_bars = len(before) if request.data else min(len(before), FIT_BARS)
     return Plan(pairs, before[-1], fit_bars, slots)
 
 

@@ -18,6 +18,11 @@ from src.services.execution.domain.invariants import Invariant
 from src.shared.domain.quantities import plain
 
 NEW_YORK = ZoneInfo("America/New_York")
+_NONE_PASSED = (
+    "No pair passed the gate, so all of them were only watched; the table of pairs says what each lacks. A pair is "
+    "traded once its rules have earned money on hours that its fit did not see. Where round trips are missing, more "
+    "hours before the first slot help: give more data, or a later START."
+)
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ class Summary:
 def show(summary: Summary, console: Console) -> None:
     """Print it for a person."""
     parts = [
-        fits_table(summary.pairs, "Pairs, fitted on the bars before the first slot"),
+        fits_table(summary.pairs, "Pairs, fitted and judged on the bars before the first slot"),
         _counts(summary),
         _trades(summary.activity.trades),
         invariants_table(summary.invariants),
@@ -104,6 +109,8 @@ def show(summary: Summary, console: Console) -> None:
 
 def _verdict(summary: Summary) -> str:
     if not summary.traded:
+        if not any(pair.traded for pair in summary.pairs):
+            return _NONE_PASSED
         return "No pair trade was opened and closed in these bars. That is an honest result, not an error."
     closed, pnl = summary.activity.count("closed"), summary.activity.realized_pnl
     return f"{closed} pair trades opened and closed, {dollars(pnl)} booked, every invariant holds."

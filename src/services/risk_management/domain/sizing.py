@@ -19,6 +19,7 @@ from decimal import Decimal
 from math import isfinite
 
 from src.services.risk_management.domain.codes import RejectCode
+from src.shared.domain.edge import edge_of
 from src.shared.domain.pairs import Direction
 
 ZERO = Decimal(0)
@@ -121,19 +122,11 @@ def bet_fraction(results: Sequence[Decimal], rules: SizingRules) -> BetFraction:
     if len(results) < rules.kelly_min_trades:
         return BetFraction(rules.bootstrap_fraction, "bootstrap", len(results))
     recent = results[-rules.kelly_lookback_trades :]
-    wins = [result for result in recent if result > 0]
-    losses = [-result for result in recent if result < 0]
-    if not wins or not losses:
+    edge = edge_of(recent)
+    if edge is None:
         return BetFraction(rules.bootstrap_fraction, "bootstrap", len(recent))
-    win_rate = Decimal(len(wins)) / len(recent)
-    ratio = (sum(wins, ZERO) / len(wins)) / (sum(losses, ZERO) / len(losses))
-    clamped = min(max(half_kelly(win_rate, ratio), ZERO), rules.kelly_max_fraction)
-    return BetFraction(clamped, "half_kelly", len(recent), win_rate, ratio)
-
-
-def half_kelly(win_rate: Decimal, win_loss_ratio: Decimal) -> Decimal:
-    """Return ½ · (W − (1 − W) / R), unclamped."""
-    return (win_rate - (1 - win_rate) / win_loss_ratio) / 2
+    clamped = min(max(edge.half_kelly, ZERO), rules.kelly_max_fraction)
+    return BetFraction(clamped, "half_kelly", len(recent), edge.win_rate, edge.win_loss_ratio)
 
 
 def size_pair(

@@ -7,20 +7,22 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, exists, func, select, text, update
+from sqlalchemy import Connection, case, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from src.services.strategy_engine.domain.decision import DataBlock, Freeze
 from src.services.strategy_engine.domain.evaluation import Evaluation, UnfinishedTrade, WatchedPair
-from src.services.strategy_engine.ports import PairFreeze, RegisteredPair
+from src.services.strategy_engine.domain.reasons import DATA_FAULTS
+from src.services.strategy_engine.ports import Judgement, PairFreeze, RegisteredPair
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.corporate_actions import CorporateActionKind
-from src.shared.domain.pairs import FINISHED_TRADES, Direction, Pair, PairMode, PairTradeState
+from src.shared.domain.pairs import FINISHED_TRADES, Direction, FoundBy, Pair, PairMode, PairTradeState
 from src.shared.domain.signals import Signal, SignalAction, SpreadReading
 from src.shared.infra.database.audit import write_note
 from src.shared.infra.database.closes import TRADED_SERIES, read_closes
 from src.shared.infra.database.tables import (
+    gate_verdict,
     outbox,
     pair_freeze,
     pair_registry,
@@ -33,7 +35,7 @@ from src.shared.infra.database.verdicts import blocking_verdicts
 from src.shared.messages.base import Event
 
 _WATCHED_MODES = [PairMode.OBSERVE.value, PairMode.ACTIVE.value, PairMode.CLOSING.value]
-_FINISHED = [state.value for state in sorted(FINISHED_TRADES)]
+FINISHED = [state.value for state in sorted(FINISHED_TRADES)]
 
 _WATCHED = text("""
     SELECT r.symbol_1, r.symbol_2, r.alpha, r.beta, r.half_life_bars, r.z_window_bars, r.time_stop_bars, r.mode,
@@ -84,6 +86,21 @@ _WHAT_FREEZES = text("""
 """)
 
 
+FAULTS = [reason.value for reason in sorted(DATA_FAULTS)]
+
+# The slots that pair `r` was observed in since it came to be, but only those after the last fault of its data.
+OBSERVED_BARS = """
+    SELECT count(*)
+      FROM strategy.pair_signal w
+     WHERE w.pair_id = r.pair_id AND r.mode = 'observe' AND w.pair_mode = 'observe'
+       AND w.action <> 'no_decision' AND w.recorded_at >= r.mode_since
+       AND NOT EXISTS (
+             SELECT FROM strategy.pair_signal f
+              WHERE f.pair_id = w.pair_id AND f.slot > w.slot AND f.reason = ANY(:faults))
+"""
+_WATCHED_BARS = text(f"SELECT ({OBSERVED_BARS}) FROM strategy.pair_registry r WHERE r.pair_id = :pair_id")  # noqa: S608
+
+
 class SqlStrategyRepository:
     """Implements `StrategyRepository` within one transaction."""
 
@@ -92,12 +109,12 @@ class SqlStrategyRepository:
 
     def watched_pairs(self, slot: datetime) -> list[WatchedPair]:
         """List the pairs to decide about at `slot`."""
-        parameters = {"finished": _FINISHED, "modes": _WATCHED_MODES, "slot": slot, **TRADED_SERIES}
+        parameters = {"finished": FINISHED, "modes": _WATCHED_MODES, "slot": slot, **TRADED_SERIES}
         return [_watched(row) for row in self._connection.execute(_WATCHED, parameters).mappings()]
 
     def watched_symbols(self) -> list[str]:
         """List the symbols of watched pairs."""
-        parameters = {"finished": _FINISHED, "modes": _WATCHED_MODES}
+        parameters = {"finished": FINISHED, "modes": _WATCHED_MODES}
         return sorted(self._connection.execute(_SYMBOLS, parameters).scalars())
 
     def closes(self, symbols: Sequence[str], ends: Sequence[datetime]) -> CloseSeries:
@@ -149,27 +166,45 @@ class SqlStrategyRepository:
         row = self._connection.execute(query).mappings().first()
         if row is None:
             return None
-        return RegisteredPair(_pair(row), row["correlation"], row["fitted_from"], row["fitted_to"], row["version"])
+        return registered_row(row)
 
     def has_unfinished_trade(self, pair_id: str) -> bool:
         """Say whether a trade of the pair is not over."""
-        unfinished = pair_trade.c.state.not_in(_FINISHED)
+        unfinished = pair_trade.c.state.not_in(FINISHED)
         query = select(exists().where(pair_trade.c.pair_id == pair_id, unfinished))
         return bool(self._connection.execute(query).scalar_one())
 
-    def save(self, registered: RegisteredPair, source: str) -> None:
+    def keep_verdict(self, judgement: Judgement) -> None:
+        """Add a verdict."""
+        self._connection.execute(insert(gate_verdict).values(_verdict_row(judgement)).on_conflict_do_nothing())
+
+    def save(self, registered: RegisteredPair, source: str, *, demoted: bool = False) -> None:
         """Insert or replace a pair's row."""
-        values = {
+        values: dict[str, Any] = {
             **asdict(registered.pair),
             "correlation": registered.correlation,
             "fitted_from": registered.fitted_from,
             "fitted_to": registered.fitted_to,
+            "gate_id": registered.gate_id,
+            "gate_passed": registered.gate_passed,
+            "found_by": registered.found_by.value,
+            "after_closing": registered.after_closing.value if registered.after_closing else None,
             "version": registered.version,
             "source": source,
             "updated_at": func.clock_timestamp(),
         }
+        if demoted:
+            values["demoted_at"] = func.clock_timestamp()
         statement = insert(pair_registry).values(pair_id=registered.pair.id, **values)
-        self._connection.execute(statement.on_conflict_do_update(index_elements=["pair_id"], set_=values))
+        same_mode = pair_registry.c.mode == registered.pair.mode.value
+        since = case((same_mode, pair_registry.c.mode_since), else_=func.clock_timestamp())
+        self._connection.execute(
+            statement.on_conflict_do_update(index_elements=["pair_id"], set_={**values, "mode_since": since})
+        )
+
+    def watched_bars(self, pair_id: str) -> int:
+        """Count the slots of a pair in observe since its last fault."""
+        return self._connection.execute(_WATCHED_BARS, {"pair_id": pair_id, "faults": FAULTS}).scalar() or 0
 
     def freezes(self, pair_id: str) -> list[PairFreeze]:
         """List what freezes a pair."""
@@ -189,6 +224,51 @@ class SqlStrategyRepository:
     def note(self, note: AuditNote) -> None:
         """Add a line to the audit log."""
         write_note(self._connection, note)
+
+
+def registered_row(row: Mapping[Any, Any]) -> RegisteredPair:
+    """Read a row of the registry."""
+    return RegisteredPair(
+        pair=_pair(row),
+        correlation=row["correlation"],
+        fitted_from=row["fitted_from"],
+        fitted_to=row["fitted_to"],
+        version=row["version"],
+        gate_id=row["gate_id"],
+        gate_passed=row["gate_passed"],
+        found_by=FoundBy(row["found_by"]),
+        after_closing=PairMode(row["after_closing"]) if row["after_closing"] else None,
+    )
+
+
+def _verdict_row(judgement: Judgement) -> dict[str, object]:
+    tried, verdict = judgement.tried, judgement.tried.verdict
+    trial = verdict.trial
+    return {
+        "gate_id": judgement.id,
+        "pair_id": tried.pair.id,
+        "alpha": tried.pair.alpha,
+        "beta": tried.pair.beta,
+        "half_life_bars": tried.pair.half_life_bars,
+        "z_window_bars": tried.pair.z_window_bars,
+        "time_stop_bars": tried.pair.time_stop_bars,
+        "correlation": tried.fit.correlation,
+        "fitted_from": judgement.fitted_from,
+        "fitted_to": judgement.fitted_to,
+        "judged_to": judgement.judged_to,
+        "unseen_bars": trial.bars,
+        "unseen_sessions": trial.sessions,
+        "objections": [reason.value for reason in tried.objections],
+        "sharpe": trial.sharpe,
+        "win_rate": trial.win_rate,
+        "max_drawdown": trial.max_drawdown,
+        "net_return": trial.net_return,
+        "round_trips": trial.round_trips,
+        **asdict(verdict.bounds),
+        "numbers": judgement.numbers,
+        "who": judgement.who,
+        "why": judgement.why,
+    }
 
 
 def _watched(row: Mapping[Any, Any]) -> WatchedPair:

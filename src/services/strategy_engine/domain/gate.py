@@ -86,28 +86,35 @@ class TriedFit:
         """Say whether it may be traded: a sound fit whose trial passed."""
         return not self.objections and self.verdict.passed
 
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Say to a person what keeps it from being traded: the fit's faults, then the trial's."""
+        return (*(reason.value for reason in self.objections), *map(str, self.verdict.failures))
+
 
 def judge_trial(trial: Trial, bounds: GateBounds) -> GateVerdict:
     """Hold a trial against the bounds. Sharpe, win rate and drawdown must be better than theirs, not equal."""
+    return GateVerdict(
+        trial, bounds, gate_failures(trial.sharpe, trial.win_rate, trial.max_drawdown, trial.round_trips, bounds)
+    )
+
+
+def gate_failures(
+    sharpe: float, win_rate: float, max_drawdown: float, round_trips: int, bounds: GateBounds
+) -> tuple[GateFailure, ...]:
+    """List the numbers of a trial that are not good enough."""
     checks = (
-        (GateReason.SHARPE_LOW, trial.sharpe > bounds.least_sharpe, trial.sharpe, bounds.least_sharpe),
-        (GateReason.WIN_RATE_LOW, trial.win_rate > bounds.least_win_rate, trial.win_rate, bounds.least_win_rate),
-        (
-            GateReason.DRAWDOWN_HIGH,
-            trial.max_drawdown < bounds.most_drawdown,
-            trial.max_drawdown,
-            bounds.most_drawdown,
-        ),
+        (GateReason.SHARPE_LOW, sharpe > bounds.least_sharpe, sharpe, bounds.least_sharpe),
+        (GateReason.WIN_RATE_LOW, win_rate > bounds.least_win_rate, win_rate, bounds.least_win_rate),
+        (GateReason.DRAWDOWN_HIGH, max_drawdown < bounds.most_drawdown, max_drawdown, bounds.most_drawdown),
         (
             GateReason.FEW_ROUND_TRIPS,
-            trial.round_trips >= bounds.least_round_trips,
-            trial.round_trips,
+            round_trips >= bounds.least_round_trips,
+            round_trips,
             bounds.least_round_trips,
         ),
     )
-    return GateVerdict(
-        trial, bounds, tuple(GateFailure(reason, number, bound) for reason, good, number, bound in checks if not good)
-    )
+    return tuple(GateFailure(reason, number, bound) for reason, good, number, bound in checks if not good)
 
 
 def try_fit(

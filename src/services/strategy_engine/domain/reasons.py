@@ -34,6 +34,19 @@ class Reason(StrEnum):
     OBSERVED_ENTRY_Z = "OBSERVED_ENTRY_Z"
 
 
+DATA_FAULTS = frozenset(
+    {
+        Reason.TOO_FEW_BARS,
+        Reason.STALE_BAR,
+        Reason.MISSING_BARS,
+        Reason.NOT_FINITE,
+        Reason.FLAT_SPREAD,
+        Reason.DATA_BLOCKED,
+    }
+)
+"""There was no basis for a decision because of the bars."""
+
+
 class FitReason(StrEnum):
     """Why a fit may not be traded."""
 
@@ -82,3 +95,22 @@ class BasketReason(StrEnum):
     NO_MEAN_REVERSION = "NO_MEAN_REVERSION"
     HALF_LIFE_SHORT = "HALF_LIFE_SHORT"
     HALF_LIFE_LONG = "HALF_LIFE_LONG"
+
+
+class LifeReason(StrEnum):
+    """Why a pair's life goes no further, or goes back."""
+
+    NO_SUCH_STEP = "NO_SUCH_STEP"
+    # It is not far enough.
+    NOT_JUDGED = "NOT_JUDGED"
+    GATE_FAILED = "GATE_FAILED"
+    JUDGED_BEFORE_DEMOTION = "JUDGED_BEFORE_DEMOTION"
+    NOT_WATCHED = "NOT_WATCHED"
+    # It has decayed.
+    LOSING_RECORD = "LOSING_RECORD"
+    NO_EDGE = "NO_EDGE"
+    COINTEGRATION_LOST = "COINTEGRATION_LOST"
+    CORPORATE_ACTION = "CORPORATE_ACTION"
+    # It is or is not in a trade.
+    TRADE_UNDER_WAY = "TRADE_UNDER_WAY"
+    NO_TRADE = "NO_TRADE"

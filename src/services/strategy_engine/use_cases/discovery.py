@@ -35,7 +35,7 @@ from src.services.strategy_engine.ports import (
 )
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.ids import parse_pair_id, parse_symbol
-from src.shared.domain.pairs import PairMode
+from src.shared.domain.pairs import FoundBy, PairMode
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.failpoints import failpoint
 from src.shared.ports.unit_of_work import UnitOfWork
@@ -246,6 +246,7 @@ class Discovery:
                 mode=PairMode.OBSERVE,
                 who=who,
                 why=why,
+                found_by=FoundBy.DISCOVERY,
             )
         except InputInvalid as error:
             outcome, reason = Outcome.REFUSED, str(error)

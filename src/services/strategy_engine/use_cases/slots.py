@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 import numpy as np
 
 from src.services.strategy_engine.domain.decision import DataBlock, Thresholds
 from src.services.strategy_engine.domain.evaluation import Evaluation, SlotTime, WatchedPair, evaluate_pairs
-from src.services.strategy_engine.domain.fit import FitBounds, PairFit, fit_pair, judge_fit, refuse_no_pair
-from src.services.strategy_engine.domain.reasons import FitReason
-from src.services.strategy_engine.ports import RegisteredPair, StrategyRepository
+from src.services.strategy_engine.domain.fit import FitBounds, PairFit
+from src.services.strategy_engine.domain.gate import Gate, TriedFit, try_fit
+from src.services.strategy_engine.domain.life import LifeRules, Obstacle, Standing, was_watched
+from src.services.strategy_engine.domain.trial import TrialTrade
+from src.services.strategy_engine.ports import Judgement, RegisteredPair, StrategyRepository
+from src.services.strategy_engine.use_cases.pair_events import pair_event
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.corporate_actions import CorporateActionKind
 from src.shared.domain.errors import InputInvalid
-from src.shared.domain.ids import pair_id, parse_pair_id, slot_key
-from src.shared.domain.pairs import Pair, PairMode
+from src.shared.domain.ids import derived_id, pair_id, parse_pair_id, slot_key
+from src.shared.domain.pairs import FoundBy, Pair, PairMode
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.domain.signals import Signal
 from src.shared.failpoints import failpoint
-from src.shared.messages.signals import PairModeChanged, SignalRaised
+from src.shared.messages.signals import SignalRaised
 from src.shared.ports.unit_of_work import UnitOfWork
 
 # Share of the asked-for bars that must be there for both legs: a halted hour here and there does no harm to a fit.
@@ -53,12 +57,18 @@ class SlotEvaluation:
 
 @dataclass(frozen=True)
 class Registration:
-    """A pair as it was registered, its fit, and why it may not be traded (then its mode is observe at most)."""
+    """A pair as it was registered, its fit with the trial, and why it may not be traded (then it is observed)."""
 
     pair: Pair
-    fit: PairFit
-    reasons: tuple[FitReason, ...]
+    tried: TriedFit
+    reasons: tuple[StrEnum, ...]
+    objections: tuple[str, ...]
     version: int
+
+    @property
+    def fit(self) -> PairFit:
+        """The fit on the first part of the bars."""
+        return self.tried.fit
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,8 @@ class StrategyEngine:
     thresholds: Thresholds
     bounds: FitBounds
     history_bars: int
+    gate: Gate = field(default_factory=Gate)
+    life: LifeRules = field(default_factory=LifeRules)
 
     def evaluate_slot(self, slot: datetime, now: datetime, market_close: datetime) -> SlotEvaluation:
         """Decide about every watched pair at `slot` and store it, once.
@@ -99,13 +111,22 @@ class StrategyEngine:
             return work.repo.watched_symbols()
 
     def register_pair(
-        self, symbol_1: str, symbol_2: str, *, until: datetime, bars: int, mode: PairMode, who: str, why: str
+        self,
+        symbol_1: str,
+        symbol_2: str,
+        *,
+        until: datetime,
+        bars: int,
+        mode: PairMode,
+        who: str,
+        why: str,
+        found_by: FoundBy = FoundBy.PERSON,
     ) -> Registration:
-        """Fit a pair on its last `bars` stored closes up to `until` and write it into the registry.
+        """Fit a pair on the first part of its last `bars` stored closes up to `until`, try it on the rest, keep both.
 
-        A pair that is there gets the new fit. A fit that may not be traded is registered as observe, whatever `mode`
-        asks for. Registering the same again changes nothing. A fit that reaches past a company's action re-bases the
-        pair: what that action froze is released.
+        A pair that is there gets the new fit. One that does not pass the gate is registered as observe, whatever
+        `mode` asks for, and so is one that discovery found and that was not watched long enough. Registering the same
+        again changes nothing. Bars that reach past a company's action re-base the pair: what it froze is released.
 
         Raises:
             InputInvalid: not two different symbols, no or not enough stored bars, bars that a verdict blocks, a fit
@@ -115,17 +136,41 @@ class StrategyEngine:
         ends = [end for _, end in self.calendar.last_spans(until, bars)]
         with self.store() as work:
             _refuse_blocked(work.repo.data_blocks([symbol_1, symbol_2]))
-            series = work.repo.closes([symbol_1, symbol_2], ends)
-            fit = self._fit(series, bars)
-            reasons = tuple(judge_fit(fit, self.bounds))
-            pair = _pair(series.symbols, fit, PairMode.OBSERVE if reasons and mode is PairMode.ACTIVE else mode)
-            wanted = RegisteredPair(pair, fit.correlation, ends[0], ends[-1], version=1)
-            version = _register(work.repo, wanted, _audit(pair, fit, reasons, who, why))
-            released = work.repo.release(pair.id, wanted.fitted_to, who)
+            tried = self._try(work.repo.closes([symbol_1, symbol_2], ends), bars)
+            before = work.repo.registered(tried.pair.id)
+            unwatched = self._unwatched(work.repo, before) if mode is PairMode.ACTIVE else ()
+            is_barred = not tried.passed or bool(unwatched)
+            allowed = PairMode.OBSERVE if is_barred and mode is PairMode.ACTIVE else mode
+            version = before.version + 1 if before else 1
+            wanted = RegisteredPair(
+                pair=replace(tried.pair, mode=allowed),
+                correlation=tried.fit.correlation,
+                fitted_from=ends[0],
+                fitted_to=ends[-1],
+                version=version,
+                gate_id=derived_id("gate", tried.pair.id, slot_key(ends[-1]), str(version)),
+                gate_passed=tried.passed,
+                found_by=before.found_by if before and before.pair.mode is not PairMode.RETIRED else found_by,
+            )
+            judged = Judgement(
+                derived_id("gate", tried.pair.id, slot_key(ends[-1]), str(version)),
+                tried,
+                fitted_from=ends[0],
+                fitted_to=ends[tried.first_unseen - 1],
+                judged_to=ends[-1],
+                numbers=self._trial_numbers(tried),
+                who=who,
+                why=why,
+            )
+            version = _register(work.repo, before, wanted, judged)
+            released = work.repo.release(tried.pair.id, wanted.fitted_to, who)
             if released:
-                work.repo.note(AuditNote(who, "pair re-based", pair.id, why, {"released": released}))
+                work.repo.note(AuditNote(who, "pair re-based", tried.pair.id, why, {"released": released}))
+            failpoint("strategy_engine.before_pair")
             work.commit()
-        return Registration(pair, fit, reasons, version)
+        failpoint("strategy_engine.pair_kept")
+        reasons = (*tried.objections, *tried.verdict.reasons, *(each.reason for each in unwatched))
+        return Registration(wanted.pair, tried, reasons, (*tried.failures, *map(str, unwatched)), version)
 
     def mode_to_rebase(self, pair: str, until: datetime) -> PairMode:
         """Return the mode of a frozen pair that a fit up to `until` would re-base.
@@ -170,7 +215,7 @@ class StrategyEngine:
         watched = _with_blocks(watched, repo.data_blocks(symbols))
         return evaluate_pairs(watched, series, time, self.thresholds, self.calendar)
 
-    def _fit(self, series: CloseSeries, bars: int) -> PairFit:
+    def _try(self, series: CloseSeries, bars: int) -> TriedFit:
         name = "/".join(series.symbols)
         for symbol in series.symbols:
             if np.isnan(series.column(symbol)).all():
@@ -178,55 +223,75 @@ class StrategyEngine:
         common = int((~np.isnan(series.closes)).all(axis=1).sum())
         if common < LEAST_COVERAGE * bars:
             raise InputInvalid(f"{name} has {common} common bars stored of the {bars} asked for: load more.")
-        fit = fit_pair(*series.pair(*series.symbols), self.bounds)
-        refuse_no_pair(name, fit)
-        return fit
+        return try_fit(series, self.bounds, self.gate, self.thresholds, self.calendar)
+
+    def _unwatched(self, repo: StrategyRepository, before: RegisteredPair | None) -> Sequence[Obstacle]:
+        """Say what is missing to trade a pair that discovery found, which nobody has named before."""
+        if before is None or before.found_by is FoundBy.PERSON:
+            return ()
+        if before.pair.mode in (PairMode.ACTIVE, PairMode.RETIRED):
+            return ()
+        standing = Standing(before.pair.id, before.pair.mode, watched_bars=repo.watched_bars(before.pair.id))
+        return was_watched(standing, self.life)
+
+    def _trial_numbers(self, tried: TriedFit) -> dict[str, object]:
+        trial, rules = tried.verdict.trial, self.thresholds
+        return {
+            "share": self.gate.share,
+            "costs": asdict(self.gate.costs),
+            "thresholds": {
+                "entry_z": rules.entry_z,
+                "exit_z": rules.exit_z,
+                "stop_z": rules.stop_z,
+                "overnight": rules.overnight,
+            },
+            "open_at_end": trial.open_at_end,
+            "trades": [_trial_trade(trade) for trade in trial.trades],
+        }
 
 
-def _register(repo: StrategyRepository, wanted: RegisteredPair, why: AuditNote) -> int:
-    before = repo.registered(wanted.pair.id)
-    if before is not None and replace(before, version=wanted.version) == wanted:
+def _trial_trade(trade: TrialTrade) -> dict[str, object]:
+    return {
+        "direction": trade.direction.value,
+        "entry_slot": slot_key(trade.entry_slot),
+        "exit_slot": slot_key(trade.exit_slot),
+        "entry_prices": list(trade.entry_prices),
+        "exit_prices": list(trade.exit_prices),
+        "exit_reason": trade.exit_reason.value if trade.exit_reason else None,
+        "gross_return": trade.gross_return,
+        "costs": trade.costs,
+    }
+
+
+def _register(
+    repo: StrategyRepository, before: RegisteredPair | None, wanted: RegisteredPair, judged: Judgement
+) -> int:
+    if before is not None and replace(before, version=wanted.version, gate_id=wanted.gate_id) == wanted:
         return before.version
     if repo.has_unfinished_trade(wanted.pair.id):
         raise InputInvalid(f"{wanted.pair.id} has a trade under way: register it again once that is closed.")
-    after = replace(wanted, version=before.version + 1 if before else 1)
-    repo.save(after, f"registered by {why.who}")
-    repo.note(why)
-    if before is None or before.pair.mode is not after.pair.mode:
-        repo.tell([_mode_changed(before, after, why)])
-    return after.version
+    repo.keep_verdict(judged)
+    is_demoted = before is not None and before.pair.mode is PairMode.ACTIVE and wanted.pair.mode is PairMode.OBSERVE
+    repo.save(wanted, f"registered by {judged.who}", demoted=is_demoted)
+    repo.note(_audit(wanted, judged))
+    mode = before.pair.mode if before else None
+    repo.tell([pair_event(mode, wanted, wanted.fitted_to, judged.who, judged.why)])
+    return wanted.version
 
 
-def _audit(pair: Pair, fit: PairFit, reasons: Sequence[FitReason], who: str, why: str) -> AuditNote:
-    numbers = {**asdict(fit), "mode": pair.mode.value, "judgement": ", ".join(reasons) or "good"}
-    return AuditNote(who, "pair registered", pair.id, why, numbers)
-
-
-def _mode_changed(before: RegisteredPair | None, after: RegisteredPair, why: AuditNote) -> PairModeChanged:
-    return PairModeChanged.of(
-        after.pair.id,
-        after.version,
-        after.fitted_to,
-        slot_key(after.fitted_to),
-        pair_id=after.pair.id,
-        before=before.pair.mode.value if before else None,
-        after=after.pair.mode.value,
-        who=why.who,
-        why=why.why,
-    )
-
-
-def _pair(symbols: Sequence[str], fit: PairFit, mode: PairMode) -> Pair:
-    return Pair(
-        symbols[0],
-        symbols[1],
-        fit.alpha,
-        fit.beta,
-        fit.half_life_bars,
-        fit.z_window_bars,
-        fit.time_stop_bars,
-        mode,
-    )
+def _audit(wanted: RegisteredPair, judged: Judgement) -> AuditNote:
+    tried, trial = judged.tried, judged.tried.verdict.trial
+    numbers = {
+        **asdict(tried.fit),
+        "mode": wanted.pair.mode.value,
+        "judgement": ", ".join(tried.failures) or "good",
+        "gate_id": str(judged.id),
+        "sharpe": trial.sharpe,
+        "win_rate": trial.win_rate,
+        "max_drawdown": trial.max_drawdown,
+        "round_trips": trial.round_trips,
+    }
+    return AuditNote(judged.who, "pair registered", wanted.pair.id, judged.why, numbers)
 
 
 def _refuse_blocked(blocks: Sequence[DataBlock]) -> None:

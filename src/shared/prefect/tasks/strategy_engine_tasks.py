@@ -16,7 +16,9 @@ from src.shared.prefect.tasks.wiring import services
 if TYPE_CHECKING:
     from src.services.execution.use_cases.cycle import Gate
     from src.services.risk_management.use_cases.review import SlotReview
+    from src.services.strategy_engine.use_cases.life import Reviewed
     from src.services.strategy_engine.use_cases.slots import SlotEvaluation
+    from src.shared.domain.orders import MarketClock
 
 
 @repeatable("symbols-to-watch")
@@ -58,3 +60,30 @@ async def publish_decisions(evaluation: SlotEvaluation, review: SlotReview) -> N
             }
         )
     await leave_table("slot-decisions", rows, f"Decisions of slot {evaluation.slot:%Y-%m-%d %H:%M} UTC.")
+
+
+@repeatable("review-lives")
+async def review_lives(clock: MarketClock) -> list[Reviewed]:
+    """Take every step in a pair's life that is due."""
+    reviewed = services().lives.review(clock.now)
+    for each in reviewed:
+        if each.has_moved:
+            logger.info("{}: {} → {} ({})", each.pair_id, each.before, each.after, "; ".join(each.causes) or "due")
+    return reviewed
+
+
+@task(name="publish-review", cache_policy=NO_CACHE)
+async def publish_review(reviewed: list[Reviewed]) -> None:
+    """Leave what became of each pair, and why, as a table on the run."""
+    rows: list[dict[str, Any]] = [
+        {
+            "pair": each.pair_id,
+            "was": each.before.value,
+            "is": each.after.value,
+            "why": "; ".join(each.causes),
+            "p": None if each.p_value is None else round(each.p_value, 4),
+            "hours watched": each.watched_bars,
+        }
+        for each in reviewed
+    ]
+    await leave_table("pair-review", rows, "Pairs as the evening's review left them.")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from src.services.risk_management.use_cases.review import RiskManagement
     from src.services.risk_management.use_cases.watch import PortfolioWatch
     from src.services.strategy_engine.use_cases.discovery import Discovery
+    from src.services.strategy_engine.use_cases.life import PairLives
     from src.services.strategy_engine.use_cases.slots import StrategyEngine
     from src.shared.infra.alpaca.client import AlpacaClient
     from src.shared.ports.market_data import BarSource
@@ -152,6 +153,13 @@ class Services:
         from src.services.strategy_engine.bootstrap import build_discovery
 
         return build_discovery(self.settings, self.engine)
+
+    @cached_property
+    def lives(self) -> PairLives:
+        """Pairs from mode to mode; needs no broker."""
+        from src.services.strategy_engine.bootstrap import build_life
+
+        return build_life(self.settings, self.engine)
 
     @cached_property
     def risk(self) -> RiskManagement:

@@ -145,8 +145,10 @@ pair_registry = Table(
     Column("gate_passed", Boolean, nullable=False, server_default="false"),
     Column("found_by", String(16), nullable=False, server_default="person"),
     Column("mode", String(16), nullable=False),
-    # When the mode or the fit last changed, by the database's clock: what was watched before says nothing of it.
+    # When the mode last changed and when the pair was last demoted, by the database's clock: what was watched, traded
+    # or judged before says nothing of it now.
     Column("mode_since", Moment, nullable=False, server_default=func.clock_timestamp()),
+    Column("demoted_at", Moment),
     # What a closing pair becomes once its trade is over.
     Column("after_closing", String(16)),
     Column("version", Integer, nullable=False, server_default="1"),

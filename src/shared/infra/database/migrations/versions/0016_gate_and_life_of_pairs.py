@@ -35,6 +35,7 @@ def upgrade() -> None:
         sa.Column(
             "mode_since", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("clock_timestamp()")
         ),
+        sa.Column("demoted_at", sa.DateTime(timezone=True)),
         sa.Column("after_closing", sa.String(16)),
     ):
         op.add_column("pair_registry", column, schema=_SCHEMA)
@@ -67,7 +68,7 @@ def downgrade() -> None:
     op.drop_constraint(op.f("fk_pair_registry_gate_verdict"), "pair_registry", schema=_SCHEMA)
     for name in ("active_passed_the_gate", "gate_named", "after_closing_known", "found_by_known"):
         op.drop_constraint(op.f(f"ck_pair_registry_{name}"), "pair_registry", schema=_SCHEMA)
-    for column in ("after_closing", "mode_since", "found_by", "gate_id"):
+    for column in ("after_closing", "demoted_at", "mode_since", "found_by", "gate_id"):
         op.drop_column("pair_registry", column, schema=_SCHEMA)
     op.drop_table("gate_verdict", schema=_SCHEMA)
 
@@ -140,7 +141,7 @@ def _demote_active_pairs() -> None:
             UPDATE strategy.pair_registry r
                SET mode = CASE WHEN t.held THEN 'closing' ELSE 'observe' END,
                    after_closing = CASE WHEN t.held THEN 'observe' END,
-                   version = r.version + 1, updated_at = clock_timestamp()
+                   version = r.version + 1, updated_at = clock_timestamp(), demoted_at = clock_timestamp()
               FROM (SELECT a.pair_id, EXISTS (
                            SELECT FROM execution.pair_trade p
                             WHERE p.pair_id = a.pair_id AND p.state NOT IN ('closed', 'unwound', 'abandoned')
