@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import pytest
+from loguru import logger
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from sqlalchemy import select
@@ -15,6 +18,7 @@ from src.services.strategy_engine.domain import discovery
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.infra.database.tables import pair_registry
 from src.shared.prefect.flows.strategy_engine.weekly_pair_discovery_flow import weekly_pair_discovery
+from src.shared.prefect.tasks.discovery_tasks import scan_part
 from tests.fakes.desk import SLOT, Installation
 from tests.fakes.markets import TWIN_SYMBOLS, twin_closes
 from tests.fakes.stored_market import store_closes
@@ -32,6 +36,14 @@ async def artifact(client: PrefectClient, key: str) -> Any:
     found = await client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
     newest = max(found, key=lambda each: str(each.created)).data
     return json.loads(newest) if isinstance(newest, str) else newest
+
+
+def test_what_goes_to_a_worker_can_be_sent_while_the_log_goes_to_a_file(tmp_path: Path) -> None:
+    sink = logger.add(tmp_path / "run.log")
+    try:
+        assert cloudpickle.dumps((scan_part, weekly_pair_discovery))
+    finally:
+        logger.remove(sink)
 
 
 async def test_a_search_leaves_its_steps_and_its_pairs_and_is_done_once(

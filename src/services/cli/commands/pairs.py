@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 
 def pairs() -> None:
-    """Find and find and name pairs, look at them, move them through their lives."""
+    """Find and name pairs, look at them, move them through their lives."""
 
 
 def add(

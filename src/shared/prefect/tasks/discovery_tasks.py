@@ -1,4 +1,8 @@
-"""Tasks of the search for pairs. The scan is done in parts: in this process, or on the workers of a Dask cluster."""
+"""Tasks of the search for pairs. The scan is done in parts: in this process, or on the workers of a Dask cluster.
+
+To a worker Prefect sends the flow and its tasks by value, with the globals that their bodies name. A logger can't be
+sent: what is logged here is logged by functions that are no tasks.
+"""
 
 from __future__ import annotations
 
@@ -41,15 +45,7 @@ async def plan_search(
         plan = wired.discovery.plan(request, now=wired.market_time(), who=_WHO)
     except NothingToSearch as error:
         return str(error)
-    search = plan.search
-    logger.info(
-        "Search {} over {} symbols, {:%Y-%m-%d} to {:%Y-%m-%d}; {} left out.",
-        search.id,
-        len(search.symbols),
-        search.window_start,
-        search.window_end,
-        len(search.excluded),
-    )
+    _log_plan(plan)
     return plan
 
 
@@ -88,8 +84,7 @@ async def store_search(plan: Plan, findings: Findings) -> None:
 async def observe_pairs(plan: Plan) -> DiscoveryReport:
     """Watch the chosen pairs from now on."""
     report = services().discovery.observe(plan, _WHO)
-    for pair in report.observed:
-        logger.info("{} is watched: rank {:.3f}, Sharpe {:.2f} unseen.", pair.id, pair.score, pair.sharpe)
+    _log_report(report)
     return report
 
 
@@ -146,6 +141,23 @@ def discovery_end(report: DiscoveryReport) -> dict[str, Any] | State[Any]:
         "observed": [pair.id for pair in report.observed],
     }
     return ended("ALREADY_DONE", "This search was done before.", summary) if report.already_done else summary
+
+
+def _log_plan(plan: Plan) -> None:
+    search = plan.search
+    logger.info(
+        "Search {} over {} symbols, {:%Y-%m-%d} to {:%Y-%m-%d}; {} left out.",
+        search.id,
+        len(search.symbols),
+        search.window_start,
+        search.window_end,
+        len(search.excluded),
+    )
+
+
+def _log_report(report: DiscoveryReport) -> None:
+    for pair in report.observed:
+        logger.info("{} is watched: rank {:.3f}, Sharpe {:.2f} unseen.", pair.id, pair.score, pair.sharpe)
 
 
 def _scan_here(parts: list[ScanPart], step: Callable[[], None]) -> list[PairScan]:
