@@ -183,7 +183,7 @@ class StrategySettings(_Component):
     discovery_max_p_value: Fraction = Field(
         0.05, description="Highest p-value of cointegration, adjusted for everything that was tested."
     )
-    discovery_max_lags_bars: int = Field(
+    discovery_lags_bars: int = Field(
         0, ge=0, le=50, description="Lags of the cointegration test; 0: chosen for each pair by Akaike's criterion."
     )
     discovery_observe_pairs: int = Field(

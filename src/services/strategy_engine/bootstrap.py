@@ -79,7 +79,7 @@ def discovery_rules(strategy: StrategySettings) -> DiscoveryRules:
         funnel=FunnelBounds(strategy.discovery_max_p_value, strategy.discovery_min_sessions, fit_bounds(strategy)),
         gate=gate(strategy),
         thresholds=thresholds(strategy),
-        lags=strategy.discovery_max_lags_bars or BY_AIC,
+        lags=strategy.discovery_lags_bars or BY_AIC,
         observe=strategy.discovery_observe_pairs,
         event_days=strategy.discovery_event_days,
     )
