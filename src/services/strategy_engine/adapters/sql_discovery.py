@@ -40,6 +40,8 @@ from src.shared.infra.database.tables import (
 from src.shared.infra.database.verdicts import blocking_verdicts
 
 _SYMBOLS_AT_ONCE = 250
+# A statement is bounded in time: millions of rows go in by several.
+_ROWS_AT_ONCE = 200_000
 _WENT_ON = 255
 _REASONS = tuple(STEP_OF_REASON)
 _STEPS_OF_SCAN = (FunnelStep.SESSIONS, FunnelStep.TESTABLE, FunnelStep.CORRELATION)
@@ -187,18 +189,8 @@ class SqlDiscoveryRepository:
     def add(self, search: Search, findings: Findings) -> None:
         """Store all that was found."""
         copy_into(self._connection, "strategy.discovery_scan", _SCAN_COLUMNS, _packed(search.id, findings))
-        columns = (
-            "run_id",
-            "symbol_1",
-            "symbol_2",
-            "step",
-            "outcome",
-            "reason",
-            "events",
-            "bars",
-            *DISCOVERY_NUMBERS,
-        )
-        copy_into(self._connection, "strategy.discovery_result", columns, [_results(search.id, findings)])
+        for block in _results(search.id, findings):
+            copy_into(self._connection, "strategy.discovery_result", _RESULT_COLUMNS, [block])
         tallies = {each.step: {"came": each.came, "fell": each.fell} for each in findings.tallies()}
         self._update(search.id, counts=tallies, state="stored")
 
@@ -306,8 +298,8 @@ def _packed(run: UUID, findings: Findings) -> Iterator[list[Field]]:
         ]  # fmt: skip
 
 
-def _results(run: UUID, findings: Findings) -> list[Field]:
-    """Lay out the pairs that passed the correlation, those of equal lengths together."""
+def _results(run: UUID, findings: Findings) -> Iterator[list[Field]]:
+    """Lay out the pairs that passed the correlation, so many at once, those of equal lengths together."""
     funnel, scan = findings.funnel, findings.funnel.scan
     rows = np.flatnonzero(_went_on(funnel))
     ways = funnel.direction[rows]
@@ -334,7 +326,9 @@ def _results(run: UUID, findings: Findings) -> list[Field]:
     bars = np.full(rows.size, findings.bars, dtype=np.int32)
     fields = [*legs, *told.texts(), bars, *(numbers[name] for name in DISCOVERY_NUMBERS)]
     order: Ints = np.lexsort((np.char.str_len(legs[0]), np.char.str_len(legs[1]), funnel.reasons[rows]))
-    return [run.bytes, *(field[order] for field in fields)]
+    for begin in range(0, order.size, _ROWS_AT_ONCE):
+        some = order[begin : begin + _ROWS_AT_ONCE]
+        yield [run.bytes, *(field[some] for field in fields)]
 
 
 class _Told:
