@@ -193,6 +193,15 @@ class Search:
 
 
 @dataclass(frozen=True)
+class KnownPair:
+    """A pair of the registry: its id, its mode, and the end of the bars that it was judged on."""
+
+    id: str
+    mode: PairMode
+    judged_to: datetime
+
+
+@dataclass(frozen=True)
 class PairWord:
     """What a search said of one pair: the step it fell at, or `passed`, why, and what numbers there are of it."""
 
@@ -226,8 +235,8 @@ class DiscoveryRepository(Protocol):
         """List what is announced of companies from the day after `after` to `until`, by day and symbol."""
         ...
 
-    def known_pairs(self) -> set[frozenset[str]]:
-        """List the pairs that are registered and not retired, whichever leg comes first."""
+    def known_pairs(self) -> Mapping[frozenset[str], KnownPair]:
+        """List the registered pairs, retired ones too, by their symbols, whichever leg comes first."""
         ...
 
     def begin(self, search: Search) -> None:

@@ -150,6 +150,23 @@ def test_a_search_that_dies_anywhere_is_whole_when_it_is_done_again(discovery: D
     assert {row["state"] for row in rows(engine, "strategy.discovery_run")} == {"complete"}
 
 
+@pytest.mark.usefixtures("twin_market")
+def test_a_pair_that_a_person_registers_while_a_search_lies_dead_is_left_alone(
+    discovery: Discovery, engine: Engine
+) -> None:
+    with armed("strategy_engine.search_stored:exc"), pytest.raises(Crashed):
+        search(discovery, "KELV", "KYLO")
+    row = registered_pair("KELV/KYLO", UNTIL - timedelta(days=1)) | {"mode": "observe"}
+    with engine.begin() as connection:
+        connection.execute(insert(pair_registry).values(**row))
+
+    report = search(discovery, "KELV", "KYLO")
+
+    assert [pair.outcome for pair in report.found] == [Outcome.KNOWN]
+    [kept] = rows(engine, "strategy.pair_registry")
+    assert (kept["beta"], kept["version"]) == (row["beta"], 1)
+
+
 def test_of_walks_none_is_active_and_what_fell_is_kept(discovery: Discovery, engine: Engine) -> None:
     # Of these the tests take three for pairs, and the gate two: luck that the stated rate allows.
     store_closes(engine, names(30), ENDS, walks(18, 30, len(ENDS)))

@@ -26,7 +26,7 @@ from src.services.strategy_engine.domain.discovery import (
 from src.services.strategy_engine.domain.reasons import ScanReason
 from src.services.strategy_engine.domain.scan.funnel import STEP_OF_REASON, Funnel, FunnelStep
 from src.services.strategy_engine.domain.universe import Excluded, Exclusion
-from src.services.strategy_engine.ports import PairWord, Search
+from src.services.strategy_engine.ports import KnownPair, PairWord, Search
 from src.shared.domain.bars import CloseSeries, Floats, Ints
 from src.shared.domain.pairs import PairMode
 from src.shared.infra.database.binary_copy import Field, array_bytes, copy_into
@@ -155,11 +155,14 @@ class SqlDiscoveryRepository:
                   for row in self._connection.execute(_ACTIONS, asked)]  # fmt: skip
         return sorted(found, key=lambda each: (each.day, each.symbol, each.what))
 
-    def known_pairs(self) -> set[frozenset[str]]:
+    def known_pairs(self) -> dict[frozenset[str], KnownPair]:
         """List the registered pairs."""
         r = pair_registry.c
-        rows = self._connection.execute(select(r.symbol_1, r.symbol_2).where(r.mode != PairMode.RETIRED.value))
-        return {frozenset((row.symbol_1, row.symbol_2)) for row in rows}
+        query = select(r.pair_id, r.symbol_1, r.symbol_2, r.mode, r.fitted_to)
+        return {
+            frozenset((row.symbol_1, row.symbol_2)): KnownPair(row.pair_id, PairMode(row.mode), row.fitted_to)
+            for row in self._connection.execute(query)
+        }
 
     def begin(self, search: Search) -> None:
         """Write a search down."""

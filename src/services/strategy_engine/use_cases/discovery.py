@@ -29,6 +29,7 @@ from src.services.strategy_engine.domain.scan.engle_granger import PairScan
 from src.services.strategy_engine.domain.universe import NothingToSearch, Universe, choose_universe
 from src.services.strategy_engine.ports import (
     DiscoveryRepository,
+    KnownPair,
     PairRegistrar,
     PairWord,
     Search,
@@ -235,25 +236,34 @@ class Discovery:
         return word
 
     def _watch(self, plan: Plan, pair: FoundPair, who: str) -> None:
-        why = f"found by search {plan.search.id}"
-        outcome, reason = Outcome.OBSERVE, None
+        search = plan.search
+        with self.store() as work:
+            known = work.repo.known_pairs().get(frozenset((pair.symbol_1, pair.symbol_2)))
+        # A run that was killed may have registered it; a person may have, since it was chosen.
+        ours = known == KnownPair(pair.id, PairMode.OBSERVE, search.window_end)
+        outcome, reason = Outcome.OBSERVE if ours else Outcome.KNOWN, None
+        if known is None:
+            outcome, reason = self._register(search, pair, who)
+        failpoint("strategy_engine.pair_found")
+        with self.store() as work:
+            work.repo.settle(search.id, pair, outcome, reason)
+            work.commit()
+
+    def _register(self, search: Search, pair: FoundPair, who: str) -> tuple[Outcome, str | None]:
         try:
             self.registrar.register_pair(
                 pair.symbol_1,
                 pair.symbol_2,
-                until=plan.search.window_end,
+                until=search.window_end,
                 bars=pair.bars,
                 mode=PairMode.OBSERVE,
                 who=who,
-                why=why,
+                why=f"found by search {search.id}",
                 found_by=FoundBy.DISCOVERY,
             )
         except InputInvalid as error:
-            outcome, reason = Outcome.REFUSED, str(error)
-        failpoint("strategy_engine.pair_found")
-        with self.store() as work:
-            work.repo.settle(plan.search.id, pair, outcome, reason)
-            work.commit()
+            return Outcome.REFUSED, str(error)
+        return Outcome.OBSERVE, None
 
     def _window(
         self, repo: DiscoveryRepository, request: Request, now: datetime, rules: DiscoveryRules
