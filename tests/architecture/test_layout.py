@@ -49,6 +49,7 @@ BESIDES = {
         "lifecycle.py",
         "limit_table.py",
         "options.py",
+        "pair_cards.py",
         "pair_fits.py",
         "state.py",
     },

@@ -115,7 +115,7 @@ def test_a_run_is_in_the_history_and_its_log_holds_our_own_lines(ui: Ui) -> None
     ui.open("/runs")
     ui.shows(run["name"], "Completed")
     ui.open(f"/runs/flow-run/{run['id']}?tab=Logs")
-    ui.shows("KELV/KYLO: stay_out", "VUNO/VEXI enter_short: APPROVED")
+    ui.shows("KELV/KYLO: stay_out", "ZORN/ZEMA enter_short: APPROVED")
 
 
 def test_the_decisions_of_the_slot_are_a_table(ui: Ui) -> None:
@@ -123,10 +123,10 @@ def test_the_decisions_of_the_slot_are_a_table(ui: Ui) -> None:
     ui.open("/artifacts")
     ui.shows("slot-decisions")
     ui.open(f"/artifacts/artifact/{artifact['id']}")
-    ui.shows("Decisions of slot 2025-10-20 14:30 UTC.", "shares 1", "VUNO/VEXI", "enter_short", "APPROVED")
-    row = ui.page.locator("tr", has_text="VUNO/VEXI")
+    ui.shows("Decisions of slot 2025-10-20 14:30 UTC.", "shares 1", "ZORN/ZEMA", "enter_short", "APPROVED")
+    row = ui.page.locator("tr", has_text="ZORN/ZEMA")
     cells = row.get_by_role("cell").all_inner_texts()
-    assert cells[8:10] == ["-5", "10"]
+    assert cells[8:10] == ["-13", "6"]
 
 
 def _deployments() -> list[DeploymentRow]:

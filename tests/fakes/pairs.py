@@ -41,8 +41,8 @@ def passing_verdict(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "gate_id": uuid4(),
         **{name: row[name] for name in _FIT},
-        "fitted_from": row["fitted_from"],
-        "fitted_to": row["fitted_from"] + (row["fitted_to"] - row["fitted_from"]) * 2 / 3,
+        "fitted_from": row["fitted_to"] - timedelta(days=90),
+        "fitted_to": row["fitted_to"] - timedelta(days=30),
         "judged_to": row["fitted_to"],
         "unseen_bars": 140,
         "unseen_sessions": 20,

@@ -12,6 +12,7 @@ import numpy as np
 from sqlalchemy import Connection, Engine, delete, insert, text
 
 from src.services.data_ingestion.adapters.bar_table import BarTable
+from src.services.strategy_engine.domain.reasons import DATA_FAULTS, Reason
 from src.shared.domain.bars import (
     DAILY,
     HOURLY,
@@ -24,10 +25,11 @@ from src.shared.domain.bars import (
     as_datetime,
 )
 from src.shared.domain.ids import pair_trade_id
-from src.shared.domain.pairs import Direction, Pair, PairTradeState
+from src.shared.domain.pairs import Direction, Pair, PairMode, PairTradeState
+from src.shared.domain.signals import SignalAction, signal_id
 from src.shared.infra.database.bar_months import add_months
 from src.shared.infra.database.binary_copy import Field, copy_into
-from src.shared.infra.database.tables import corporate_action, market_data, pair_trade, stock_splits
+from src.shared.infra.database.tables import corporate_action, market_data, pair_signal, pair_trade, stock_splits
 from tests.fakes.pairs import write_pair
 
 _LOAD = UUID(int=1)
@@ -110,6 +112,17 @@ def store_trade(
     with engine.begin() as connection:
         connection.execute(insert(pair_trade).values(**row))
     return pair_trade_id("twin", pair.id, slot)
+
+
+def store_signal(
+    engine: Engine, pair: str, slot: datetime, reason: str = "BELOW_ENTRY", mode: PairMode = PairMode.OBSERVE
+) -> None:
+    """Store what was decided about a pair in a slot: nothing, for a reason."""
+    undecided = {Reason.FROZEN, *DATA_FAULTS}
+    action = SignalAction.NO_DECISION if reason in undecided else SignalAction.STAY_OUT
+    row = {"pair_id": pair, "slot": slot, "action": action.value, "reason": reason, "pair_mode": mode.value}
+    with engine.begin() as connection:
+        connection.execute(insert(pair_signal).values(signal_id=signal_id(pair, slot), numbers={}, **row))
 
 
 def store_split(engine: Engine, symbol: str, day: date, teller: str = "broker") -> None:

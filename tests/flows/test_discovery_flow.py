@@ -29,7 +29,7 @@ ENDS = TradingCalendar().slots_between(SLOT - timedelta(days=252), SLOT)
 async def ended(**parameters: Any) -> tuple[str, Any]:
     state = await weekly_pair_discovery(return_state=True, **parameters)
     assert state.is_completed(), state
-    return str(state.name), await state.aresult() if state.data is not None else state.message
+    return str(state.name), await state.aresult() or state.message
 
 
 async def artifact(client: PrefectClient, key: str) -> Any:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.ids import parse_pair_id
@@ -57,15 +59,20 @@ def fit_pairs(
     return [_fit(services, pair, until, bars, mode, who, why) for pair in pairs]
 
 
-def fits_table(pairs: Sequence[FittedPair], title: str) -> Table:
-    """Lay the fits and their trials out for a person."""
-    table = Table(title=title, title_justify="left")
-    for name in ("pair", "β", "half-life", "window", "corr.", "Sharpe", "wins", "fall", "trips"):
-        table.add_column(name, justify="left" if name == "pair" else "right", no_wrap=True)
-    table.add_column("traded")
+def fits_shown(pairs: Sequence[FittedPair], title: str) -> Group:
+    """Lay the fits and their trials out for a person, with a line for each pair that is not traded and why."""
+    # It fits on a narrow screen: what is wrong with a pair must not be cut off.
+    table = Table(title=title, title_justify="left", collapse_padding=True)
+    for name in ("pair", "β", "half\nlife", "window", "corr.", "Sharpe", "wins", "fall", "trips", "traded"):
+        table.add_column(name, justify="left" if name in ("pair", "traded") else "right", no_wrap=True)
     for pair in pairs:
-        table.add_row(pair.pair_id, *_numbers(pair), "yes" if pair.traded else f"no: {pair.objections}")
-    return table
+        table.add_row(pair.pair_id, *_numbers(pair), "yes" if pair.traded else "no")
+    return Group(table, *(_why_not(pair) for pair in pairs if not pair.traded))
+
+
+def _why_not(pair: FittedPair) -> Text:
+    is_watched = pair.beta is not None
+    return Text(f"{pair.pair_id} is {'only watched' if is_watched else 'left out'}: {pair.objections}")
 
 
 def _fit(services: Services, pair: str, until: datetime, bars: int, mode: PairMode, who: str, why: str) -> FittedPair:
@@ -78,7 +85,7 @@ def _fit(services: Services, pair: str, until: datetime, bars: int, mode: PairMo
     return FittedPair(
         pair,
         traded=done.pair.mode is PairMode.ACTIVE,
-        objections="; ".join(done.objections) or "only watched, as asked",
+        objections=", ".join(done.objections) or "as asked",
         beta=done.pair.beta,
         half_life_bars=done.pair.half_life_bars,
         z_window_bars=done.pair.z_window_bars,

@@ -21,7 +21,9 @@ from src.shared.infra.database.migrations.versions import __path__ as versions
 from src.shared.infra.database.tables import METADATA, SCHEMAS
 from src.shared.infra.embedded.postgres import EmbeddedPostgres
 from src.shared.infra.postgres_roles import APP_ROLE
+from src.shared.messages.signals import PairModeChanged
 from tests.conftest import TradingDatabase
+from tests.fakes.events import SLOT
 from tests.integration.database.catalog import everything, tables
 
 ROOT = Path(__file__).parents[3]
@@ -206,3 +208,52 @@ def test_one_role_for_everything_keeps_its_rights(embedded_postgres: EmbeddedPos
             assert _may(connection, "execution.fill", "UPDATE")
     finally:
         embedded_postgres.drop_database("single")
+
+
+def test_pairs_that_were_active_without_a_verdict_are_observed_once_flat(
+    empty_database: str, engine_for: Engines
+) -> None:
+    migrate.upgrade(empty_database, "0014")
+    with engine_for(empty_database).begin() as connection:
+        for second in ("AAA", "BBB", "CCC"):
+            mode = "observe" if second == "CCC" else "active"
+            connection.execute(_OLD_PAIR, {"second": second, "mode": mode, "at": SLOT})
+        connection.execute(_OLD_TRADE, {"at": SLOT})
+
+    migrate.upgrade(empty_database)
+
+    with engine_for(empty_database).connect() as connection:
+        registry = connection.execute(
+            text("SELECT symbol_2, mode, after_closing, version, gate_passed FROM strategy.pair_registry ORDER BY 1")
+        ).all()
+        audits = connection.execute(text("SELECT subject, what FROM ops.audit_log ORDER BY 1")).all()
+        told = connection.execute(text("SELECT * FROM ops.outbox ORDER BY aggregate_id")).mappings().all()
+    assert [tuple(row) for row in registry] == [
+        ("AAA", "closing", "observe", 2, False),
+        ("BBB", "observe", None, 2, False),
+        ("CCC", "observe", None, 1, False),
+    ]
+    assert [tuple(row) for row in audits] == [("KO/AAA", "pair demoted"), ("KO/BBB", "pair demoted")]
+    for event in told:
+        said = PairModeChanged.model_validate(event["payload"])
+        assert said == PairModeChanged.of(
+            said.pair_id,
+            2,
+            said.occurred_at,
+            "upgrade",
+            **said.model_dump(include={"pair_id", "before", "after", "who", "why"}),
+        )
+    assert [event["payload"]["after"] for event in told] == ["closing", "observe"]
+
+
+_OLD_PAIR = text("""
+    INSERT INTO strategy.pair_registry
+           (pair_id, symbol_1, symbol_2, alpha, beta, half_life_bars, z_window_bars, time_stop_bars, correlation,
+            fitted_from, fitted_to, gate_passed, mode, source, updated_at)
+    VALUES ('KO/' || :second, 'KO', :second, 0, 1, 8, 16, 24, 0.9, :at, :at, true, :mode, 'before', :at)
+""")
+_OLD_TRADE = text("""
+    INSERT INTO execution.pair_trade
+           (pair_trade_id, pair_id, symbol_1, symbol_2, beta, direction, state, slot, target_1, target_2, version)
+    VALUES (gen_random_uuid(), 'KO/AAA', 'KO', 'AAA', 1, 'long_spread', 'open', :at, 1, -1, 1)
+""")

@@ -85,7 +85,7 @@ def test_the_synthetic_market_needs_no_pairs_named() -> None:
 
     assert len(plan.pairs) >= 6
     assert len(plan.slots) == 12
-    assert plan.fit_bars == 500
+    assert plan.fit_bars == 1200
 
 
 @pytest.mark.parametrize(

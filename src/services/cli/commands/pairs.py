@@ -59,7 +59,7 @@ def add(
     from rich.console import Console
 
     from src.services.cli.desk import user_name
-    from src.services.cli.pair_fits import fit_pairs, fits_table
+    from src.services.cli.pair_fits import fit_pairs, fits_shown
     from src.shared.domain.ids import parse_pair_id
     from src.shared.domain.pairs import PairMode
     from src.shared.prefect.tasks.wiring import services
@@ -72,7 +72,7 @@ def add(
     wanted = PairMode(mode)
     fitted = fit_pairs(wired, names, until=until, bars=bars, who=user_name(), why=why, mode=wanted)
     title = f"Pairs, fitted and judged on {bars} hourly bars up to {until:%Y-%m-%d %H:%M} UTC"
-    Console(highlight=False).print(fits_table(fitted, title))
+    Console(highlight=False).print(fits_shown(fitted, title))
     if wanted is PairMode.ACTIVE and not any(pair.traded for pair in fitted):
         raise typer.Exit(_NONE_TRADED)
 
@@ -86,7 +86,7 @@ def rebase(
     from rich.console import Console
 
     from src.services.cli.desk import user_name
-    from src.services.cli.pair_fits import fit_pairs, fits_table
+    from src.services.cli.pair_fits import fit_pairs, fits_shown
     from src.shared.domain.errors import InputInvalid
     from src.shared.prefect.tasks.wiring import services
 
@@ -98,7 +98,7 @@ def rebase(
     if fitted.beta is None:
         raise InputInvalid(f"{pair} stays frozen: {fitted.objections}")
     title = f"Re-based on {bars} hourly bars up to {until:%Y-%m-%d %H:%M} UTC"
-    Console(highlight=False).print(fits_table([fitted], title))
+    Console(highlight=False).print(fits_shown([fitted], title))
 
 
 def list_pairs(as_json: Json = False) -> None:

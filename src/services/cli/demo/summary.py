@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
 from src.services.analytics.domain.activity import Activity, TradeLine
 from src.services.cli.demo.replay import SlotRun
 from src.services.cli.desk import dollars, invariants_table
-from src.services.cli.pair_fits import FittedPair, fits_table
+from src.services.cli.pair_fits import FittedPair, fits_shown
 from src.services.execution.domain.invariants import Invariant
 from src.shared.domain.quantities import plain
 
@@ -94,8 +94,8 @@ class Summary:
 
 def show(summary: Summary, console: Console) -> None:
     """Print it for a person."""
-    parts = [
-        fits_table(summary.pairs, "Pairs, fitted and judged on the bars before the first slot"),
+    parts: list[RenderableType] = [
+        fits_shown(summary.pairs, "Pairs, fitted and judged on the bars before the first slot"),
         _counts(summary),
         _trades(summary.activity.trades),
         invariants_table(summary.invariants),
