@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 
 from benchmarks.history import FIRST, LAST, FixedClock, MemorySource, half_hours
+from benchmarks.machine import peak_mebibytes
 from benchmarks.scratch import trading_database
 from src.services.data_ingestion.bootstrap import OLDEST, build_history
 from src.services.data_ingestion.domain.grid import make_grid
@@ -34,13 +34,7 @@ def main(count: int) -> None:
     symbols = [f"S{n:03d}" for n in range(count)]
     with trading_database() as database:
         build_history(database.engine, FixedClock()).run(FreshSource({}), symbols, FIRST, LAST)
-    print(_peak_kibibytes() / 1024)
-
-
-def _peak_kibibytes() -> int:
-    # Not getrusage: what it calls the peak may be that of the process that started this one.
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    print(peak_mebibytes())
 
 
 if __name__ == "__main__":

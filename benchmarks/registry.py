@@ -9,6 +9,7 @@ from benchmarks.rows import Row
 
 MODULES: Mapping[str, str] = {
     "signal-step": "benchmarks.signal_step",
+    "discovery": "benchmarks.discovery",
     "market-data": "benchmarks.market_data",
     "indicators": "benchmarks.indicators",
     "history": "benchmarks.history",

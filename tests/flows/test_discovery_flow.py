@@ -69,5 +69,5 @@ async def test_a_search_leaves_its_steps_and_its_pairs_and_is_done_once(
     assert steps["symbols"] == (4, 0) and steps["sessions"] == (6, 0) and steps["gate"] == (2, 0)
     assert [row["outcome"] for row in await artifact(client, "discovery-pairs")] == ["known", "known"]
     with desk.services.engine.connect() as connection:
-        modes = dict(connection.execute(select(pair_registry.c.pair_id, pair_registry.c.mode)).tuples())
+        modes = dict(connection.execute(select(pair_registry.c.pair_id, pair_registry.c.mode)).tuples().all())
     assert {pair: mode for pair, mode in modes.items() if mode == "observe"}.keys() == set(summary["observed"])

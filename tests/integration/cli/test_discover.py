@@ -32,7 +32,7 @@ def searches(desk: Installation) -> dict[str, int]:
     r = discovery_run.c
     with desk.services.engine.connect() as connection:
         rows = connection.execute(select(r.state, func.count()).group_by(r.state))
-        return dict(rows.tuples())
+        return dict(rows.tuples().all())
 
 
 def test_a_search_shows_its_steps_and_its_pairs_and_watches_the_best(market: Installation) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ CONFIDENCES = (0.90, 0.95, 0.99)
 _BARS_PER_COEFFICIENT = 3
 # The smallest share that a leg keeps of its own once the others are known.
 _LEAST_OWN = 1e-8
+_FOLLOWS = "A leg of the basket follows from the others: leave it out."
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,7 @@ def fit_basket(
     if confidence not in CONFIDENCES:
         raise InputInvalid(f"A confidence of {confidence:g} has no critical values: take 0.9, 0.95 or 0.99.")
     logs = _common_logs(closes, lags)
-    from statsmodels.tsa.vector_ar.vecm import coint_johansen
-
-    found = coint_johansen(logs, det_order=0, k_ar_diff=lags)
+    found = _test(logs, lags)
     trace, critical = found.trace_stat, found.trace_stat_crit_vals[:, CONFIDENCES.index(confidence)]
     holds = trace > critical
     relations = len(holds) if holds.all() else int(holds.argmin())
@@ -94,6 +94,19 @@ def fit_basket(
         time_stop_bars=int(time_stop_bars(half_life, bounds)),
         reasons=tuple(_judge(relations, len(weights), half_life, bounds)),
     )
+
+
+def _test(logs: Floats, lags: int) -> Any:
+    from statsmodels.tsa.vector_ar.vecm import coint_johansen
+
+    try:
+        found = coint_johansen(logs, det_order=0, k_ar_diff=lags)
+    except np.linalg.LinAlgError as error:
+        raise InputInvalid(_FOLLOWS) from error
+    # A relation without any noise is none of prices: one leg is made of the others, or of their bars before.
+    if not found.eig.max() < 1 - _LEAST_OWN:
+        raise InputInvalid(_FOLLOWS)
+    return found
 
 
 def _judge(relations: int, legs: int, half_life: float, bounds: FitBounds) -> list[BasketReason]:
@@ -128,7 +141,7 @@ def _common_logs(closes: Floats, lags: int) -> Floats:
     for values in (logs, np.diff(logs, axis=0)):
         own = np.linalg.eigvalsh(np.corrcoef(values, rowvar=False))
         if not own[0] > _LEAST_OWN:
-            raise InputInvalid("A leg of the basket follows from the others: leave it out.")
+            raise InputInvalid(_FOLLOWS)
     return logs
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from src.services.strategy_engine.domain.spread import LEAST_SD
 from src.shared.domain.bars import Floats
 from src.shared.domain.errors import InputInvalid
 
@@ -101,13 +102,13 @@ class Kalman:
     name: str = "kalman"
 
     def __post_init__(self) -> None:
-        """Refuse variances that are none."""
+        """Refuse parameters of no filter."""
         if not 0 <= self.delta < 1:
             raise InputInvalid(f"delta is {self.delta:g}: a Kalman filter takes one from 0 to below 1.")
-        for name, value in (
-            ("observation_variance", self.observation_variance),
-            ("prior_variance", self.prior_variance),
-        ):
+        if self.warm_up_bars < 0:
+            raise InputInvalid(f"warm_up_bars is {self.warm_up_bars}: a Kalman filter takes 0 or more.")
+        variances = {"observation_variance": self.observation_variance, "prior_variance": self.prior_variance}
+        for name, value in variances.items():
             if not 0 < value < np.inf:
                 raise InputInvalid(f"{name} is {value:g}: a Kalman filter takes a positive number.")
 
@@ -156,7 +157,8 @@ def _lines(y: Floats, x: Floats) -> tuple[Floats, Floats]:
     off_x = x - mean_x[:, None]
     squares = (off_x**2).sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        beta = np.where(squares > 0, (off_x * (y - mean_y[:, None])).sum(axis=1) / squares, np.nan)
+        moved = squares > LEAST_SD**2 * x.shape[1]
+        beta = np.where(moved, (off_x * (y - mean_y[:, None])).sum(axis=1) / squares, np.nan)
     return mean_y - beta * mean_x, beta
 
 

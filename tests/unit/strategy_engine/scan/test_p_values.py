@@ -29,7 +29,7 @@ def test_p_values_are_those_of_statsmodels_over_their_whole_range() -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-14)
 
 
-def test_the_coefficients_are_the_published_ones() -> None:
+def test_the_coefficients_are_those_that_statsmodels_has() -> None:
     assert adfvalues.tau_c_smallp[1] == pytest.approx(mackinnon._LEFT_TAIL, rel=1e-15)
     assert adfvalues.tau_c_largep[1] == pytest.approx(mackinnon._REST, rel=1e-15)
 

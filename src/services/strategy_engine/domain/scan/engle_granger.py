@@ -24,6 +24,7 @@ from src.services.strategy_engine.domain.scan.unit_root import (
     adf_with_all_lags,
     adf_with_best_lags,
 )
+from src.services.strategy_engine.domain.spread import LEAST_SD
 from src.shared.domain.bars import Floats, Ints
 from src.shared.domain.errors import InputInvalid
 
@@ -31,8 +32,6 @@ BY_AIC: Literal["aic"] = "aic"
 Lags = int | Literal["aic"]
 Codes = NDArray[np.uint8]
 
-# A leg whose log prices differ by less does not move: a hundredth of a cent on a price of a million is 1e-10.
-LEAST_SD = 1e-10
 # What a line leaves of a leg's variance; below it statsmodels calls two legs collinear too.
 LEAST_UNEXPLAINED = 100 * float(np.sqrt(np.finfo(np.float64).eps))
 # Below this a residual is small beside its legs: taken from products of theirs it would lose digits.
@@ -141,16 +140,18 @@ def scan_pairs(log_prices: Floats, legs: Ints, lags: Lags = BY_AIC, max_lag: int
     # The matrices of a tile are small: threads would wait for each other longer than they work.
     with threadpool_limits(limits=1, user_api="blas"):
         prices = _Prices(log_prices, most)
-        for which, cross in _tiles(prices, legs, symbols):
+        for tile_1, tile_2, which in _tiles(legs, symbols):
+            cross = _cross(prices, tile_1, tile_2, legs[:, which])
             _fill(found, which, prices, cross, by_aic=lags == BY_AIC)
     _mark_problems(found, prices)
     return found
 
 
 class _Prices:
-    """The symbols' series (T, S) without their mean, and what each needs with itself.
+    """The symbols' series without their mean, and what they say by themselves.
 
-    `changes` (T−1, S); `products` (w+1, S): Σ Δx[t]·Δx[t−k] over t = w+1 … T−1; `head`, `tail` (w+1, S).
+    `mean` (S,), `centred` (T, S), its `changes` (T−1, S) and its `moments`, as if each were a residual; `returns`
+    (T−1, S): the changes without their mean, of length 1; `flat` (S,): it never moves.
     """
 
     def __init__(self, logs: Floats, lags: int) -> None:
@@ -165,16 +166,19 @@ class _Prices:
             # Returns that never differ have no correlation; what rounding leaves of them is none either.
             self.returns = unmoved / np.where(length > LEAST_SD, length, np.nan)
         self.flat = np.sqrt(self.moments.squares / len(logs)) < LEAST_SD
+        self._lagged_tile, self._lagged = -1, np.empty(0)
 
-    def lagged(self, columns: Ints | slice) -> Floats:
-        """Return y (w+1, T−1, n) so that Δx[t] · y[k, t] summed over t is Σ Δx[t]·Δy[t−k] + Δy[t]·Δx[t−k]."""
-        changes = self.changes[:, columns]
-        rows = len(changes)
-        sums = np.zeros((self.lags + 1, *changes.shape))
-        for k in range(self.lags + 1):
-            sums[k, self.lags :] += changes[self.lags - k : rows - k]
-            sums[k, self.lags - k : rows - k] += changes[self.lags :]
-        return sums
+    def lagged(self, tile: int) -> Floats:
+        """Return z (w+1, T−1, n) of a tile: Σ Δx[t]·z[k, t] is Σ Δx[t]·Δy[t−k] + Δy[t]·Δx[t−k]. The last is kept."""
+        if tile != self._lagged_tile:
+            changes = self.changes[:, _columns(tile)]
+            rows = len(changes)
+            sums = np.zeros((self.lags + 1, *changes.shape))
+            for k in range(self.lags + 1):
+                sums[k, self.lags :] += changes[self.lags - k : rows - k]
+                sums[k, self.lags - k : rows - k] += changes[self.lags :]
+            self._lagged_tile, self._lagged = tile, sums
+        return self._lagged
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,34 +207,31 @@ def _checked(log_prices: Floats, legs: Ints, lags: Lags, max_lag: int | None) ->
     return most
 
 
-def _tiles(prices: _Prices, legs: Ints, symbols: int) -> Iterator[tuple[Ints, _Cross]]:
-    """Go through the pairs tile by tile: the numbers of some pairs, and the products of their legs."""
+def _tiles(legs: Ints, symbols: int) -> Iterator[tuple[int, int, Ints]]:
+    """Go through the pairs by the tiles of their first and second legs: both tiles, and the places of their pairs."""
     side = -(-symbols // TILE)
     number = legs[1] // TILE * side + legs[0] // TILE
     order = np.argsort(number, kind="stable")
-    starts = np.flatnonzero(np.diff(number[order], prepend=-1))
-    lagged_of, lagged = -1, np.empty(0)
-    for which in np.split(order, starts[1:]) if order.size else []:
+    begins = np.flatnonzero(np.diff(number[order], prepend=-1))
+    for which in np.split(order, begins[1:]) if order.size else []:
         tile_2, tile_1 = divmod(int(number[which[0]]), side)
-        columns_1, columns_2 = (slice(tile * TILE, (tile + 1) * TILE) for tile in (tile_1, tile_2))
-        levels, returns = prices.centred, prices.returns
-        at = legs[0, which] - tile_1 * TILE, legs[1, which] - tile_2 * TILE
-        changes = None
-        first = levels[:, columns_1]
-        full = first.shape[1] * levels[:, columns_2].shape[1]
-        if which.size * _SPARSE >= full:
-            if tile_2 != lagged_of:
-                lagged_of, lagged = tile_2, prices.lagged(columns_2)
-            products = prices.changes[:, columns_1].T @ lagged  # (w+1, n1, n2)
-            changes = products[:, at[0], at[1]]
-        yield (
-            which,
-            _Cross(
-                (first.T @ levels[:, columns_2])[at],
-                (returns[:, columns_1].T @ returns[:, columns_2])[at],
-                changes,
-            ),
-        )
+        yield tile_1, tile_2, which
+
+
+def _columns(tile: int) -> slice:
+    return slice(tile * TILE, (tile + 1) * TILE)
+
+
+def _cross(prices: _Prices, tile_1: int, tile_2: int, legs: Ints) -> _Cross:
+    """Multiply a tile of symbols with another, and take the products of the pairs that are asked for."""
+    one, two = _columns(tile_1), _columns(tile_2)
+    at = legs[0] - one.start, legs[1] - two.start
+    levels = prices.centred[:, one].T @ prices.centred[:, two]
+    returns = prices.returns[:, one].T @ prices.returns[:, two]
+    changes = None
+    if legs.shape[1] * _SPARSE >= levels.size:
+        changes = (prices.changes[:, one].T @ prices.lagged(tile_2))[:, at[0], at[1]]
+    return _Cross(levels[at], returns[at], changes)
 
 
 def _fill(found: PairScan, which: Ints, prices: _Prices, cross: _Cross, *, by_aic: bool) -> None:

@@ -1,9 +1,8 @@
 """P-values of the Engle–Granger test of two series, with a constant in the line between them.
 
-The response surfaces and their coefficients are those published by J. G. MacKinnon, "Approximate Asymptotic
-Distribution Functions for Unit-Root and Cointegration Tests", Journal of Business & Economic Statistics 12 (1994),
-in the values re-estimated for "Critical Values for Cointegration Tests", Queen's Economics Department Working Paper
-1227 (2010); for two integrated series and a constant.
+The response surfaces are those of J. G. MacKinnon, "Approximate Asymptotic Distribution Functions for Unit-Root and
+Cointegration Tests", Journal of Business & Economic Statistics 12 (1994), for two integrated series and a constant,
+with the coefficients that `statsmodels.tsa.adfvalues` has of them.
 """
 
 from __future__ import annotations
