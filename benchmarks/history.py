@@ -10,12 +10,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from uuid import UUID
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from sqlalchemy import Engine, insert
 
 from benchmarks.rows import Row
@@ -37,7 +42,7 @@ from src.shared.infra.database.binary_copy import copy_into
 from src.shared.infra.database.tables import load_run
 from src.shared.infra.embedded.postgres import TRADING_DATABASE
 from src.shared.ports.market_data import Adjustment
-from tests.fakes.twin_server import running_twin
+from tests.fakes.twin_server import TwinHandle, running_twin
 
 FIRST, LAST = datetime(2019, 1, 1, tzinfo=UTC), datetime(2025, 12, 31, 22, tzinfo=UTC)
 SYMBOLS = 12
@@ -50,7 +55,7 @@ GROWTH = 1.15
 TEN_TIMES = 10
 TWIN_NOW = datetime(2025, 12, 31, 22, tzinfo=UTC)
 TWO_YEARS = timedelta(days=2 * 365)
-TWIN_SYMBOLS = 24
+TWIN_SYMBOLS = 500
 
 _HALF = np.timedelta64(30, "m")
 _PAGE = 10_000
@@ -174,18 +179,18 @@ def _peak_mebibytes(symbols: int) -> float:
 
 def _from_the_twin() -> Row:
     """Load two years of hours from a vendor over HTTP, and say where the time goes."""
-    with trading_database() as database, running_twin(clock=TWIN_NOW.isoformat()) as twin:
+    window = TWIN_NOW - TWO_YEARS, TWIN_NOW
+    grid = make_grid(TradingCalendar(first=OLDEST), HOURLY, *window)
+    with TemporaryDirectory() as folder, trading_database() as database, _twin(Path(folder), grid) as twin:
         urls = {"TRADEWINDS_ALPACA_BASE_URL": twin.url, "TRADEWINDS_ALPACA_DATA_URL": twin.url}
         with environment({**urls, "TRADEWINDS_ALPACA_REQUESTS_PER_MINUTE": "10000"}):
             client = make_alpaca_client(load_settings())
-        symbols = twin.admin.get("market")["symbols"][:TWIN_SYMBOLS]
-        window = TWIN_NOW - TWO_YEARS, TWIN_NOW
+        symbols = twin.admin.get("market")["symbols"]
         timed = TimedSource(AlpacaHistory(client))
         load = build_history(database.engine, client)
         start = time.perf_counter()
         result = load.run(timed, symbols, *window, workers=1)
         total = time.perf_counter() - start
-    grid = make_grid(TradingCalendar(first=OLDEST), HOURLY, *window)
     judging = sum(_judging_seconds(rows, grid) for rows in timed.taken)
     details = {
         "seconds of the vendor": timed.seconds,
@@ -195,6 +200,29 @@ def _from_the_twin() -> Row:
     }
     name = f"{len(symbols)} symbols × 2 years of hours, vendor to table"
     return Row(name, total, "s", details=details)
+
+
+@contextmanager
+def _twin(folder: Path, grid: Grid) -> Iterator[TwinHandle]:
+    """Serve a market of as many symbols as are wanted, from a file."""
+    file = folder / "bars.parquet"
+    prices = [
+        50.0 * np.exp(np.random.default_rng(seed).normal(0, 0.003, len(grid)).cumsum())
+        for seed in range(TWIN_SYMBOLS)
+    ]
+    close = np.concatenate(prices)
+    columns = {"open": close, "high": close * 1.002, "low": close * 0.998, "close": close}
+    table = pa.table(
+        {
+            "symbol": np.repeat([f"T{n:03d}" for n in range(TWIN_SYMBOLS)], len(grid)),
+            "timestamp": pa.array(np.tile(grid.start, TWIN_SYMBOLS), pa.timestamp("us", tz="UTC")),
+            **columns,
+            "volume": np.full(len(close), 1000.0),
+        }
+    )
+    pq.write_table(table, file)
+    with running_twin(clock=TWIN_NOW.isoformat(), bars=file) as twin:
+        yield twin
 
 
 class TimedSource:

@@ -18,6 +18,7 @@ from src.shared.domain.pairs import PairMode
 from src.shared.infra.alpaca.client import AlpacaClient
 from src.shared.infra.alpaca.factory import make_alpaca_client
 from src.shared.prefect.tasks.wiring import Services
+from tests.fakes.pairs import write_fitted_pair
 from tests.fakes.twin_server import TwinAdmin, running_twin
 
 TRADED = ("VUNO", "VEXI")
@@ -87,7 +88,7 @@ def _register(wired: Counted, symbols: list[str], size: int) -> None:
     wired.ingestion.fetch_bars(names, FIT_UNTIL, FIT_BARS)
     for one, two in pairs:
         mode = PairMode.ACTIVE if (one, two) == TRADED else PairMode.OBSERVE
-        wired.strategy.register_pair(one, two, until=FIT_UNTIL, bars=FIT_BARS, mode=mode, who="bench", why="counted")
+        write_fitted_pair(wired.engine, f"{one}/{two}", FIT_UNTIL, FIT_BARS, mode)
 
 
 def trade(wired: Counted, twin: TwinAdmin, slot: datetime) -> None:

@@ -39,7 +39,10 @@ def load_historical_data(
         bool, typer.Option(help="Only what no finished load has brought; else all is asked for again.")
     ] = True,
 ) -> None:
-    """Bring past bars of some symbols in. Exits with 1 when some did not come, with 2 for a wrong word."""
+    """Bring past bars of some symbols in and judge what is stored of them.
+
+    Exits with 1 when some did not come, with 2 for a wrong word.
+    """
     wanted = listed_symbols(symbols, symbols_file)
     start, end = parse_day("--from", first), parse_day("--to", last) + _ONE_DAY if last else None
     wired = wired_for("load-historical-data")
@@ -55,6 +58,9 @@ def load_historical_data(
     print(f"{vendor} {timeframe} {adjustment}, bars: {counts}")
     for each in result.failed:
         print(f"{each.symbol}: {each.failure}", file=sys.stderr)
+    for judged in wired.quality.validate(wanted, wired.broker.clock().now):
+        for fault in judged.blocking:
+            print(f"{judged.series}: {fault.reason} ({fault.rule}); it is not traded on", file=sys.stderr)
     if result.failed:
         raise SystemExit(_SOME_FAILED)
 

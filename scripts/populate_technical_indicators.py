@@ -9,7 +9,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.shared.prefect.scripts import parse_day, run_script
+from src.shared.prefect.scripts import parse_day, progress_bar, run_script, wired_for
 
 _FAILED = 1
 
@@ -23,19 +23,13 @@ def populate(
     resume: Annotated[bool, typer.Option(help="Leave what stands alone, write what is missing or stale.")] = False,
 ) -> None:
     """Work the indicators of stored bars out anew, or with --resume go on where an earlier run ended."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from src.services.cli.desk import wired
     from src.shared.domain.errors import TradewindsError, UserError
 
     days = _day("--from", first), _day("--to", last)
-    indicators = wired().indicators
+    indicators = wired_for("populate-technical-indicators").indicators
     batches = indicators.batches([timeframe] if timeframe else (), [name for name in symbols.split(",") if name])
     rows, whole, failures = 0, 0, 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("series", total=sum(len(batch.symbols) for batch in batches))
+    with progress_bar("Batches", len(batches)) as step:
         for batch in batches:
             try:
                 done = indicators.compute(batch, "missing" if resume else "all", *days, dry_run=dry_run)
@@ -46,7 +40,7 @@ def populate(
                 print(f"{batch.kind}, {', '.join(batch.symbols)}: {error}", file=sys.stderr)
             else:
                 rows, whole = rows + done.written, whole + done.untouched_series
-            progress.advance(bar, len(batch.symbols))
+            step()
     count = sum(len(batch.symbols) for batch in batches)
     print(f"{rows} rows {'to be written' if dry_run else 'written'}, {whole} of {count} series were up to date.")
     if failures:

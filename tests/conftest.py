@@ -76,7 +76,7 @@ def state_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def embedded_postgres(state_folder: Path) -> Iterator[EmbeddedPostgres]:
     """The session's PostgreSQL with roles and databases as `tradewinds up` makes them."""
-    server = EmbeddedPostgres(state_folder / "postgres")
+    server = EmbeddedPostgres(state_folder / "postgres", durable=False)
     server.start()
     try:
         server.provision()

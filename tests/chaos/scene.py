@@ -36,7 +36,6 @@ from src.services.execution.bootstrap import ExecutionService, HostClock, build
 from src.services.execution.ports import WallClock
 from src.services.execution.use_cases.desk import Person
 from src.shared.domain.errors import DuplicateOrderId
-from src.shared.domain.pairs import PairMode
 from src.shared.domain.risk import RiskState
 from src.shared.failpoints import arm
 from src.shared.infra.bus.consumer import Consumer
@@ -50,6 +49,7 @@ from src.shared.infra.postgres_roles import APP_ROLE
 from src.shared.messages.envelope import Envelope
 from src.shared.prefect.tasks.wiring import Services
 from tests.chaos.nursery import Nursery, nursery
+from tests.fakes.pairs import write_fitted_pair
 from tests.fakes.twin_server import TwinHandle, running_twin
 from tests.forked import context
 
@@ -410,9 +410,7 @@ def _reach_the_beginning(
         wired.ingestion.refresh_symbols(sorted({symbol for pair in PAIRS for symbol in pair}))
         wired.ingestion.fetch_bars([symbol for pair in PAIRS for symbol in pair], FIT_UNTIL, FIT_BARS)
         for one, two in PAIRS:
-            wired.strategy.register_pair(
-                one, two, until=FIT_UNTIL, bars=FIT_BARS, mode=PairMode.ACTIVE, who="test", why="chaos"
-            )
+            write_fitted_pair(wired.engine, f"{one}/{two}", FIT_UNTIL, FIT_BARS)
         for slot in BEFORE:
             twin.admin.move_clock(_clock_at(slot))
             _trade(wired)

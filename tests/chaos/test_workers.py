@@ -68,7 +68,7 @@ def test_fault_42_a_process_stopped_past_its_lease_can_do_nothing_when_it_goes_o
         assert len(_intents(floor)) == intents
         _end_sessions(trading_database)
 
-        assert floor.run_elsewhere(0) == [0]
+        assert floor.run_elsewhere(1) == [0]
         after_the_new_one = _intents(floor)
         os.kill(old.pid, signal.SIGCONT)
         old.join(SHORT.total_seconds())

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, Engine, insert
 
+from src.services.strategy_engine.domain.fit import fit_pair
 from src.shared.domain.pairs import PairMode
+from src.shared.domain.sessions import TradingCalendar
+from src.shared.infra.database.closes import read_closes
 from src.shared.infra.database.tables import gate_verdict, pair_registry
 
 _FIT = ("pair_id", "alpha", "beta", "half_life_bars", "z_window_bars", "time_stop_bars", "correlation")
@@ -70,3 +74,17 @@ def write_pair(connection: Connection, row: Mapping[str, Any]) -> None:
         connection.execute(insert(gate_verdict).values(**verdict))
         judged = {"gate_id": verdict["gate_id"], "gate_passed": True}
     connection.execute(insert(pair_registry).values(**row, **judged))
+
+
+def write_fitted_pair(
+    engine: Engine, pair: str, until: datetime, bars: int, mode: PairMode = PairMode.ACTIVE
+) -> None:
+    """Fit a pair on all of its last `bars` stored closes and write it as it is wanted, its verdict made up.
+
+    Its row is at version 0: no event tells of it.
+    """
+    ends = [end for _, end in TradingCalendar().last_spans(until, bars)]
+    with engine.begin() as connection:
+        fit = fit_pair(*read_closes(connection, pair.split("/"), ends).closes.T)
+        fitted = {**asdict(fit), "fitted_from": ends[0], "mode": mode.value, "version": 0}
+        write_pair(connection, registered_pair(pair, ends[-1]) | fitted)

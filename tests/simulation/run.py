@@ -96,7 +96,7 @@ def simulation_server() -> Iterator[EmbeddedPostgres]:
     """Start a PostgreSQL for simulations, with the template that every seed starts from."""
     with tempfile.TemporaryDirectory(prefix="tradewinds-chaos-") as folder:
         Path(folder).chmod(0o711)
-        server = EmbeddedPostgres(Path(folder) / "postgres")
+        server = EmbeddedPostgres(Path(folder) / "postgres", durable=False)
         server.start()
         try:
             with server.connect() as admin:

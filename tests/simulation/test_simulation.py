@@ -19,7 +19,7 @@ from src.shared.infra.alpaca.client import AlpacaClient
 from tests.simulation.run import run_seed, simulation_server
 from tests.simulation.world import World
 
-SEEDS = range(1, 17)
+SEEDS = range(1, 9)
 REGRESSIONS: tuple[int, ...] = ()
 """Seeds that failed once, each of a defect that is mended."""
 

@@ -155,6 +155,10 @@ class QualityRepository(Protocol):
         """Keep every other judging of series waiting until the transaction ends."""
         ...
 
+    def close_lost_loads(self) -> int:
+        """Say of loads that began a day ago and never ended that they failed; return how many."""
+        ...
+
     def lock_series(self, series: Series) -> None:
         """Keep everybody else from writing a series until the transaction ends."""
         ...

@@ -32,7 +32,9 @@ def client_environment(settings: Settings) -> dict[str, str]:
     500, which the client by itself takes for final, and the run would stay ``Running`` for ever.
     """
     home = settings.home / "prefect"
-    return {
+    # Our own server hands out no CSRF tokens; each client would ask for one to learn that.
+    own_server = {} if settings.orchestrator.api_url else {"PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false"}
+    return own_server | {
         "PREFECT_API_URL": settings.prefect_api_url,
         "PREFECT_HOME": str(home),
         "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from prefect.schedules import Schedule
 
 SCHEDULER_WAIT_SECONDS = 30.0
+_REGISTERED_AT_ONCE = 4
 
 Action = Literal["created", "updated", "removed"]
 Scheduled = Literal["by hand", "paused", "yes", "missing", "not asked"]
@@ -110,10 +111,7 @@ async def _deploy(
     if dry_run:
         return [*outcomes, *removed]
     await ensure_work_pools(client)
-    deployed = [
-        replace(outcome, id=await _register(row, flow, outcome))
-        for row, flow, outcome in zip(chosen, flows, outcomes, strict=True)
-    ]
+    deployed = await _register_all(chosen, flows, outcomes)
     for each in stale:
         await client.delete_deployment(each.id)
     return [*await _with_schedules(client, chosen, deployed), *removed]
@@ -161,26 +159,39 @@ def _outcome(row: DeploymentRow, present: DeploymentResponse | None) -> Deployme
     return DeploymentOutcome(row.name, row.work_pool.name, "updated", present.paused, asleep)
 
 
-async def _register(row: DeploymentRow, flow: Any, outcome: DeploymentOutcome) -> UUID:
+async def _register_all(
+    rows: Sequence[DeploymentRow], flows: Sequence[Any], outcomes: Sequence[DeploymentOutcome]
+) -> list[DeploymentOutcome]:
+    # Each takes a dozen requests, which are mostly waited for.
+    some = asyncio.Semaphore(_REGISTERED_AT_ONCE)
+
+    async def one(row: DeploymentRow, flow: Any, outcome: DeploymentOutcome) -> DeploymentOutcome:
+        async with some:
+            return replace(outcome, id=await _register(row, flow, outcome))
+
     # Prefect prints a table of its own for every deployment; the caller has a better one for all of them.
     with redirect_stdout(io.StringIO()):
-        identity: UUID = await flow.adeploy(
-            name=row.name,
-            description=_described(row),
-            tags=row.tags,
-            parameters=row.parameters,
-            work_pool_name=row.work_pool.name,
-            work_queue_name=row.work_pool.work_queue_name,
-            job_variables=row.work_pool.job_variables,
-            schedules=[_schedule(each, outcome.paused_schedules) for each in row.schedules],
-            concurrency_limit=_concurrency(row),
-            triggers=_triggers(row),
-            paused=outcome.paused,
-            build=False,
-            push=False,
-            print_next_steps=False,
-            ignore_warnings=True,
-        )
+        return list(await asyncio.gather(*map(one, rows, flows, outcomes)))
+
+
+async def _register(row: DeploymentRow, flow: Any, outcome: DeploymentOutcome) -> UUID:
+    identity: UUID = await flow.adeploy(
+        name=row.name,
+        description=_described(row),
+        tags=row.tags,
+        parameters=row.parameters,
+        work_pool_name=row.work_pool.name,
+        work_queue_name=row.work_pool.work_queue_name,
+        job_variables=row.work_pool.job_variables,
+        schedules=[_schedule(each, outcome.paused_schedules) for each in row.schedules],
+        concurrency_limit=_concurrency(row),
+        triggers=_triggers(row),
+        paused=outcome.paused,
+        build=False,
+        push=False,
+        print_next_steps=False,
+        ignore_warnings=True,
+    )
     return identity
 
 

@@ -101,7 +101,20 @@ def test_rejected_rows_are_shown_with_their_reasons(desk: Installation) -> None:
     assert json.loads(desk.tradewinds("data", "quarantine", "--json").out)[0]["raw"] == {"close": 1e6}
 
 
+def test_quotes_are_those_of_the_broker_and_one_that_is_not_there_is_named(desk: Installation) -> None:
+    shown = desk.tradewinds("data", "quotes", "--symbols", f"{SECOND},{FIRST}")
+    (first, second) = json.loads(desk.tradewinds("data", "quotes", "--symbols", f"{FIRST},{SECOND}", "--json").out)
+    lacking = desk.tradewinds("data", "quotes", "--symbols", f"{FIRST},ZZZZ")
+
+    assert (shown.code, lacking.code, lacking.err) == (0, 1, "No quote of ZZZZ.\n")
+    assert [first["symbol"], second["symbol"]] == sorted([FIRST, SECOND])
+    assert 0 < float(first["bid"]) < float(first["ask"])
+    assert all(each["bid"] in shown.out and each["ask"] in shown.out for each in (first, second))
+
+
 MISTAKES = [
+    (["quotes", "--symbols", "KO;PEP"], "is not a symbol"),
+    (["quotes", "--symbols", ","], "at least one symbol"),
     (["status", "--symbols", "../orders"], "is not a symbol"),
     (["validate", "--symbols", "KO;PEP"], "is not a symbol"),
     (["quarantine", "--symbols", "a'; DROP"], "is not a symbol"),

@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from src.shared.prefect.config import SOURCE_ROOT
 from tests.fakes.desk import Installation
+from tests.forked import run_script
 
 SCRIPT = SOURCE_ROOT / "scripts" / "load_historical_data.py"
 WINDOW = ("--from", "2024-11-01", "--to", "2025-02-28")
@@ -26,14 +27,7 @@ FINISHED = """
 
 
 def load(*words: str, failpoint: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), *words],
-        env={**os.environ, "FAILPOINT": failpoint},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    return run_script(SCRIPT, *words, variables={**os.environ, "FAILPOINT": failpoint}, folder=SOURCE_ROOT)
 
 
 def rows(desk: Installation, sql: str) -> list[tuple[Any, ...]]:
@@ -64,7 +58,11 @@ def test_it_brings_what_is_missing_and_says_how_much(desk: Installation) -> None
 
 
 def test_what_a_run_would_ask_for_is_said_and_nothing_is_written(desk: Installation) -> None:
-    said = load("--vendor", "alpaca", "--symbols", "KELV", *WINDOW, "--timeframe", "1Day", "--dry-run")
+    words = ("--vendor", "alpaca", "--symbols", "KELV", *WINDOW, "--timeframe", "1Day", "--dry-run")
+    # As a person does: a fresh interpreter, somewhere else.
+    said = subprocess.run(
+        [sys.executable, str(SCRIPT), *words], cwd="/", capture_output=True, text=True, check=False, timeout=120
+    )
 
     assert said.returncode == 0, said.stderr
     assert said.stdout.startswith("KELV: 2024-11-01 13:30 to 2025-02-28 21:00Z")

@@ -12,7 +12,7 @@ from uuid import uuid4
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from sqlalchemy import Engine, insert, text
+from sqlalchemy import Engine, func, insert, select, text
 from sqlalchemy.exc import ProgrammingError
 
 from src.config.settings import load_settings
@@ -24,7 +24,7 @@ from src.shared.domain.bars import DAILY, HOURLY, BarColumns, Series
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.failpoints import Crashed, armed
-from src.shared.infra.database.tables import data_quality, data_quarantine
+from src.shared.infra.database.tables import data_quality, data_quarantine, load_run
 from tests.fakes.stored_market import store_series
 from tests.shared_data import shared_file
 from tests.unit.data_ingestion.series import CALENDAR, NOW, scaled, sound_series, without
@@ -153,6 +153,31 @@ def test_series_of_two_vendors_are_compared_and_both_are_blocked(quality: DataQu
     store_series(engine, OTHER, scaled(whole, slice(0, None), 1.02).bars)
 
     assert [[v.rule for v in each.blocking] for each in quality.validate([], NOW)] == [["vendors_agree"]] * 2
+
+
+def test_a_load_that_was_killed_is_called_failed_after_a_day(quality: DataQuality, engine: Engine) -> None:
+    with engine.begin() as connection:
+        for hours in (1, 25):
+            values = {
+                "timeframe": HOURLY,
+                "symbols": ["KO"],
+                "window_start": NOW - timedelta(days=1),
+                "window_end": NOW,
+            }
+            begun = func.clock_timestamp() - text(f"interval '{hours} hours'")
+            connection.execute(
+                insert(load_run).values(
+                    load_run_id=uuid4(), vendor=str(hours), state="running", started_at=begun, **values
+                )
+            )
+
+    closed = [quality.close_lost_loads() for _ in range(2)]
+
+    with engine.connect() as connection:
+        rows = connection.execute(select(load_run.c.vendor, load_run.c.state, load_run.c.problems)).all()
+    assert closed == [1, 0]
+    lost = ["it began and was never heard of again: its process was killed"]
+    assert sorted(map(tuple, rows)) == [("1", "running", []), ("25", "failed", lost)]
 
 
 def test_what_is_no_symbol_is_refused(quality: DataQuality) -> None:

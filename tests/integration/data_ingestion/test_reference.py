@@ -129,6 +129,9 @@ def test_terms_that_were_corrected_are_written(
 
     assert kept(result)[1] == Kept(changed=1)
     assert select(engine, "new_shares::int FROM data_ingestion.stock_splits") == [(4,)]
+    history = "dataset, vendor, symbol, earlier->>'ex_date', earlier->>'new_shares', reason"
+    ((*told, shares, reason),) = select(engine, f"{history} FROM data_ingestion.company_history")
+    assert (told, float(shares), reason) == (["splits", "polygon", "KELV", "2025-03-05"], 3.0, "restated")
 
 
 def test_what_the_broker_says_of_a_symbol_stands(
@@ -245,8 +248,9 @@ def test_active_are_symbols_of_pairs_in_any_mode_but_retired_and_those_loaded_be
         if name != "LISTED":
             loaded(engine, name, NOW, state="failed" if name == "FAILED" else "partial")
     loaded(engine, "LISTED", NOW, timeframe="", dataset="listing")
+    loaded(engine, "UNHEARDOF", NOW)
 
-    assert symbols.active() == ["AAA", "BBB", "CCC", "DDD", "EEE", "FFF", "LOADED"]
+    assert symbols.active() == ["AAA", "BBB", "CCC", "DDD", "EEE", "FFF", "LOADED", "UNHEARDOF"]
 
 
 def test_a_delisted_leg_of_a_pair_is_not_loaded(engine: Engine, symbols: SymbolsToLoad) -> None:

@@ -1,17 +1,12 @@
-"""Execution in processes of their own, against a twin: to run two at once, or to have one killed on the way.
-
-A process counts what can be seen of it from outside, each request to the broker and each commit, and kills itself
-with SIGKILL just before the n-th: no `finally`, no rollback, no goodbye.
-"""
+"""Execution in processes of their own, against a twin: to run two at once, or to have one killed on the way."""
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +14,7 @@ from uuid import uuid4
 
 import pytest
 from loguru import logger
-from sqlalchemy import Engine, event, select
+from sqlalchemy import Engine, select
 from sqlalchemy.dialects.postgresql import insert
 
 from src.config.settings import load_settings
@@ -55,53 +50,18 @@ QUICK = {
 }
 
 
-@dataclass
-class Countdown:
-    """Ends the process before the n-th thing it does; never, for zero."""
-
-    fatal: int
-    seen: int = 0
-
-    def tick(self, *_: object) -> None:
-        self.seen += 1
-        if self.seen == self.fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-@dataclass
-class CountedBroker:
-    """Passes everything on to a broker, and counts."""
-
-    real: Any
-    countdown: Countdown
-    _counted: dict[str, Callable[..., Any]] = field(default_factory=dict)
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self.real, name)
-
-        def counted(*args: Any, **options: Any) -> Any:
-            self.countdown.tick()
-            return method(*args, **options)
-
-        return counted
-
-
-def service_for(
-    database_url: str, twin_url: str, countdown: Countdown
-) -> tuple[ExecutionService, TradingBroker, Engine]:
+def service_for(database_url: str) -> tuple[ExecutionService, TradingBroker, Engine]:
     """Wire execution as a process of its own does; the environment must hold `QUICK`."""
     settings = load_settings()
     engine = make_engine(database_url, settings.database)
-    event.listen(engine, "commit", countdown.tick)
-    broker: Any = CountedBroker(make_alpaca_client(settings), countdown)
+    broker = make_alpaca_client(settings)
     return build(settings, engine, broker), broker, engine
 
 
-def run_slot(database_url: str, twin_url: str, fatal: int, barrier: Any = None) -> None:
+def run_slot(database_url: str, twin_url: str, barrier: Any) -> None:
     """Run one cycle; the whole of a child process."""
-    service = _service_of_a_process(database_url, twin_url, fatal)
-    if barrier is not None:
-        barrier.wait(timeout=60)
+    service = _service_of_a_process(database_url, twin_url)
+    barrier.wait(timeout=60)
     service.cycle.execute_slot(service.cycle.open_gate())
 
 
@@ -125,10 +85,10 @@ def run_armed_slot(database_url: str, twin_url: str, failpoints: str) -> None:
         sys.exit(OVERTAKEN)
 
 
-def _service_of_a_process(database_url: str, twin_url: str, fatal: int = 0) -> ExecutionService:
+def _service_of_a_process(database_url: str, twin_url: str) -> ExecutionService:
     logger.remove()
     os.environ.update(QUICK, TRADEWINDS_ALPACA_BASE_URL=twin_url, TRADEWINDS_ALPACA_DATA_URL=twin_url)
-    service, _, _ = service_for(database_url, twin_url, Countdown(fatal))
+    service, _, _ = service_for(database_url)
     return service
 
 
@@ -155,31 +115,17 @@ class Floor:
         """Move the market to just after a slot."""
         self.twin.admin.move_clock((slot + timedelta(seconds=5)).isoformat(), rate=MARKET_SECONDS_A_SECOND)
 
-    def run_elsewhere(self, *fatal: int) -> list[int]:
+    def run_elsewhere(self, count: int) -> list[int]:
         """Run the cycle in so many processes at once; returns how each ended."""
-        barrier = self.processes.Barrier(len(fatal))
-        children = [
-            self.processes.Process(target=run_slot, args=(self.database_url, self.twin.url, each, barrier))
-            for each in fatal
-        ]
+        barrier = self.processes.Barrier(count)
+        arguments = (self.database_url, self.twin.url, barrier)
+        children = [self.processes.Process(target=run_slot, args=arguments) for _ in range(count)]
         for child in children:
             child.start()
         for child in children:
             child.join(SHORT.total_seconds())
         assert all(child.exitcode is not None for child in children)
         return [child.exitcode for child in children]
-
-    def killed_then_run_again(self, action: SignalAction, fatal: int) -> int:
-        """Trade the next slot in a process that is killed before its n-th step, then here; returns how it ended."""
-        before, where = self.orders(), f"{action}, killed before its step {fatal}"
-        self.next_slot(action)
-        (ended,) = self.run_elsewhere(fatal)
-        assert ended in (0, -signal.SIGKILL), where
-        self.run_here()
-        assert self.states()[-1] == ("open" if action.is_entry else "closed"), where
-        assert self.held() == ({FIRST: 5, SECOND: -4} if action.is_entry else {}), where
-        assert self.orders() == before + 2, where
-        return ended
 
     def run_here(self) -> None:
         self.service.cycle.execute_slot(self.service.cycle.open_gate())
@@ -212,7 +158,7 @@ def open_floor(database_url: str, twin: TwinHandle, *, is_new: bool = True) -> I
         urls = {"TRADEWINDS_ALPACA_BASE_URL": twin.url, "TRADEWINDS_ALPACA_DATA_URL": twin.url}
         for name, value in {**QUICK, **urls, "PYTHONPATH": str(ROOT)}.items():
             patch.setenv(name, value)
-        service, broker, engine = service_for(database_url, twin.url, Countdown(0))
+        service, broker, engine = service_for(database_url)
         if is_new:
             with engine.begin() as connection:
                 write_pair(connection, registered_pair(PAIR, START))

@@ -13,10 +13,16 @@ SLOT = datetime(2026, 3, 9, 14, 30, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("state", "rows", "counts"), [("complete", 0, False), ("complete", 3, True), ("failed", 3, True)]
+    ("dataset", "state", "rows", "counts"),
+    [
+        ("bars", "complete", 0, False),
+        ("bars", "complete", 3, True),
+        ("bars", "failed", 3, True),
+        ("officers", "complete", 3, False),
+    ],
 )
 def test_a_load_is_to_be_told_of_once_it_has_brought_bars(
-    engine: Engine, state: str, rows: int, counts: bool
+    engine: Engine, dataset: str, state: str, rows: int, counts: bool
 ) -> None:
     load = uuid4()
     with engine.begin() as connection:
@@ -24,6 +30,7 @@ def test_a_load_is_to_be_told_of_once_it_has_brought_bars(
             insert(load_run).values(
                 load_run_id=load,
                 vendor="alpaca",
+                dataset=dataset,
                 timeframe="1Hour",
                 symbols=["SPY"],
                 window_start=SLOT - timedelta(hours=1),

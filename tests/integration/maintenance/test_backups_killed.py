@@ -12,8 +12,10 @@ import pytest
 
 from src.shared.failpoints import FAILPOINTS
 from src.shared.prefect.config import SOURCE_ROOT
+from tests.forked import run_script
 from tests.integration.maintenance.conftest import Suite
 
+SCRIPT = SOURCE_ROOT / "scripts" / "backup_trading_db.py"
 PLACES = [
     "maintenance.before_dump",
     "maintenance.dump_unnamed",
@@ -25,16 +27,8 @@ UNNAMED = PLACES[:2]
 
 def script(suite: Suite, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Start the script in a process of its own, from a foreign folder."""
-    environment = {**os.environ, **variables}
-    return subprocess.run(
-        [sys.executable, str(SOURCE_ROOT / "scripts" / "backup_trading_db.py"), "--to", str(suite.folder), *words],
-        env=environment,
-        cwd=suite.folder.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    words = ("--to", str(suite.folder), *words)
+    return run_script(SCRIPT, *words, variables={**os.environ, **variables}, folder=suite.folder.parent)
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -69,7 +63,11 @@ def test_every_place_of_a_backup_is_among_those_that_are_tried() -> None:
 def test_the_script_says_what_it_would_do_and_does_nothing(suite: Suite) -> None:
     suite.back_up()
 
-    said = script(suite, "--dry-run", "--keep", "1")
+    # As a person does: a fresh interpreter, somewhere else.
+    words = ("--to", str(suite.folder), "--dry-run", "--keep", "1")
+    said = subprocess.run(
+        [sys.executable, str(SCRIPT), *words], cwd="/", capture_output=True, text=True, check=False, timeout=120
+    )
 
     assert (said.returncode, said.stderr) == (0, "")
     assert f"Would write a dump of {suite.database}" in said.stdout

@@ -1,4 +1,4 @@
-"""`tradewinds data`: how stored bars stand, what was rejected, and repairs from another vendor."""
+"""`tradewinds data`: how stored bars stand, what was rejected, repairs from another vendor, quotes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from src.services.data_ingestion.ports import RejectedRow
     from src.services.data_ingestion.use_cases.quality import Repair, SeriesStatus
     from src.shared.domain.bars import Series
+    from src.shared.domain.vendor_data import Quote
 
 _BLOCKED = 1
 _NOT_REPAIRED = 1
+_NO_QUOTE = 1
 _STYLES = {"block": "red", "warning": "yellow", "info": ""}
 
 Symbols = Annotated[str, typer.Option(metavar="A,B", help="Of these symbols alone.")]
@@ -30,8 +32,8 @@ Vendor = Annotated[str | None, typer.Option(help="Of this vendor alone, such as 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    group = typer.Typer(no_args_is_help=True, help="Look at stored bars, judge and repair them.")
-    for command in (status, validate, repair, quarantine):
+    group = typer.Typer(no_args_is_help=True, help="Look at stored bars and quotes, judge and repair bars.")
+    for command in (status, validate, repair, quarantine, quotes):
         group.command()(command)
     app.add_typer(group, name="data")
 
@@ -106,6 +108,42 @@ def quarantine(
         print_json(rows)
     else:
         print_table(console(), quarantine_table(rows), "No row was rejected.")
+
+
+def quotes(
+    symbols: Annotated[str, typer.Option(metavar="A,B", help="Whose best bid and ask to ask the broker for.")],
+    as_json: Json = False,
+) -> None:
+    """Show the latest quotes of the broker's data feed; exit code 1 if a symbol has none."""
+    from src.services.cli.desk import console, print_json, print_table, wired
+    from src.shared.domain.errors import InputInvalid
+    from src.shared.domain.ids import parse_symbol
+
+    names = sorted({parse_symbol(name) for name in _symbols(symbols)})
+    if not names:
+        raise InputInvalid("name at least one symbol: --symbols KO,PEP.")
+    found = wired().broker.latest_quotes(names)
+    if as_json:
+        print_json(list(found.values()))
+    else:
+        print_table(console(), quotes_table(found.values()), "There is no quote.")
+    if absent := [name for name in names if name not in found]:
+        typer.echo(f"No quote of {', '.join(absent)}.", err=True)
+        raise typer.Exit(_NO_QUOTE)
+
+
+def quotes_table(found: Iterable[Quote]) -> Table:
+    """Lay quotes out, with the spread in basis points of its middle where both sides are there."""
+    from src.services.cli.desk import table, when
+
+    made = table("Latest quotes", "symbol", "bid", "size", "ask", "size", "spread in bp", "at")
+    for each in found:
+        both = each.bid > 0 and each.ask > 0
+        spread = f"{(each.ask - each.bid) / (each.ask + each.bid) * 20_000:.1f}" if both else ""
+        made.add_row(
+            each.symbol, str(each.bid), str(each.bid_size), str(each.ask), str(each.ask_size), spread, when(each.at)
+        )
+    return made
 
 
 def status_table(listed: Sequence[SeriesStatus]) -> Table:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from datetime import datetime, time, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy import Connection, Table, and_, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from src.services.data_ingestion.adapters.company_history import keep_earlier
 from src.services.data_ingestion.adapters.load_runs import begin_run, finish_run
 from src.services.data_ingestion.adapters.quarantine import keep_aside
 from src.services.data_ingestion.domain.company import (
@@ -30,7 +30,6 @@ from src.services.data_ingestion.domain.company import (
 from src.shared.domain.ids import derived_id
 from src.shared.infra.database.locks import lock_key
 from src.shared.infra.database.tables import (
-    company_history,
     company_info,
     company_load,
     company_officers,
@@ -104,8 +103,9 @@ class SqlCompanyRepository:
         new = [values for key, values in said.items() if key not in known]
         differing = {key: values for key, values in said.items() if key in known and not _same(values, known[key])}
         gone = [key for key in known if key not in said] if dataset in WHOLE and not answer.unread else []
-        self._keep(vendor, dataset, symbol, [known[key] for key in differing], load_run_id, "restated")
-        self._keep(vendor, dataset, symbol, [known[key] for key in gone], load_run_id, "withdrawn")
+        restated, withdrawn = [known[key] for key in differing], [known[key] for key in gone]
+        keep_earlier(self._connection, vendor, dataset, restated, load_run_id, "restated")
+        keep_earlier(self._connection, vendor, dataset, withdrawn, load_run_id, "withdrawn")
         self._write(table, dataset, about, new, differing, gone, load_run_id)
         return Stored(len(new), len(differing), len(gone), len(said) - len(new) - len(differing))
 
@@ -174,34 +174,6 @@ class SqlCompanyRepository:
         for key in gone:
             self._connection.execute(delete(table).where(_is(table, about, dataset, key)))
 
-    def _keep(
-        self,
-        vendor: str,
-        dataset: CompanyDataset,
-        symbol: str,
-        rows: Sequence[Mapping[str, Any]],
-        load_run_id: UUID,
-        reason: str,
-    ) -> None:
-        if not rows:
-            return
-        told = {"symbol", "vendor", "load_run_id", "recorded_at"}
-        earlier = [
-            {
-                "history_id": uuid4(),
-                "vendor": vendor,
-                "dataset": dataset.value,
-                "symbol": symbol,
-                "earlier": {name: _plain(value) for name, value in row.items() if name not in told},
-                "load_run_id": row["load_run_id"],
-                "recorded_at": row["recorded_at"],
-                "superseded_by": load_run_id,
-                "reason": reason,
-            }
-            for row in rows
-        ]
-        self._connection.execute(insert(company_history), earlier)
-
     def _set_aside(self, vendor: str, unread: Sequence[Unread], load_run_id: UUID) -> None:
         rows = {
             each.identity(vendor): {
@@ -231,9 +203,3 @@ def _is(table: Table, about: Values, dataset: CompanyDataset | None = None, key:
 
 def _same(values: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
     return all(stored[name] == value for name, value in values.items())
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, date):
-        return value.isoformat()
-    return str(value) if isinstance(value, Decimal) else value

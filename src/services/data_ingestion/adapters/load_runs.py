@@ -7,10 +7,12 @@ from itertools import count
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, func, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, func, literal, text, update
+from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from src.shared.infra.database.tables import load_run
+
+_LOST = "it began and was never heard of again: its process was killed"
 
 
 def begin_run(connection: Connection, run_id: Callable[[int], UUID], **values: Any) -> UUID:
@@ -22,6 +24,15 @@ def begin_run(connection: Connection, run_id: Callable[[int], UUID], **values: A
         if connection.execute(statement.returning(load_run.c.load_run_id)).first() is not None:
             return identity
     raise AssertionError("attempts never end")
+
+
+def close_lost_runs(connection: Connection) -> int:
+    """Say of loads that began a day ago and never ended that they failed, and return how many: they were killed."""
+    lost = update(load_run).where(
+        load_run.c.state == "running", load_run.c.started_at < func.clock_timestamp() - text("interval '1 day'")
+    )
+    values = {"state": "failed", "problems": literal([_LOST], JSONB), "finished_at": func.clock_timestamp()}
+    return connection.execute(lost.values(values)).rowcount
 
 
 def finish_run(connection: Connection, run_id: UUID, **values: Any) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, time
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Label, Table, case, func, literal_column, or_
+from sqlalchemy import Connection, Label, Table, case, func, literal_column, or_, select
 from sqlalchemy.dialects.postgresql import Insert, insert
 
+from src.services.data_ingestion.adapters.company_history import keep_earlier
 from src.services.data_ingestion.adapters.load_runs import begin_run, finish_run
 from src.services.data_ingestion.adapters.quarantine import keep_aside
+from src.services.data_ingestion.domain.company import CompanyDataset
 from src.services.data_ingestion.domain.grid import Span
 from src.services.data_ingestion.domain.loads import LoadState
 from src.services.data_ingestion.domain.reference import (
@@ -27,6 +29,7 @@ from src.services.data_ingestion.domain.reference import (
 from src.services.data_ingestion.ports import ReferenceSource
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.ids import derived_id, parse_symbol, slot_key
+from src.shared.infra.database.locks import lock_key
 from src.shared.infra.database.tables import dividends, stock_splits, symbol
 
 _RULE = "unreadable"
@@ -94,21 +97,26 @@ class SqlReferenceRepository:
 
     def keep_splits(self, rows: Sequence[StockSplit], run_id: UUID) -> Kept:
         """Write splits."""
-        return self._keep_in(stock_splits, rows, run_id)
+        return self._keep_in(stock_splits, CompanyDataset.SPLITS, rows, run_id)
 
     def keep_dividends(self, rows: Sequence[Dividend], run_id: UUID) -> Kept:
         """Write dividends."""
-        return self._keep_in(dividends, rows, run_id)
+        return self._keep_in(dividends, CompanyDataset.DIVIDENDS, rows, run_id)
 
     def quarantine(self, vendor: str, dataset: Dataset, run_id: UUID, rejected: Sequence[SetAside]) -> int:
         """Keep the rows that were set aside."""
         rows = [_quarantine_row(vendor, dataset, run_id, each) for each in rejected if _is_symbol(each.symbol)]
         return keep_aside(self._connection, rows)
 
-    def _keep_in(self, table: Table, rows: Sequence[StockSplit] | Sequence[Dividend], run_id: UUID) -> Kept:
+    def _keep_in(
+        self, table: Table, dataset: CompanyDataset, rows: Sequence[StockSplit] | Sequence[Dividend], run_id: UUID
+    ) -> Kept:
+        if not rows:
+            return Kept()
         new = insert(table)
         keys = [column.name for column in table.primary_key]
         told = [column.name for column in table.c if column.name not in {*keys, "load_run_id", "recorded_at"}]
+        self._keep_restated(table, dataset, {tuple(getattr(row, name) for name in keys): row for row in rows}, run_id)
         changes: dict[str, Any] = {name: new.excluded[name] for name in (*told, "load_run_id")}
         statement = new.on_conflict_do_update(
             index_elements=keys,
@@ -116,6 +124,25 @@ class SqlReferenceRepository:
             where=or_(*(table.c[name].is_distinct_from(new.excluded[name]) for name in told)),
         )
         return self._keep(statement, [asdict(row) | {"load_run_id": run_id} for row in rows])
+
+    def _keep_restated(
+        self,
+        table: Table,
+        dataset: CompanyDataset,
+        said: Mapping[tuple[Any, ...], StockSplit | Dividend],
+        run_id: UUID,
+    ) -> None:
+        (vendor,) = {row.vendor for row in said.values()}
+        # Two loads at once would both keep the same row.
+        self._connection.execute(select(func.pg_advisory_xact_lock(lock_key("company", vendor, dataset))))
+        symbols = sorted({row.symbol for row in said.values()})
+        stored = select(table).where(table.c.vendor == vendor, table.c.symbol.in_(symbols))
+        restated = []
+        for known in self._connection.execute(stored).mappings():
+            row = said.get(tuple(known[column.name] for column in table.primary_key))
+            if row is not None and any(known[name] != value for name, value in asdict(row).items()):
+                restated.append(dict(known))
+        keep_earlier(self._connection, vendor, dataset, restated, run_id, "restated")
 
     def _keep(self, statement: Insert, rows: list[dict[str, Any]]) -> Kept:
         if not rows:

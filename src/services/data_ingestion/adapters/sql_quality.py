@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from src.services.data_ingestion.adapters.bar_table import BarTable
+from src.services.data_ingestion.adapters.load_runs import close_lost_runs
 from src.services.data_ingestion.domain.rules.series import Split
 from src.services.data_ingestion.domain.rules.verdict import Severity, Verdict
 from src.services.data_ingestion.ports import KeptVerdict, RejectedRow, RepairRun, Shelf, Verdicts
@@ -68,6 +69,10 @@ class SqlQualityRepository:
     def lock(self) -> None:
         """Take the one lock of those who judge."""
         self._connection.execute(select(func.pg_advisory_xact_lock(lock_key("data-quality"))))
+
+    def close_lost_loads(self) -> int:
+        """End the loads that were killed."""
+        return close_lost_runs(self._connection)
 
     def lock_series(self, series: Series) -> None:
         """Take the lock of those who write bars."""

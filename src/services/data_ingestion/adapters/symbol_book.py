@@ -25,13 +25,9 @@ _ACTIVE = text("""
              CROSS JOIN LATERAL (VALUES (r.symbol_1), (r.symbol_2)) AS leg(symbol)
              WHERE r.mode = ANY(:modes) OR t.pair_trade_id IS NOT NULL
              UNION
-            SELECT known.symbol
-              FROM data_ingestion.symbol known
-             WHERE EXISTS (
-                   SELECT FROM data_ingestion.load_run run
-                    WHERE known.symbol = ANY (run.symbols) AND run.state IN ('complete', 'partial')
-                      AND run.timeframe = ANY(:timeframes)
-                   )
+            SELECT unnest(run.symbols)
+              FROM data_ingestion.load_run run
+             WHERE run.state IN ('complete', 'partial') AND run.timeframe = ANY(:timeframes)
            ) AS wanted
       LEFT JOIN data_ingestion.symbol listed ON listed.symbol = wanted.symbol
      WHERE coalesce(listed.status, 'active') = 'active'

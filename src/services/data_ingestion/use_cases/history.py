@@ -141,12 +141,14 @@ class HistoryLoad:
         start, end = window
         if start < self.calendar.first:
             raise InputInvalid(f"bars before {self.calendar.first:%Y-%m-%d} are not kept: begin then or later.")
+        if start >= now or end > now + _NEAR_FUTURE:
+            raise InputInvalid(
+                f"the window {start:%Y-%m-%d} to {end:%Y-%m-%d} reaches into the future: it is {now:%Y-%m-%d %H:%MZ}."
+            )
         if start >= end:
             raise InputInvalid(
                 f"the window from {start:%Y-%m-%d} to {end:%Y-%m-%d} has no length: its end comes first."
             )
-        if start >= now or end > now + _NEAR_FUTURE:
-            raise InputInvalid(f"the window to {end:%Y-%m-%d} reaches into the future: it is {now:%Y-%m-%d %H:%MZ}.")
         grid = make_grid(self.calendar, timeframe, start, min(end, now))
         return _Job(source, names, timeframe, adjustment, grid, now)
 

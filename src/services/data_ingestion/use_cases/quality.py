@@ -116,6 +116,17 @@ class DataQuality:
             failpoint("data_ingestion.verdicts_stored")
         return found
 
+    def close_lost_loads(self) -> int:
+        """Say of loads that began a day ago and never ended that they failed; return how many.
+
+        Raises:
+            Transient: the database gave no usable answer.
+        """
+        with self.work() as work:
+            lost = work.repo.close_lost_loads()
+            work.commit()
+        return lost
+
     def status(self, symbols: Sequence[str], now: datetime, vendor: str | None = None) -> list[SeriesStatus]:
         """Say how the stored series of the symbols stand, or of all that are stored. Nothing is judged or written.
 

@@ -57,8 +57,8 @@ max_connections = 200
 shared_buffers = 128MB
 # /dev/shm is small in containers, and no query here is worth a parallel plan
 max_parallel_workers_per_gather = 0
-fsync = on
-full_page_writes = on
+fsync = {durable}
+full_page_writes = {durable}
 timezone = 'UTC'
 log_timezone = 'UTC'
 logging_collector = on
@@ -85,11 +85,15 @@ class _Location:
 
 
 class EmbeddedPostgres:
-    """The PostgreSQL server whose state is in ``folder``. Any process may start it, use it and stop it."""
+    """The PostgreSQL server whose state is in ``folder``. Any process may start it, use it and stop it.
 
-    def __init__(self, folder: Path, *, timeout: float = 60.0) -> None:
+    One that is not durable survives the end of its processes, but not the machine's: for data that nobody keeps.
+    """
+
+    def __init__(self, folder: Path, *, timeout: float = 60.0, durable: bool = True) -> None:
         self._folder = folder.expanduser().resolve()
         self._timeout = timeout
+        self._durable = durable
 
     @property
     def folder(self) -> Path:
@@ -288,7 +292,9 @@ class EmbeddedPostgres:
     def _configure(self, location: _Location) -> None:
         data = Path(location.data)
         files = {
-            "postgresql.conf": _CONFIGURATION.format(socket_folder=location.socket.replace("'", "''")),
+            "postgresql.conf": _CONFIGURATION.format(
+                socket_folder=location.socket.replace("'", "''"), durable="on" if self._durable else "off"
+            ),
             "pg_hba.conf": "local all all peer map=tradewinds\n",
             "pg_ident.conf": f'tradewinds "{pwd.getpwuid(os.geteuid()).pw_name}" all\n',
         }

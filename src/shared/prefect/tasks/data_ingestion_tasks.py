@@ -41,6 +41,13 @@ async def refresh_listings(symbols: list[str]) -> int:
     return services().ingestion.refresh_symbols(symbols) if symbols else 0
 
 
+@repeatable("close-lost-loads")
+async def close_lost_loads() -> None:
+    """Say in the ledger of loads which were killed."""
+    if lost := services().quality.close_lost_loads():
+        logger.warning("{} loads began a day ago or earlier and never ended: their processes were killed.", lost)
+
+
 @repeatable("judge-series")
 async def judge_series(symbols: list[str], clock: MarketClock) -> list[Judged]:
     """Judge the stored series of the symbols, or all of them, and keep what is new about them."""

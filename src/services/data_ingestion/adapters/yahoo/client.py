@@ -16,7 +16,7 @@ from typing import Any
 from src.services.data_ingestion.adapters.yahoo import library
 from src.services.data_ingestion.adapters.yahoo.answers import Raw, YahooSaid, content_of
 from src.services.data_ingestion.adapters.yahoo.route import Route
-from src.shared.domain.errors import Refused, TradewindsError, Transient
+from src.shared.domain.errors import Refused, TradewindsError, Transient, UnknownSymbol
 from src.shared.domain.ids import parse_symbol
 from src.shared.ports.rate_limit import RateLimiter
 
@@ -127,7 +127,7 @@ def _keep_caches_apart() -> tempfile.TemporaryDirectory[str]:
 
 def _refusal(said: YahooSaid, symbol: str) -> Exception:
     if said.means_unknown_symbol:
-        return Refused(f"Yahoo does not know {symbol}: {said.description}", str(said.status))
+        return UnknownSymbol(f"Yahoo does not know {symbol}: {said.description}", str(said.status))
     if said.status in (200, 404):
         return Transient(f"{symbol}: {said}")
     return Refused(f"{symbol}: {said}", str(said.status))

@@ -11,6 +11,8 @@ from src.shared.domain.bars import DAILY, HOURLY
 from src.shared.domain.errors import Refused, Transient
 from src.shared.prefect.monitoring import flow_hooks
 from src.shared.prefect.states import ended
+from src.shared.prefect.tasks.data_ingestion_tasks import judge_series, publish_verdicts
+from src.shared.prefect.tasks.execution_tasks import read_market_clock
 from src.shared.prefect.tasks.history_tasks import (
     active_symbols,
     load_history,
@@ -23,7 +25,7 @@ from src.shared.prefect.tasks.history_tasks import (
 
 @flow(name="polygon-daily-ingestion", retries=2, retry_delay_seconds=60, timeout_seconds=3600, **flow_hooks())
 async def polygon_daily_ingestion(symbols: list[str] | None = None, days: int = 7) -> dict[str, Any] | State[Any]:
-    """Store what is missing of the last days, for the given symbols or for all that are active."""
+    """Store what is missing of the last days, for the given symbols or for all that are active, and judge it."""
     if missing := await what_is_not_set_up("polygon"):
         return ended("NO_KEY", missing)
     wanted = symbols or await active_symbols()
@@ -38,4 +40,5 @@ async def polygon_daily_ingestion(symbols: list[str] | None = None, days: int = 
         failures += [f"{each.dataset}s: {each.failure}" for each in reference.failed]
     except (Transient, Refused) as error:
         failures += [f"Listings, splits and dividends: {error}"]
+    await publish_verdicts(await judge_series(wanted, await read_market_clock()))
     return ended("PARTIAL", " ".join(failures), summary) if failures else summary
