@@ -84,13 +84,7 @@ def steps_table(report: DiscoveryReport) -> Table:
     from src.services.cli.desk import table
 
     search = report.search
-    made = table(
-        f"Search of {search.window_start:%Y-%m-%d} to {search.window_end:%Y-%m-%d %H:%M} UTC",
-        "step",
-        "came",
-        "fell",
-        "left",
-    )
+    made = table("", "step", "came", "fell", "left")
     for column in made.columns[1:]:
         column.justify = "right"
     out = len(search.excluded)
@@ -165,7 +159,9 @@ def word_table(word: PairWord) -> Table:
 def _print(report: DiscoveryReport, *, dry_run: bool) -> None:
     from src.services.cli.desk import console
 
-    out = console()
+    out, search = console(), report.search
+    window = f"{search.window_start:%Y-%m-%d %H:%M} to {search.window_end:%Y-%m-%d %H:%M} UTC"
+    out.print(f"Search {search.id}: bars of {window}", soft_wrap=True)
     out.print(steps_table(report))
     if line := left_out(report):
         out.print(line, soft_wrap=True)
