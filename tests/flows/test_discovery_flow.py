@@ -14,6 +14,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from sqlalchemy import select
 
+from src.config.settings import StrategySettings
 from src.services.strategy_engine.domain import discovery
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.infra.database.tables import pair_registry
@@ -30,6 +31,10 @@ async def ended(**parameters: Any) -> tuple[str, Any]:
     state = await weekly_pair_discovery(return_state=True, **parameters)
     assert state.is_completed(), state
     return str(state.name), await state.aresult() or state.message
+
+
+def set_strategy(desk: Installation, strategy: StrategySettings) -> None:
+    object.__setattr__(desk.services.settings, "strategy", strategy)
 
 
 async def artifact(client: PrefectClient, key: str) -> Any:
@@ -53,11 +58,12 @@ async def test_a_search_leaves_its_steps_and_its_pairs_and_is_done_once(
     store_closes(desk.services.engine, TWIN_SYMBOLS, ENDS, twin_closes(ENDS))
     # Several parts, and two workers for them.
     monkeypatch.setattr(discovery, "_SYMBOLS_OF_A_PART", 5)
-    on_dask = desk.services.settings.strategy.model_copy(update={"discovery_workers": 2})
-    object.__setattr__(desk.services.settings, "strategy", on_dask)
+    alone = desk.services.settings.strategy
+    set_strategy(desk, alone.model_copy(update={"discovery_workers": 2}))
 
     name, summary = await ended()
     again = await ended()
+    set_strategy(desk, alone)
     fewer = await ended(symbols=["KELV", "KYLO", "QORT", "QVEL"], observe=1)
 
     assert nothing[0] == "SKIPPED" and "No hourly bars are stored" in nothing[1]

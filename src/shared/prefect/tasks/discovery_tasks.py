@@ -135,6 +135,7 @@ def discovery_end(report: DiscoveryReport) -> dict[str, Any] | State[Any]:
     """Say how a run ended: ALREADY_DONE, or the counts."""
     summary = {
         "search": str(report.search.id),
+        "until": report.search.window_end.isoformat(),
         "symbols": len(report.search.symbols),
         "pairs": report.tallies[0].came if report.tallies else 0,
         "passed": len(report.survivors),
