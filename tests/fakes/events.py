@@ -22,6 +22,7 @@ _FACTS: dict[str, Any] = {
     "z": -2.31,
     "before": "observe",
     "after": "active",
+    "mode": "active",
     "who": "review-pairs",
     "why": "the gate passed",
     "code": "MAX_GROSS",

@@ -15,13 +15,14 @@ from src.shared.messages.ops import AlertRaised
 from src.shared.messages.orders import ORDER_EVENTS, PAIR_TRADE_EVENTS
 from src.shared.messages.portfolio import PerformanceRecorded
 from src.shared.messages.risk import RiskLimitChanged, RiskStateChanged, TradeApproved, TradeDenied
-from src.shared.messages.signals import PairModeChanged, SignalRaised
+from src.shared.messages.signals import PairModeChanged, PairRefitted, SignalRaised
 
 _TYPES: tuple[type[Event], ...] = (
     MarketDataStored,
     SeriesRebased,
     SignalRaised,
     PairModeChanged,
+    PairRefitted,
     TradeApproved,
     TradeDenied,
     RiskStateChanged,

@@ -22,7 +22,7 @@ from src.shared.messages.orders import (
     PairUnwound,
 )
 from src.shared.messages.risk import RiskStateChanged, TradeDenied
-from src.shared.messages.signals import PairModeChanged, SignalRaised
+from src.shared.messages.signals import PairModeChanged, PairRefitted, SignalRaised
 from tests.fakes.events import example
 
 CYCLE = "[2026-03-09T14:30Z]"
@@ -79,6 +79,7 @@ CYCLE = "[2026-03-09T14:30Z]"
             {"before": None, "after": "candidate", "why": ""},
             Line("INFO", "SPY/QQQ starts as candidate, by review-pairs"),
         ),
+        (PairRefitted, {"why": ""}, Line("INFO", "SPY/QQQ stays active and was written anew by review-pairs")),
         (MarketDataStored, {}, Line("WARNING", "alpaca: 130 bars stored, 2 refused, bars are missing")),
         (
             SeriesRebased,

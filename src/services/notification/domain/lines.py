@@ -25,7 +25,7 @@ from src.shared.messages.orders import (
     PairUnwound,
 )
 from src.shared.messages.risk import RiskStateChanged, TradeDenied
-from src.shared.messages.signals import PairModeChanged
+from src.shared.messages.signals import PairModeChanged, PairRefitted
 
 Level = Literal["INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -65,6 +65,12 @@ def _series_rebased(event: SeriesRebased) -> Line:
 def _pair_mode(event: PairModeChanged) -> Line:
     came = f"went from {event.before} to" if event.before else "starts as"
     return Line("INFO", f"{event.pair_id} {came} {event.after}, by {event.who}{_because(event.why)}")
+
+
+def _pair_refitted(event: PairRefitted) -> Line:
+    return Line(
+        "INFO", f"{event.pair_id} stays {event.mode} and was written anew by {event.who}{_because(event.why)}"
+    )
 
 
 def _trade_denied(event: TradeDenied) -> Line:
@@ -143,6 +149,7 @@ _SAYINGS: Mapping[type[Event], Callable[[Any], Line | None]] = MappingProxyType(
         MarketDataStored: _data_stored,
         SeriesRebased: _series_rebased,
         PairModeChanged: _pair_mode,
+        PairRefitted: _pair_refitted,
         TradeDenied: _trade_denied,
         RiskStateChanged: _risk_state,
         OrderRejected: _order_rejected,
