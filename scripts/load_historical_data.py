@@ -10,8 +10,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.shared.domain.bars import HOURLY
-from src.shared.domain.errors import InputInvalid
-from src.shared.prefect.scripts import parse_day, progress_bar, run_script, wired_for
+from src.shared.prefect.scripts import listed_symbols, parse_day, progress_bar, run_script, wired_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +43,7 @@ def load_historical_data(
 
     Exits with 1 when some did not come, with 2 for a wrong word.
     """
-    wanted = _symbols(symbols, symbols_file)
+    wanted = listed_symbols(symbols, symbols_file)
     start, end = parse_day("--from", first), parse_day("--to", last) + _ONE_DAY if last else None
     wired = wired_for("load-historical-data")
     # Which adjustments there are is said by the use case.
@@ -64,17 +63,6 @@ def load_historical_data(
             print(f"{judged.series}: {fault.reason} ({fault.rule}); it is not traded on", file=sys.stderr)
     if result.failed:
         raise SystemExit(_SOME_FAILED)
-
-
-def _symbols(named: str, file: Path | None) -> list[str]:
-    words = named.split(",")
-    if file is not None:
-        try:
-            lines = file.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputInvalid(f"--symbols-file {file} can't be read: {error}") from None
-        words += [line.partition("#")[0] for line in lines]
-    return [word.strip() for word in words if word.strip()]
 
 
 def _tell(plan: "Mapping[str, Sequence[Span]]") -> None:

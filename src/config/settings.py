@@ -195,6 +195,30 @@ class StrategySettings(_Component):
     fault_longest_rest_seconds: PositiveFloat = Field(3600.0, le=86400.0, description="The longest such rest.")
     folder: Path | None = Field(None, description="Strategy files of your own; empty: <home>/strategies.")
     workflow_folder: Path | None = Field(None, description="Templates of workflows; empty: <home>/workflows.")
+    discovery_window_days: int = Field(
+        252, ge=90, le=2000, description="Calendar days of bars that pairs are found in."
+    )
+    discovery_min_sessions: int = Field(
+        60, ge=20, le=1000, description="Sessions that two symbols must have in common."
+    )
+    discovery_max_p_value: Fraction = Field(
+        0.05, description="Highest p-value of cointegration, adjusted for everything that was tested."
+    )
+    discovery_lags_bars: int = Field(
+        0, ge=0, le=50, description="Lags of the cointegration test; 0: chosen for each pair by Akaike's criterion."
+    )
+    discovery_observe_pairs: int = Field(
+        5, ge=0, le=100, description="How many of the best pairs of a search are watched."
+    )
+    discovery_event_days: int = Field(
+        14, ge=0, le=90, description="Days ahead in which announced events are flagged."
+    )
+    discovery_workers: int = Field(
+        1, ge=1, le=64, description="Workers that scan side by side in the flow; 1: none but the flow itself."
+    )
+    discovery_dask_scheduler: str = Field(
+        "", description="Address of a Dask scheduler whose workers scan; empty: discovery_workers on this machine."
+    )
 
 
 class RiskSettings(_Component):

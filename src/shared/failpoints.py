@@ -132,6 +132,13 @@ OF_INSTANCES = {
     "strategy_engine.states_kept": "… and committed",
 }
 """Those of instances of strategies."""
+OF_DISCOVERY = {
+    "strategy_engine.search_begun": "that a search for pairs begins is committed; nothing was searched",
+    "strategy_engine.before_search": "all that it found is written, not committed",
+    "strategy_engine.search_stored": "… and committed; none of its pairs is watched yet",
+    "strategy_engine.pair_found": "one of its pairs is registered; the search does not say so yet",
+}
+"""Those of the search for pairs."""
 
 OF_MAINTENANCE = {
     "maintenance.before_file": "bars of a month are read under a lock, no file is written",
@@ -147,7 +154,7 @@ OF_MAINTENANCE = {
 }
 """Those of the archive, of backups and of restores."""
 
-FAILPOINTS = OF_A_SLOT | OF_LOADS | OF_PAIRS | OF_INDICATORS | OF_INSTANCES | OF_MAINTENANCE
+FAILPOINTS = OF_A_SLOT | OF_LOADS | OF_PAIRS | OF_INDICATORS | OF_INSTANCES | OF_DISCOVERY | OF_MAINTENANCE
 """Every failpoint there is."""
 
 Action = Literal["kill", "exc", "sleep", "hang", "stop"]

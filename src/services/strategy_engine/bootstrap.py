@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from src.config.settings import Settings, StrategySettings
 from src.services.strategy_engine.adapters.cell import Budget
 from src.services.strategy_engine.adapters.cells import Cells
+from src.services.strategy_engine.adapters.sql_discovery import SqlDiscoveryRepository
 from src.services.strategy_engine.adapters.sql_instances import SqlInstanceRepository
 from src.services.strategy_engine.adapters.sql_life import SqlLifeRepository
 from src.services.strategy_engine.adapters.sql_replay import SqlReplayStore
@@ -21,13 +22,17 @@ from src.services.strategy_engine.adapters.sql_study import SqlStudyStore
 from src.services.strategy_engine.adapters.strategy_files import StrategyFiles
 from src.services.strategy_engine.adapters.template_files import TomlFiles
 from src.services.strategy_engine.domain.decision import Thresholds
+from src.services.strategy_engine.domain.discovery import DiscoveryRules
 from src.services.strategy_engine.domain.fit import FitBounds
 from src.services.strategy_engine.domain.gate import Gate, GateBounds
 from src.services.strategy_engine.domain.instances import BackOff
 from src.services.strategy_engine.domain.life import LifeRules
+from src.services.strategy_engine.domain.scan.engle_granger import BY_AIC
+from src.services.strategy_engine.domain.scan.funnel import FunnelBounds
 from src.services.strategy_engine.domain.trial import Costs
 from src.services.strategy_engine.ports import StrategyRunner, StudyStore
 from src.services.strategy_engine.sdk.loader import Loader
+from src.services.strategy_engine.use_cases.discovery import Discovery
 from src.services.strategy_engine.use_cases.instance_slots import InstanceSlots
 from src.services.strategy_engine.use_cases.instances import Instances
 from src.services.strategy_engine.use_cases.life import PairLives
@@ -57,6 +62,34 @@ def build(settings: Settings, engine: Engine | None = None) -> StrategyEngine:
         history_bars=settings.strategy.history_bars,
         gate=gate(settings.strategy),
         life=life_rules(settings),
+    )
+
+
+def build_discovery(settings: Settings, engine: Engine | None = None) -> Discovery:
+    """Wire the search for pairs.
+
+    Raises:
+        Unreachable: as `build`.
+    """
+    engine = engine or make_engine(trading_database_url(settings), settings.database)
+    return Discovery(
+        store=SqlUnitOfWork(engine, SqlDiscoveryRepository),
+        registrar=build(settings, engine),
+        calendar=TradingCalendar(),
+        rules=discovery_rules(settings.strategy),
+    )
+
+
+def discovery_rules(strategy: StrategySettings) -> DiscoveryRules:
+    """Read what a search for pairs goes by from the settings."""
+    return DiscoveryRules(
+        window_days=strategy.discovery_window_days,
+        funnel=FunnelBounds(strategy.discovery_max_p_value, strategy.discovery_min_sessions, fit_bounds(strategy)),
+        gate=gate(strategy),
+        thresholds=thresholds(strategy),
+        lags=strategy.discovery_lags_bars or BY_AIC,
+        observe=strategy.discovery_observe_pairs,
+        event_days=strategy.discovery_event_days,
     )
 
 

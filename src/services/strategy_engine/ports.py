@@ -6,11 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from src.services.strategy_engine.domain.bar_versions import BarVersion
 from src.services.strategy_engine.domain.decision import DataBlock, Freeze
+from src.services.strategy_engine.domain.discovery import CompanyEvent, Findings, FoundPair, Outcome, StepTally
 from src.services.strategy_engine.domain.evaluation import Evaluation, SlotTime, WatchedPair
 from src.services.strategy_engine.domain.gate import TriedFit
 from src.services.strategy_engine.domain.instances import (
@@ -27,6 +28,7 @@ from src.services.strategy_engine.domain.instances import (
 from src.services.strategy_engine.domain.life import Standing as PairStanding
 from src.services.strategy_engine.domain.replay import PairDecision, PastInstanceDecision
 from src.services.strategy_engine.domain.trade_history import TradeHistory
+from src.services.strategy_engine.domain.universe import Excluded
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import BarKind, CloseSeries
 from src.shared.domain.corporate_actions import CorporateActionKind
@@ -426,5 +428,129 @@ class TemplateFiles(Protocol):
 
         Raises:
             InputInvalid: there is no such folder.
+        """
+        ...
+
+
+SearchState = Literal["running", "stored", "complete"]
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search for pairs: its window, what was searched and left out, its rules, how far it is.
+
+    `stored`: its results are there, and the best are yet to be watched.
+    """
+
+    id: UUID
+    window_start: datetime
+    window_end: datetime
+    symbols: tuple[str, ...]
+    excluded: tuple[Excluded, ...]
+    parameters: Mapping[str, Any]
+    who: str
+    state: SearchState = "running"
+    tallies: tuple[StepTally, ...] = ()
+
+
+@dataclass(frozen=True)
+class KnownPair:
+    """A pair of the registry: its id, its mode, and the end of the bars that it was judged on."""
+
+    id: str
+    mode: PairMode
+    judged_to: datetime
+
+
+@dataclass(frozen=True)
+class PairWord:
+    """What a search said of one pair: the step it fell at, or `passed`, why, and what numbers there are of it."""
+
+    search: Search
+    step: str
+    outcome: Outcome
+    reason: str | None
+    numbers: Mapping[str, float | None]
+
+
+class DiscoveryRepository(Protocol):
+    """Bars to search, what speaks against a symbol, and searches, within one transaction."""
+
+    def newest_bar(self, before: datetime) -> datetime | None:
+        """Return the end of the newest stored bar that ends by then."""
+        ...
+
+    def symbols_with_bars(self, start: datetime, end: datetime) -> list[str]:
+        """List, sorted, the symbols with bars that end in the window."""
+        ...
+
+    def objections(self, symbols: Sequence[str], start: datetime, end: datetime) -> list[Excluded]:
+        """List what keeps symbols out: not active, bars that a verdict blocks, a company's action, another basis."""
+        ...
+
+    def closes(self, symbols: Sequence[str], ends: Sequence[datetime]) -> CloseSeries:
+        """Read the closes of finished hourly bars on the grid of `ends`, NaN where there is none."""
+        ...
+
+    def events(self, symbols: Sequence[str], after: date, until: date) -> list[CompanyEvent]:
+        """List what is announced of companies from the day after `after` to `until`, by day and symbol."""
+        ...
+
+    def known_pairs(self) -> Mapping[frozenset[str], KnownPair]:
+        """List the registered pairs, retired ones too, by their symbols, whichever leg comes first."""
+        ...
+
+    def begin(self, search: Search) -> None:
+        """Write a search down that begins; one that is there stays as it is."""
+        ...
+
+    def search(self, identity: UUID, *, lock: bool = False) -> Search | None:
+        """Read a search, and with `lock` keep others from changing it until the transaction ends."""
+        ...
+
+    def last_search(self) -> Search | None:
+        """Read the finished search with the newest window, the one that was finished last."""
+        ...
+
+    def add(self, search: Search, findings: Findings) -> None:
+        """Store all that was found, at once, and that it is."""
+        ...
+
+    def found(self, identity: UUID) -> list[FoundPair]:
+        """List the pairs that came to the gate, the highest rank first."""
+        ...
+
+    def settle(self, identity: UUID, pair: FoundPair, outcome: Outcome, reason: str | None) -> None:
+        """Say what became of a chosen pair."""
+        ...
+
+    def finish(self, identity: UUID) -> None:
+        """Say that a search is complete."""
+        ...
+
+    def word_on(self, symbol_1: str, symbol_2: str) -> PairWord | None:
+        """Read what the newest finished search with both symbols said of them, whichever leg comes first."""
+        ...
+
+
+class PairRegistrar(Protocol):
+    """The one way into the registry of pairs."""
+
+    def register_pair(
+        self,
+        symbol_1: str,
+        symbol_2: str,
+        *,
+        until: datetime,
+        bars: int,
+        mode: PairMode,
+        who: str,
+        why: str,
+        found_by: FoundBy,
+    ) -> object:
+        """Fit a pair on its stored closes, judge it at the gate and register it.
+
+        Raises:
+            InputInvalid: the registry does not take it.
         """
         ...

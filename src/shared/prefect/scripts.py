@@ -70,6 +70,22 @@ def parse_day(option: str, text: str) -> datetime:
         raise InputInvalid(f"{option} {text!r} is no day: write it like 2025-01-31.") from None
 
 
+def listed_symbols(named: str, file: Path | None) -> list[str]:
+    """Read symbols that are listed with commas, and those of a file with one on each line; a # begins a remark.
+
+    Raises:
+        InputInvalid: the file can't be read.
+    """
+    words = named.split(",")
+    if file is not None:
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputInvalid(f"--symbols-file {file} can't be read: {error}") from None
+        words += [line.partition("#")[0] for line in lines]
+    return [word.strip() for word in words if word.strip()]
+
+
 def settings_for_prefect() -> Settings:
     """Read the settings and set Prefect up from them; to be called before prefect is imported."""
     settings = load_settings()

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
 from src.shared.domain.bars import DAILY, BarKind
-from src.shared.infra.database.binary_copy import copy_into
+from src.shared.infra.database.binary_copy import array_bytes, copy_into
 from src.shared.infra.database.packed_rows import read_bars
 from tests.fakes.bar_series import made_up, part
 from tests.fakes.stored_market import store_bars
@@ -48,6 +48,25 @@ def test_whatever_is_written_is_read_and_nan_is_null(
         found = connection.execute(text("SELECT * FROM copied ORDER BY ctid")).all()
 
     assert [(name, identity, at.replace(tzinfo=None), *rest) for name, identity, at, *rest in found] == expected
+
+
+def test_texts_whole_numbers_and_arrays_go_in_and_the_empty_text_is_null(as_owner: Engine) -> None:
+    names = np.array(["KO", "PEP", "", "Ä", "KO"]).astype(object)
+    block: list[Any] = [
+        np.array([name.encode() for name in names], dtype="S4"),
+        np.arange(5, dtype=np.int32) - 2,
+        array_bytes(np.array([0.5, np.nan])),
+        array_bytes(np.array([])),
+    ]
+
+    with as_owner.connect() as connection:
+        types = "name text, number int, few float8[], nothing float8[]"
+        connection.execute(text(f"CREATE TEMPORARY TABLE copied ({types}) ON COMMIT DROP"))
+        copy_into(connection, TABLE, ("name", "number", "few", "nothing"), [block])
+        found = connection.execute(text("SELECT * FROM copied ORDER BY ctid")).all()
+
+    assert [(row.name, row.number) for row in found] == [("KO", -2), ("PEP", -1), (None, 0), ("Ä", 1), ("KO", 2)]
+    assert all(row.few[0] == 0.5 and np.isnan(row.few[1]) and row.nothing == [] for row in found)
 
 
 def test_what_the_table_refuses_is_an_error_of_the_statement(as_owner: Engine) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from src.services.data_ingestion.use_cases.quality import Repair, SeriesStatus
     from src.shared.domain.bars import Series
     from src.shared.domain.vendor_data import Quote
-    from src.shared.prefect.tasks.wiring import Services
 
 _BLOCKED = 1
 _NOT_REPAIRED = 1
@@ -44,7 +42,7 @@ def status(symbols: Symbols = "", vendor: Vendor = None, as_json: Json = False) 
     from src.services.cli.desk import console, print_json, print_table, wired
 
     found = wired()
-    listed = found.quality.status(_symbols(symbols), _now(found), vendor)
+    listed = found.quality.status(_symbols(symbols), found.market_time(), vendor)
     if as_json:
         print_json([_status_dict(each) for each in listed])
     else:
@@ -62,7 +60,7 @@ def validate(symbols: Symbols = "", as_json: Json = False) -> None:
     from src.services.cli.desk import console, print_json, print_table, wired
 
     found = wired()
-    judged = found.quality.validate(_symbols(symbols), _now(found))
+    judged = found.quality.validate(_symbols(symbols), found.market_time())
     if as_json:
         print_json(judged)
     else:
@@ -88,7 +86,7 @@ def repair(
     days = parse_day("--from", first), parse_day("--to", last)
     found = wired()
     done = found.quality.repair(
-        _symbols(symbols), *days, _now(found), who=who or user_name(), vendor=vendor_2, dry_run=dry_run
+        _symbols(symbols), *days, found.market_time(), who=who or user_name(), vendor=vendor_2, dry_run=dry_run
     )
     console().print(repairs_table(done, "Would be filled" if dry_run else "Repaired"))
     if any(each.objection for each in done):
@@ -221,13 +219,3 @@ def _status_dict(each: SeriesStatus) -> dict[str, object]:
 
 def _symbols(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _now(found: Services) -> datetime:
-    """Return the broker's time; that of this machine while the broker is away."""
-    from src.shared.domain.errors import Refused, Transient
-
-    try:
-        return found.broker.clock().now.astimezone(UTC)
-    except (Transient, Refused):
-        return datetime.now(UTC)

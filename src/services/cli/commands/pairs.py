@@ -1,4 +1,4 @@
-"""`tradewinds pairs`: name pairs, look at them, and move them through their lives."""
+"""`tradewinds pairs`: find and name pairs, look at them, and move them through their lives."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from src.services.cli.commands.discover import discover, why
 from src.services.cli.options import FIT_BARS, Json, Who, Why
 
 if TYPE_CHECKING:
@@ -25,9 +26,13 @@ Bars = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    group = typer.Typer(no_args_is_help=True, help="Name pairs, look at them, move them through their lives.")
+    group = typer.Typer(
+        no_args_is_help=True, help="Find and name pairs, look at them, move them through their lives."
+    )
     group.command(name="add")(add)
     group.command(name="rebase")(rebase)
+    group.command()(discover)
+    group.command()(why)
     group.command(name="list")(list_pairs)
     for command in (show, promote, demote, retire, history):
         group.command()(command)
@@ -36,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 
 def pairs() -> None:
-    """Name pairs, look at them, move them through their lives."""
+    """Find and name pairs, look at them, move them through their lives."""
 
 
 def add(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from src.config.settings import Settings, load_settings
+from src.shared.domain.errors import Refused, Transient
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from src.services.risk_management.use_cases.limits import LimitBook
     from src.services.risk_management.use_cases.review import RiskManagement
     from src.services.risk_management.use_cases.watch import PortfolioWatch
+    from src.services.strategy_engine.use_cases.discovery import Discovery
     from src.services.strategy_engine.use_cases.instance_slots import InstanceSlots
     from src.services.strategy_engine.use_cases.instances import Instances
     from src.services.strategy_engine.use_cases.life import PairLives
@@ -69,6 +72,17 @@ class Services:
         from src.shared.infra.alpaca.factory import check_account
 
         return check_account(self.unasked_broker, self.settings, self.engine)
+
+    def market_time(self) -> datetime:
+        """Return the broker's time; that of this machine while the broker is away.
+
+        Raises:
+            UserError: keys, URL and database do not belong together.
+        """
+        try:
+            return self.broker.clock().now.astimezone(UTC)
+        except (Transient, Refused):
+            return datetime.now(UTC)
 
     @cached_property
     def ingestion(self) -> DataIngestion:
@@ -138,6 +152,13 @@ class Services:
         from src.services.strategy_engine.bootstrap import build
 
         return build(self.settings, self.engine)
+
+    @cached_property
+    def discovery(self) -> Discovery:
+        """The search for pairs."""
+        from src.services.strategy_engine.bootstrap import build_discovery
+
+        return build_discovery(self.settings, self.engine)
 
     @cached_property
     def lives(self) -> PairLives:

@@ -63,9 +63,19 @@ from src.shared.infra.database.tables.risk import (
     risk_decision,
     risk_state,
 )
-from src.shared.infra.database.tables.strategy import gate_verdict, pair_registry, pair_signal, pair_spread
+from src.shared.infra.database.tables.strategy import (
+    DISCOVERY_NUMBERS,
+    discovery_result,
+    discovery_run,
+    discovery_scan,
+    gate_verdict,
+    pair_registry,
+    pair_signal,
+    pair_spread,
+)
 
 __all__ = [
+    "DISCOVERY_NUMBERS",
     "METADATA",
     "SCHEMAS",
     "WRITE_OFF",
@@ -84,6 +94,9 @@ __all__ = [
     "corporate_action_look",
     "data_quality",
     "data_quarantine",
+    "discovery_result",
+    "discovery_run",
+    "discovery_scan",
     "dividends",
     "environment",
     "equity_point",

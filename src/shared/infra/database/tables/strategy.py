@@ -1,4 +1,4 @@
-"""Schema `strategy`: verdicts of the gate, the registry of pairs, their spreads and their signals."""
+"""Schema `strategy`: the registry of pairs, verdicts of the gate, spreads and signals, and searches for pairs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     PrimaryKeyConstraint,
     String,
     Table,
@@ -20,7 +21,7 @@ from sqlalchemy import (
     Uuid,
     func,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from src.shared.domain.pairs import FoundBy, PairMode
 from src.shared.domain.signals import SignalAction
@@ -32,6 +33,26 @@ from src.shared.infra.database.tables.base import (
     recorded_at,
     symbol_check,
     symbol_column,
+)
+
+# By what a pair is judged when pairs are looked for, in the order of the steps.
+DISCOVERY_NUMBERS = (
+    "correlation",
+    "t_statistic",
+    "p_value",
+    "lags",
+    "reverse_p_value",
+    "p_adjusted",
+    "alpha",
+    "beta",
+    "half_life_bars",
+    "mean_abs_z",
+    "sharpe",
+    "win_rate",
+    "max_drawdown",
+    "round_trips",
+    "net_return",
+    "score",
 )
 
 _FIT_OF_VERDICT = (
@@ -199,3 +220,69 @@ Index("ix_pair_signal_slot", pair_signal.c.slot)
 
 # A pair's last stop is asked for in every slot.
 Index("ix_pair_signal_stop", pair_signal.c.pair_id, pair_signal.c.slot, postgresql_where="action = 'stop'")
+
+# One search for pairs. `symbols` is the universe that was searched, in the order that `discovery_scan` counts by;
+# `excluded` holds those that were looked at and left out, with the reason; `counts` says how many fell at each step.
+discovery_run = Table(
+    "discovery_run",
+    METADATA,
+    Column("run_id", Uuid, primary_key=True),
+    Column("window_start", Moment, nullable=False),
+    Column("window_end", Moment, nullable=False),
+    Column("symbols", ARRAY(String(10)), nullable=False),
+    Column("excluded", JSONB, nullable=False),
+    Column("parameters", JSONB, nullable=False),
+    Column("reasons", ARRAY(Text), nullable=False),
+    Column("counts", JSONB, nullable=False, server_default="{}"),
+    Column("state", String(16), nullable=False),
+    Column("who", Text, nullable=False),
+    Column("started_at", Moment, nullable=False, server_default=func.clock_timestamp()),
+    Column("finished_at", Moment),
+    one_of("state", ["running", "stored", "complete"]),
+    CheckConstraint("window_start < window_end", name="window_ordered"),
+    CheckConstraint("(state = 'complete') = (finished_at IS NOT NULL)", name="finished_if_complete"),
+    schema="strategy",
+)
+
+Index("ix_discovery_run_window_end", discovery_run.c.window_end)
+
+# Every pair that was tested, packed: nearly all fall at the correlation or before. The row of the symbol at
+# `position` has, for the symbols after it, the correlation, the p-value of the better direction (NaN where there is
+# none) and in a byte each the place of the reason in the run's `reasons` (255: it went on to `discovery_result`).
+discovery_scan = Table(
+    "discovery_scan",
+    METADATA,
+    Column("run_id", Uuid, ForeignKey("strategy.discovery_run.run_id", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False),
+    symbol_column(),
+    Column("correlations", ARRAY(Double), nullable=False),
+    Column("p_values", ARRAY(Double), nullable=False),
+    Column("codes", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("run_id", "position"),
+    symbol_check(),
+    schema="strategy",
+)
+
+# What became of every pair that passed the correlation: the step it came to, why it fell there, and all that it was
+# judged by; what comes after that step is NULL. `symbol_1` is the leg that is regressed.
+discovery_result = Table(
+    "discovery_result",
+    METADATA,
+    Column("run_id", Uuid, ForeignKey("strategy.discovery_run.run_id", ondelete="CASCADE"), nullable=False),
+    symbol_column("symbol_1"),
+    symbol_column("symbol_2"),
+    Column("step", String(16), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("reason", Text),
+    Column("events", Text),
+    Column("bars", Integer, nullable=False),
+    *(Column(name, Double) for name in DISCOVERY_NUMBERS),
+    PrimaryKeyConstraint("run_id", "symbol_1", "symbol_2"),
+    symbol_check("symbol_1"),
+    symbol_check("symbol_2"),
+    CheckConstraint("symbol_1 <> symbol_2", name="two_symbols"),
+    one_of("outcome", ["rejected", "candidate", "chosen", "observe", "known", "refused"]),
+    schema="strategy",
+)
+
+Index("ix_discovery_result_outcome", discovery_result.c.run_id, discovery_result.c.outcome)
