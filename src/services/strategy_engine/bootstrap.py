@@ -125,9 +125,9 @@ def build_replay(settings: Settings, engine: Engine) -> Replay:
     return Replay(SqlUnitOfWork(engine, SqlReplayStore), TradingCalendar(), build_cells(settings))
 
 
-def strategy_loader(settings: Settings) -> Loader:
+def strategy_loader(settings: Settings, most_seconds: float | None = None) -> Loader:
     """Wire what loads strategy files: the built-in ones and those of the user's folder."""
-    return Loader(settings.strategy_folder)
+    return Loader(settings.strategy_folder, most_seconds)
 
 
 def build_instances(settings: Settings, engine: Engine | None = None) -> Instances:

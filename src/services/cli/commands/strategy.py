@@ -60,7 +60,7 @@ def list_all(as_json: Json = False) -> None:
     from src.services.strategy_engine.bootstrap import strategy_loader
 
     settings = load_settings()
-    catalogue = strategy_loader(settings).catalogue()
+    catalogue = strategy_loader(settings, settings.strategy.call_seconds).catalogue()
     if as_json:
         print_json(_catalogue_dict(catalogue))
     else:
