@@ -45,9 +45,9 @@ def build(settings: Settings, engine: Engine | None = None) -> StrategyEngine:
     )
 
 
-def strategy_loader(settings: Settings) -> Loader:
+def strategy_loader(settings: Settings, most_seconds: float | None = None) -> Loader:
     """Wire what loads strategy files: the built-in ones and those of the user's folder."""
-    return Loader(settings.strategy_folder)
+    return Loader(settings.strategy_folder, most_seconds)
 
 
 def build_instances(settings: Settings, engine: Engine | None = None) -> Instances:

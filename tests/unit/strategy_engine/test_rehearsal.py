@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 
 from src.services.strategy_engine.adapters.template_file import write_template
+from src.services.strategy_engine.domain.instances import Failed, Job, Stepped
 from src.services.strategy_engine.domain.rehearsal import made_up_closes, made_up_pairs
+from src.services.strategy_engine.ports import Market
 from src.services.strategy_engine.sdk.config import config_schema
 from src.services.strategy_engine.sdk.loader import BUILT_IN_FOLDER, Loader
 from src.services.strategy_engine.sdk.sample import sample_config
 from src.services.strategy_engine.use_cases.rehearsal import SLOTS, Rehearsal, Rehearsals
 from src.shared.domain.errors import InputInvalid
+from src.shared.domain.instances import FaultKind
 from src.shared.domain.sessions import TradingCalendar
 from tests.fakes.strategy_runner import InlineRunner
 from tests.unit.strategy_engine.sdk.scene import written
@@ -181,6 +184,16 @@ def test_it_is_ended_where_it_takes_too_long(tmp_path: Path) -> None:
 
     with pytest.raises(InputInvalid, match="mine: 6 of 120 bars took more than 60 s"):
         rehearsed(mine(tmp_path), clock=lambda: float(next(seconds)))
+
+
+def test_what_ends_its_process_is_told_with_the_name_of_the_strategy(tmp_path: Path) -> None:
+    class Ending(InlineRunner):
+        def steps(self, market: Market, jobs: Sequence[Job]) -> list[Stepped | Failed]:
+            return [Failed(FaultKind.TIME_OUT, "the call took more than 2 s of CPU")] * len(jobs)
+
+    kind = Loader().load(mine(tmp_path))
+    with pytest.raises(InputInvalid, match=r"^mine: the call took more than 2 s of CPU$"):
+        Rehearsals(Ending(tmp_path), TradingCalendar(), lambda: 0.0, 60.0).rehearse(kind, {"symbol": "AAA"})
 
 
 def test_ticks_are_rehearsed_where_they_are_looked_at(tmp_path: Path) -> None:

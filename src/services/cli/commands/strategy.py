@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +11,8 @@ import typer
 from src.services.cli.options import ConfigFile, Fields, Json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.table import Table
 
     from src.config.settings import Settings
@@ -58,7 +60,7 @@ def list_all(as_json: Json = False) -> None:
     from src.services.strategy_engine.bootstrap import strategy_loader
 
     settings = load_settings()
-    catalogue = strategy_loader(settings).catalogue()
+    catalogue = strategy_loader(settings, settings.strategy.call_seconds).catalogue()
     if as_json:
         print_json(_catalogue_dict(catalogue))
     else:
@@ -94,7 +96,7 @@ def validate(
     path, built_in = _file_of(word, settings)
     given = read_fields(fields or [], config)
     rehearsals = build_rehearsals(settings, path.parent, seconds)
-    with closing(rehearsals.runner):
+    with closing(rehearsals.runner), _quiet():
         if not built_in:
             rehearsals.refuse_what_never_loads(path)
         kind = Loader().load(path, built_in=built_in)
@@ -156,6 +158,18 @@ def _file_of(word: str, settings: Settings) -> tuple[Path, bool]:
     if not path.is_file():
         raise InputInvalid(f"There is no file {path}: see `tradewinds strategy list`.")
     return path, path == built_in
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the engine's log to itself: what went wrong is told in one line."""
+    from loguru import logger
+
+    logger.disable("src.services.strategy_engine")
+    try:
+        yield
+    finally:
+        logger.enable("src.services.strategy_engine")
 
 
 def _tell(kind: StrategyType, done: Rehearsal, made_up: dict[str, Any]) -> None:

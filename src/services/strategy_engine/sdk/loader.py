@@ -9,10 +9,12 @@ import ast
 import hashlib
 import inspect
 import re
+import signal
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -79,9 +81,13 @@ class StrategyFileBroken(InputInvalid):
 
 @dataclass
 class Loader:
-    """Loads the built-in strategies and those of a user's folder; a file that did not change is not run again."""
+    """Loads the built-in strategies and those of a user's folder; a file that did not change is not run again.
+
+    With `most_seconds` a file that takes longer to be run is broken; that works in the main thread of a process only.
+    """
 
     folder: Path | None = None
+    most_seconds: float | None = None
     _known: dict[tuple[Path, str], StrategyType] = field(default_factory=dict)
 
     def catalogue(self) -> Catalogue:
@@ -109,7 +115,7 @@ class Loader:
         content = _content(path)
         digest = hashlib.sha256(content).hexdigest()[:_DIGEST_LETTERS]
         if (path, digest) not in self._known:
-            self._known[path, digest] = _strategy_type(path, content, digest, built_in=built_in)
+            self._known[path, digest] = _strategy_type(path, content, digest, self.most_seconds, built_in=built_in)
         return self._known[path, digest]
 
 
@@ -141,9 +147,11 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _strategy_type(path: Path, content: bytes, digest: str, *, built_in: bool) -> StrategyType:
+def _strategy_type(
+    path: Path, content: bytes, digest: str, most_seconds: float | None, *, built_in: bool
+) -> StrategyType:
     tree = _parsed(path, content)
-    module = _run(path, tree, digest)
+    module = _run(path, tree, digest, most_seconds)
     try:
         return _described(path, tree, module, digest, built_in=built_in)
     except StrategyFileBroken:
@@ -176,12 +184,12 @@ def _parsed(path: Path, content: bytes) -> ast.Module:
         raise _broken(path, None, f"it is no Python: {error}") from None
 
 
-def _run(path: Path, tree: ast.Module, digest: str) -> ModuleType:
+def _run(path: Path, tree: ast.Module, digest: str, most_seconds: float | None) -> ModuleType:
     """Run a file as a module of its own name, so that two versions of it stand side by side."""
     place = hashlib.sha256(str(path).encode()).hexdigest()[:8]
     module = ModuleType(f"tradewinds_strategy_{path.stem}_{place}_{digest}")
     module.__file__ = str(path)
-    with _LOADING:
+    with _LOADING, _no_longer_than(most_seconds):
         # Annotations of models and dataclasses are looked up where the class says that it is from.
         sys.modules[module.__name__] = module
         try:
@@ -194,6 +202,25 @@ def _run(path: Path, tree: ast.Module, digest: str) -> ModuleType:
             del sys.modules[module.__name__]
             raise
     return module
+
+
+@contextmanager
+def _no_longer_than(seconds: float | None) -> Iterator[None]:
+    """Raise TimeoutError in what takes longer, endless loops too."""
+    if seconds is None:
+        yield
+        return
+
+    def give_up(*_: object) -> None:
+        raise TimeoutError(f"it took more than {seconds:g} s")
+
+    handler = signal.signal(signal.SIGALRM, give_up)
+    timer = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.signal(signal.SIGALRM, handler)
 
 
 def _one_class(path: Path, tree: ast.Module, module: ModuleType) -> type[Strategy]:

@@ -90,7 +90,7 @@ class Rehearsals:
         plain = kind.config.plain(kind.config.validate(config))
         (reach,) = self.runner.reaches([Job(_NAME, kind.key, plain)])
         if isinstance(reach, Failed):
-            raise InputInvalid(f"{kind.key}: {reach.detail}")
+            raise _fault(kind, reach)
         market = self._market(reach)
         kept = _Kept()
         for number, row in enumerate(range(len(market.series.ends) - SLOTS, len(market.series.ends))):
@@ -130,7 +130,7 @@ class Rehearsals:
 
     def _decide(self, kind: StrategyType, config: Mapping[str, Any], market: Market, kept: _Kept) -> None:
         job = Job(_NAME, kind.key, config, kept.state, kept.held)
-        first, second = (_went_well(each) for each in self.runner.steps(market, [job, job]))
+        first, second = (_went_well(kind, each) for each in self.runner.steps(market, [job, job]))
         _refuse_two_results(kind, market, first, second)
         _refuse_changed_state(kind, first)
         kept.state, kept.held = first.state, first.held_after
@@ -142,12 +142,12 @@ class Rehearsals:
         tick = Tick(symbol, float(market.series.closes[-1, -1]) * 1.001, market.time.now)
         live = Market(market.time, market.series, market.pairs, {symbol: tick.price})
         job = Job(_NAME, kind.key, config, kept.state, kept.held)
-        _went_well(self.runner.ticks(live, tick, [job])[0])
+        _went_well(kind, self.runner.ticks(live, tick, [job])[0])
 
     def _shown(self, kind: StrategyType, config: Mapping[str, Any], market: Market, kept: _Kept) -> tuple[str, ...]:
         (shown,) = self.runner.drawings(market, [Job(_NAME, kind.key, config, kept.state, kept.held)])
         if isinstance(shown, Failed):
-            raise InputInvalid(shown.detail)
+            raise _fault(kind, shown)
         return tuple(str(each["kind"]) for each in shown)
 
 
@@ -156,10 +156,16 @@ def _at(market: Market, time: SlotTime) -> Market:
     return Market(time, known.series, market.pairs)
 
 
-def _went_well(found: Stepped | Failed) -> Stepped:
+def _went_well(kind: StrategyType, found: Stepped | Failed) -> Stepped:
     if isinstance(found, Failed):
-        raise InputInvalid(found.detail)
+        raise _fault(kind, found)
     return found
+
+
+def _fault(kind: StrategyType, failed: Failed) -> InputInvalid:
+    # What the strategy itself said begins with its name; what became of its process does not.
+    named = failed.detail.startswith(f"{kind.key}:")
+    return InputInvalid(failed.detail if named else f"{kind.key}: {failed.detail}")
 
 
 def _refuse_two_results(kind: StrategyType, market: Market, first: Stepped, second: Stepped) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -139,6 +140,20 @@ def test_a_broken_file_is_named_with_its_line_and_what_is_missing(
     assert not any("strategy_mine" in name for name in set(sys.modules) - before)
     with pytest.raises(InputInvalid, match=re.escape(str(path))):
         loaded(tmp_path).get("mine")
+
+
+def test_a_file_that_never_comes_to_an_end_is_broken_too(tmp_path: Path) -> None:
+    written(tmp_path, "endless.py", "while True:\n    pass\n")
+    written(tmp_path, "other.py", MINE)
+    before = signal.getsignal(signal.SIGALRM)
+
+    catalogue = Loader(tmp_path, most_seconds=0.5).catalogue()
+
+    (broken,) = catalogue.broken
+    assert broken.problem == "it can't be imported: TimeoutError: it took more than 0.5 s"
+    assert broken.line in (1, 2)
+    assert "other" in catalogue.types
+    assert signal.getsignal(signal.SIGALRM) is before
 
 
 def test_a_built_in_strategy_keeps_its_name(tmp_path: Path) -> None:
