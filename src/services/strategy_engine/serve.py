@@ -20,7 +20,7 @@ from src.config.settings import Settings
 from src.services.strategy_engine.adapters.tick_stream import TickStream
 from src.services.strategy_engine.bootstrap import build_cells, build_slots
 from src.services.strategy_engine.use_cases.engine import InstanceEngine
-from src.shared.domain.errors import Refused, Transient, Unreachable
+from src.shared.domain.errors import EnvironmentMismatch, Refused, Transient, Unreachable
 from src.shared.domain.orders import MarketClock
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.domain.ticks import Tick
@@ -47,6 +47,7 @@ _BEAT_SECONDS = 15.0
 _BEATS_MISSED = 4
 _JOIN_SECONDS = 8.0
 _TICK_SECONDS = 0.5
+_REFUSED_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -239,6 +240,10 @@ class Server:
             except Transient as error:
                 logger.warning("There are no ticks: {}", error)
                 ended.wait(backoff.next())
+            except EnvironmentMismatch as error:
+                # Slots need no ticks: a plan without them must not keep instances from deciding.
+                logger.error("There are no ticks: {}", error)
+                ended.wait(_REFUSED_SECONDS)
 
 
 def _tell_slot(envelope: Envelope, news: News) -> None:

@@ -27,6 +27,7 @@ from src.services.strategy_engine.use_cases.slots import StrategyEngine
 from src.shared.domain.instances import DEFAULT_PAIRS, FaultKind, InstanceMode
 from src.shared.domain.pairs import Direction
 from src.shared.domain.signals import SignalAction
+from src.shared.failpoints import Crashed, armed
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
 from tests.fakes.stored_market import store_closes, store_pairs, store_trade
 from tests.fakes.strategy_runner import InlineRunner
@@ -203,6 +204,19 @@ def test_what_is_switched_off_or_set_while_it_decides_has_not_decided(at_desk: D
             return super().steps(market, jobs)
 
     assert list(run(at_desk.slots(Interrupted(at_desk.folder))).decided) == ["stays"]
+
+
+def test_killed_around_its_commit_a_slot_is_decided_once(at_desk: Desk) -> None:
+    at_desk.on("mine")
+
+    with armed("strategy_engine.before_decisions:exc"), pytest.raises(Crashed):
+        run(at_desk.slots())
+    assert at_desk.stored("mine") == []
+    with armed("strategy_engine.decisions_stored:exc"), pytest.raises(Crashed):
+        run(at_desk.slots())
+
+    assert run(at_desk.slots()).decided == {}
+    assert [each["numbers"]["calls"] for each in at_desk.stored("mine")] == [1]
 
 
 def test_a_slot_before_the_last_one_is_not_decided_afterwards(at_desk: Desk) -> None:
