@@ -10,7 +10,11 @@ import pytest
 from src.shared.prefect.config import SOURCE_ROOT
 from src.shared.prefect.work_pools import POOLS
 
-COMMANDS = {"src.services.notification.main": "serve", "src.services.execution.main": "listen"}
+COMMANDS = {
+    "src.services.execution.main": "listen",
+    "src.services.notification.main": "serve",
+    "src.services.strategy_engine.main": "serve",
+}
 
 
 def run(module: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
