@@ -73,6 +73,22 @@ def test_no_trade_in_a_persons_own_bars_is_an_honest_result() -> None:
     assert "honest result" in console.export_text()
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_bars_too_few_for_the_gate_are_said_to_be_with_the_number_that_is_missing(width: int) -> None:
+    watched = FittedPair("AAA/BBB", False, "0 round trips, 10 needed", 0.9, 8.0, 16, 0.9, 0.0, 0.0, 0.0, 0)
+    unfit = FittedPair("AAA/CCC", False, "AAA/CCC is no pair: its spread does not revert in the fitted bars.")
+    summary = replace(GOOD, pairs=[watched, unfit], own_data=True, activity=replace(ACTIVITY, trades=()))
+    console = Console(record=True, width=width, file=io.StringIO())
+
+    show(summary, console)
+
+    said = " ".join(console.export_text().split())
+    assert summary.failures == []
+    assert "AAA/BBB is only watched: 0 round trips, 10 needed" in said
+    assert "AAA/CCC is left out: AAA/CCC is no pair" in said
+    assert "No pair passed the gate, so all of them were only watched" in said
+
+
 def test_quantities_are_written_as_people_write_them() -> None:
     console = Console(record=True, width=120, file=io.StringIO())
 

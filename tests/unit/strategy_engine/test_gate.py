@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.services.strategy_engine.domain.fit import FitBounds, fit_pair
@@ -74,6 +74,7 @@ def test_a_number_that_is_none_passes_nothing(number: dict[str, float]) -> None:
     assert not judge_trial(replace(GOOD, **number), GateBounds()).passed  # type: ignore[arg-type]
 
 
+@settings(deadline=None)
 @given(bars=st.integers(2, 5000), share=st.floats(0.1, 0.6))
 def test_both_parts_of_a_window_have_bars_and_the_unseen_one_its_share(bars: int, share: float) -> None:
     first = Gate(share=share).first_unseen(bars)

@@ -7,7 +7,7 @@ from itertools import product
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.services.strategy_engine.domain.life import (
@@ -252,6 +252,7 @@ standings = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(standing=standings, may_promote=st.booleans())
 def test_no_verb_takes_a_step_that_the_table_refuses_or_leaves_a_trade_alone(
     standing: Standing, may_promote: bool
