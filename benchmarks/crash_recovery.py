@@ -52,7 +52,7 @@ def _seconds_to_enter(floor: Floor, where: str) -> float:
     if where:
         _kill_one(floor, where)
     began = time.perf_counter()
-    ends = floor.run_elsewhere(0)
+    ends = floor.run_elsewhere(1)
     seconds = time.perf_counter() - began
     if ends != [0] or floor.states()[-1] != "open":
         raise RuntimeError(f"the trade is not whole after a kill at {where or 'no place'}: {floor.states()[-1]}")

@@ -19,6 +19,7 @@ import httpx
 import psutil
 import pytest
 
+from src.shared.infra.embedded.ports import free_port
 from tests.shared_data import shared_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,10 +31,11 @@ class Place:
     """A folder for demos, and the command line in it."""
 
     home: Path
+    ports: dict[str, str]
 
     def environment(self) -> dict[str, str]:
         kept = {n: v for n, v in os.environ.items() if not n.startswith(("TRADEWINDS_", "PREFECT_"))}
-        return {**kept, "TRADEWINDS_HOME": str(self.home), "TRADEWINDS_ENV_FILE": os.devnull}
+        return {**kept, **self.ports, "TRADEWINDS_HOME": str(self.home), "TRADEWINDS_ENV_FILE": os.devnull}
 
     def run(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -67,7 +69,8 @@ class Place:
 def place() -> Iterator[Place]:
     root = Path(tempfile.mkdtemp(prefix="tradewinds-demo-"))
     root.chmod(0o711)
-    made = Place(root / "home")
+    ports = {f"TRADEWINDS_{name}_PORT": str(free_port()) for name in ("REDIS", "PREFECT", "TWIN")}
+    made = Place(root / "home", ports)
     yield made
     made.run("down", "--now", TRADEWINDS_HOME=str(made.home / "demo"))
     shutil.rmtree(root, ignore_errors=True)

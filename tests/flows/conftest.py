@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import shutil
 import signal
@@ -11,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,28 +47,6 @@ async def eventually(what: Callable[[], Awaitable[T | None]], seconds: float = 6
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         await asyncio.sleep(0.1)
     return answer
-
-
-# Prefect 3.8.8 leaves connections to its server open where flows run in the test's own process.
-LEFT_OPEN = ("ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the tests of this folder leave open what Prefect does."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            for rule in LEFT_OPEN:
-                item.add_marker(pytest.mark.filterwarnings(rule))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def nothing_is_left_for_later() -> Iterator[None]:
-    """Let go of the connections that Prefect leaves open here, not in the middle of somebody else's test."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -156,7 +156,7 @@ def an_order_rests(floor: Floor) -> None:
     for symbol in (FIRST, SECOND):
         floor.twin.admin.rules(symbol, no_fill=True)
     gate = floor.service.cycle.open_gate()
-    client: Any = floor.broker.real  # type: ignore[attr-defined]
+    client: Any = floor.broker
     send = client.submit_market_order
 
     def end_after(*args: Any, **options: Any) -> None:

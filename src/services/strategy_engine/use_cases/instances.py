@@ -18,7 +18,7 @@ from src.shared.domain.audit import AuditNote
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.instances import MAIN_ACCOUNT, US_MARKET, InstanceMode, parse_instance_id
 from src.shared.failpoints import failpoint
-from src.shared.ports.unit_of_work import UnitOfWork
+from src.shared.ports.unit_of_work import UnitOfWork, Work
 
 MOST_NOTE_LETTERS = 500
 
@@ -89,9 +89,7 @@ class Instances:
                 )
             work.repo.add(made)
             what = {"strategy": strategy, "account": account, "market": market, "config": checked}
-            _done(work.repo, AuditNote(who, "instance created", instance_id, why, what))
-            work.commit()
-        failpoint("strategy_engine.instance_changed")
+            _commit(work, AuditNote(who, "instance created", instance_id, why, what))
         return made
 
     def set(
@@ -126,9 +124,7 @@ class Instances:
                 return before, before
             work.repo.change(after)
             what = {"before": before.config, "after": config, "version": after.config_version, "note": after.note}
-            _done(work.repo, AuditNote(who, "instance set", instance_id, why, what))
-            work.commit()
-        failpoint("strategy_engine.instance_changed")
+            _commit(work, AuditNote(who, "instance set", instance_id, why, what))
         return before, after
 
     def mode(
@@ -151,9 +147,7 @@ class Instances:
             after = replace(before, mode=mode, updated_at=now)
             work.repo.change(after)
             what = {"before": before.mode.value, "after": mode.value}
-            _done(work.repo, AuditNote(who, "instance switched", instance_id, why, what))
-            work.commit()
-        failpoint("strategy_engine.instance_changed")
+            _commit(work, AuditNote(who, "instance switched", instance_id, why, what))
         return before, after
 
     def delete(self, instance_id: str, *, who: str, why: str) -> None:
@@ -173,9 +167,7 @@ class Instances:
                 raise InputInvalid(f"{instance_id} holds {', '.join(held)}: it can go once those trades are closed.")
             work.repo.remove(instance_id)
             what = {"strategy": before.strategy, "config": before.config}
-            _done(work.repo, AuditNote(who, "instance deleted", instance_id, why, what))
-            work.commit()
-        failpoint("strategy_engine.instance_changed")
+            _commit(work, AuditNote(who, "instance deleted", instance_id, why, what))
 
     def _refuse_untradable(self, instance: Instance) -> None:
         trades = self.types.find(instance.strategy).trades
@@ -226,8 +218,10 @@ def _checked_note(note: str) -> str:
     return plain
 
 
-def _done(repo: InstanceRepository, note: AuditNote) -> None:
+def _commit(work: Work[InstanceRepository], note: AuditNote) -> None:
     if not note.why.strip():
         raise InputInvalid("Say why, for the audit log: --why TEXT.")
-    repo.note(note)
+    work.repo.note(note)
     failpoint("strategy_engine.before_instance")
+    work.commit()
+    failpoint("strategy_engine.instance_changed")

@@ -20,14 +20,13 @@ from src.services.strategy_engine.domain.life import (
 )
 from src.services.strategy_engine.domain.scan.engle_granger import ScanProblem, scan_pairs
 from src.services.strategy_engine.ports import AuditLine, LifeRepository, PairCard
-from src.services.strategy_engine.use_cases.pair_events import pair_event
+from src.services.strategy_engine.use_cases.pair_events import commit_pair, pair_event
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.ids import parse_pair_id
 from src.shared.domain.pairs import PairMode
 from src.shared.domain.sessions import TradingCalendar
-from src.shared.failpoints import failpoint
 from src.shared.ports.unit_of_work import UnitOfWork
 
 REVIEWER = "review-pairs"
@@ -131,9 +130,7 @@ class PairLives:
             if against:
                 raise InputInvalid(f"{pair} is not {verb}: {'; '.join(map(str, against))}.")
             _take(work.repo, card, standing, step, _Said(f"pair {verb}", who, why), at)
-            failpoint("strategy_engine.before_pair")
-            work.commit()
-        failpoint("strategy_engine.pair_kept")
+            commit_pair(work)
         return self.card(pair)
 
     def _review(self, pair: str, p_values: Mapping[str, float], now: datetime, who: str) -> Reviewed:
@@ -146,9 +143,7 @@ class PairLives:
                 why = "; ".join(map(str, causes)) or _UNPROMPTED[standing.mode]
                 said = _Said(f"pair {_verb(standing.mode, step)}", who, why)
                 _take(work.repo, card, standing, step, said, now, causes)
-                failpoint("strategy_engine.before_pair")
-                work.commit()
-        failpoint("strategy_engine.pair_kept")
+                commit_pair(work)
         told = tuple(map(str, causes))
         return Reviewed(pair, standing.mode, step.after, told, standing.p_value, standing.watched_bars)
 

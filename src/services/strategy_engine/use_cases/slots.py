@@ -23,7 +23,7 @@ from src.services.strategy_engine.domain.instances import Instance, covers_of, l
 from src.services.strategy_engine.domain.life import LifeRules, Obstacle, Standing, was_watched
 from src.services.strategy_engine.domain.trial import TrialTrade
 from src.services.strategy_engine.ports import Judgement, RegisteredPair, StrategyRepository
-from src.services.strategy_engine.use_cases.pair_events import pair_event
+from src.services.strategy_engine.use_cases.pair_events import commit_pair, pair_event
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.corporate_actions import CorporateActionKind
@@ -173,9 +173,7 @@ class StrategyEngine:
             released = work.repo.release(tried.pair.id, wanted.fitted_to, who)
             if released:
                 work.repo.note(AuditNote(who, "pair re-based", tried.pair.id, why, {"released": released}))
-            failpoint("strategy_engine.before_pair")
-            work.commit()
-        failpoint("strategy_engine.pair_kept")
+            commit_pair(work)
         reasons = (*tried.objections, *tried.verdict.reasons, *(each.reason for each in unwatched))
         return Registration(wanted.pair, tried, reasons, (*tried.failures, *map(str, unwatched)), version)
 
