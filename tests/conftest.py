@@ -50,7 +50,7 @@ class TradingDatabase:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that two workers end at about the same time; end with Prefect in the process.
 
-    Prefect 3.8.8 leaves connections to its server open; they would be collected in the middle of somebody else's test.
+    Prefect 3.8.8 leaves connections to its server open; it would show in somebody else's test.
     """
     for item in items:
         if _has_prefect_inside(item):
