@@ -21,11 +21,11 @@ from src.shared.domain.bars import Floats
 from src.shared.domain.instances import InstanceMode
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.domain.signals import SignalAction, signal_id
-from src.shared.infra.database.tables import pair_registry, risk_decision
+from src.shared.infra.database.tables import risk_decision
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
 from tests.fakes.bar_source import FakeBarSource
 from tests.fakes.desk import FIRST, PAIR, SECOND, Installation
-from tests.fakes.pairs import registered_pair
+from tests.fakes.pairs import registered_pair, write_pair
 from tests.fakes.typed import Said
 from tests.fakes.vendor import FakeVendor
 
@@ -130,7 +130,7 @@ def _legs(swing: Floats) -> list[Floats]:
 def scene(desk: Installation) -> Scene:
     made = Scene(desk)
     with desk.services.engine.begin() as connection:
-        connection.execute(insert(pair_registry).values(**registered_pair("ZEAL/ZINC", SPANS[0][1])))
+        write_pair(connection, registered_pair("ZEAL/ZINC", SPANS[0][1]))
         connection.execute(
             text("UPDATE strategy.pair_registry SET fitted_to = :at WHERE pair_id = :pair"),
             {"at": SPANS[0][1], "pair": PAIR},
@@ -342,7 +342,7 @@ def test_a_pair_that_was_fitted_anew_is_no_difference(scene: Scene) -> None:
     scene.decide(*SLOTS)
     scene.as_owner(
         "UPDATE strategy.pair_registry"
-        " SET alpha = 1, beta = 2, z_window_bars = 30, fitted_to = now(), mode = 'retired'"
+        " SET alpha = 1, beta = 2, z_window_bars = 30, fitted_to = now(), mode = 'retired', gate_id = NULL, gate_passed = false"
     )
 
     code, facts = scene.facts()

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import PurePath
 from uuid import UUID
 
-from sqlalchemy import Connection, func, insert, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from src.services.maintenance.domain.backups import Drill, What
 from src.shared.infra.database.alerts import write_alert
@@ -37,7 +37,9 @@ class SqlBackupRuns:
 
     def judged(self, file: str, drill: Drill, error: str, at: datetime) -> None:
         """Add the verdict to the run that made the file, if it is on record here."""
-        which = update(backup_run).where(_B.file == file)
+        # One that was killed in the same second had the same name in mind.
+        newest = select(_B.backup_run_id).where(_B.file == file).order_by(_B.started_at.desc()).limit(1)
+        which = update(backup_run).where(_B.backup_run_id == newest.scalar_subquery())
         self._connection.execute(which.values(drill=drill, error=error, finished_at=at))
 
     def failed(self, run_id: UUID, error: str, at: datetime) -> None:

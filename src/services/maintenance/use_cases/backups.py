@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -90,8 +90,11 @@ class Backups:
         """
         source = self.servers.source(what)
         with self.folder.claimed():
-            started = self.now()
-            name, run = file_name(what, started), uuid4()
+            started, there = self.now(), self.folder.all()
+            while (name := file_name(what, started)) in there:
+                # A backup was made in this very second.
+                started += timedelta(seconds=1)
+            run = uuid4()
             with self.runs() as work:
                 work.repo.begin(run, what, str(self.folder.path / name), started)
                 work.commit()
