@@ -342,7 +342,8 @@ def test_a_pair_that_was_fitted_anew_is_no_difference(scene: Scene) -> None:
     scene.decide(*SLOTS)
     scene.as_owner(
         "UPDATE strategy.pair_registry"
-        " SET alpha = 1, beta = 2, z_window_bars = 30, fitted_to = now(), mode = 'retired', gate_id = NULL, gate_passed = false"
+        " SET alpha = 1, beta = 2, z_window_bars = 30, fitted_to = now(), mode = 'retired',"
+        " gate_id = NULL, gate_passed = false"
     )
 
     code, facts = scene.facts()
