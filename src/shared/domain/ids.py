@@ -52,6 +52,21 @@ def pair_id(symbol_1: str, symbol_2: str) -> str:
     return f"{symbol_1}/{symbol_2}"
 
 
+def symbol_trade_name(instance: str, symbol: str) -> str:
+    """Name what an instance trades in one symbol, `trend:SPY`: it stands where else a pair's id stands."""
+    return f"{instance}:{symbol}"
+
+
+def symbols_of(name: str) -> tuple[str, ...]:
+    """Return the symbols of a pair's two legs, or the one that an instance trades, from the name of either.
+
+    Raises:
+        InputInvalid: it is neither.
+    """
+    _, colon, symbol = name.partition(":")
+    return (parse_symbol(symbol),) if colon else parse_pair_id(name)
+
+
 def derived_id(*parts: str) -> UUID:
     """Derive the same UUID from the same parts, always."""
     return uuid5(_NAMESPACE, "\x1f".join(parts))

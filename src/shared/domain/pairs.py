@@ -106,15 +106,16 @@ def check_transition(table: Mapping[S, frozenset[S]], before: S, after: S, what:
 
 @dataclass(frozen=True)
 class PairTrade:
-    """One trade of a pair. Quantities are signed shares: shorts are negative.
+    """One trade: of a pair, with two legs, or of an instance in one symbol, with leg 1 alone.
 
-    `reopened` says that a fill came after its end: it is being sold again, perhaps beside a newer trade of the pair.
+    Quantities are signed shares: shorts are negative. In one symbol `pair_id` is the name `instance:SYMBOL`, there is
+    no second symbol, its target is zero and so is `beta`; long spread means long. `reopened` says that a fill came after its end: it is being sold again, perhaps beside a newer trade of the pair.
     """
 
     id: UUID
     pair_id: str
     symbol_1: str
-    symbol_2: str
+    symbol_2: str | None
     beta: float
     direction: Direction
     state: PairTradeState
@@ -126,10 +127,21 @@ class PairTrade:
     close_reason: str | None = None
     realized_pnl: Decimal | None = None
     reopened: bool = False
+    instance_id: str | None = None
+
+    @property
+    def legs(self) -> tuple[int, ...]:
+        """Number the legs: both of a pair, or the only one."""
+        return (1,) if self.symbol_2 is None else (1, 2)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Return the symbols of the legs."""
+        return (self.symbol_1,) if self.symbol_2 is None else (self.symbol_1, self.symbol_2)
 
     def symbol(self, leg: int) -> str:
-        """Return the symbol of leg 1 or 2."""
-        return self.symbol_1 if leg == 1 else self.symbol_2
+        """Return the symbol of one of the legs."""
+        return self.symbols[leg - 1]
 
     def target(self, leg: int) -> Decimal:
         """Return the signed target of leg 1 or 2."""

@@ -32,7 +32,8 @@ pair_performance = Table(
     "pair_performance",
     METADATA,
     Column("pair_trade_id", Uuid, ForeignKey("execution.pair_trade.pair_trade_id"), primary_key=True),
-    Column("pair_id", String(21), nullable=False),
+    # As the trade names it: a pair, or `instance:SYMBOL`.
+    Column("pair_id", String(59), nullable=False),
     Column("opened_slot", Moment, nullable=False),
     Column("closed_slot", Moment, nullable=False),
     Column("holding_bars", Integer, nullable=False),

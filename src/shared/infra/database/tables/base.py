@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Column, DateTime, MetaData, Numeric, String, func
+from sqlalchemy import CheckConstraint, Column, Computed, DateTime, ForeignKey, MetaData, Numeric, String, func
 
 SCHEMAS = ("data_ingestion", "strategy", "risk", "execution", "analytics", "ops")
 
@@ -45,6 +45,16 @@ def finite(*columns: str) -> CheckConstraint:
     """Refuse NaN and absurd sizes: NaN sorts above every number in PostgreSQL, so a bound keeps it out."""
     bounds = " AND ".join(f"abs({column}) < 1e12" for column in columns)
     return CheckConstraint(bounds, name="numbers_finite")
+
+
+def registered_pair() -> Column[Any]:
+    """Make the column that holds a pair to the registry; it is NULL where an instance trades in one symbol."""
+    return Column(
+        "registered_pair",
+        String(59),
+        Computed("CASE WHEN instance_id IS NULL THEN pair_id ELSE NULL::character varying END", persisted=True),
+        ForeignKey("strategy.pair_registry.pair_id"),
+    )
 
 
 def recorded_at() -> Column[Any]:

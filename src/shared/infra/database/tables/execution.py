@@ -33,6 +33,7 @@ from src.shared.infra.database.tables.base import (
     finite,
     one_of,
     recorded_at,
+    registered_pair,
     symbol_check,
     symbol_column,
 )
@@ -51,13 +52,17 @@ ENTRY_KINDS = (
 )
 WRITE_OFF = "write_off"
 
+# A trade has two legs, those of a registered pair, or one: then an instance trades in one symbol, and `pair_id` is
+# `instance:SYMBOL`, which it stays when a company changes the symbol.
 pair_trade = Table(
     "pair_trade",
     METADATA,
     Column("pair_trade_id", Uuid, primary_key=True),
-    Column("pair_id", String(21), ForeignKey("strategy.pair_registry.pair_id"), nullable=False),
+    Column("pair_id", String(59), nullable=False),
+    Column("instance_id", String(48), ForeignKey("strategy.instance.instance_id")),
+    registered_pair(),
     symbol_column("symbol_1"),
-    symbol_column("symbol_2"),
+    Column("symbol_2", String(10)),
     Column("beta", Double, nullable=False),
     Column("direction", String(16), nullable=False),
     Column("state", String(16), nullable=False),
@@ -76,7 +81,12 @@ pair_trade = Table(
     UniqueConstraint("pair_id", "slot"),
     one_of("state", PairTradeState),
     one_of("direction", Direction),
-    CheckConstraint("target_1 * target_2 < 0", name="legs_opposed"),
+    CheckConstraint(
+        "(instance_id IS NULL AND symbol_2 IS NOT NULL AND target_1 * target_2 < 0)"
+        " OR (instance_id IS NOT NULL AND starts_with(pair_id, instance_id || ':')"
+        " AND symbol_2 IS NULL AND target_1 <> 0 AND target_2 = 0 AND beta = 0)",
+        name="legs_known",
+    ),
     finite("beta", "target_1", "target_2", "realized_pnl"),
     schema="execution",
 )

@@ -28,7 +28,8 @@ risk_decision = Table(
     METADATA,
     Column("decision_id", Uuid, primary_key=True),
     Column("signal_id", Uuid, ForeignKey("strategy.pair_signal.signal_id"), nullable=False),
-    Column("pair_id", String(21), nullable=False),
+    # As the signal names it: a pair, or `instance:SYMBOL`.
+    Column("pair_id", String(59), nullable=False),
     Column("slot", Moment, nullable=False),
     Column("action", String(16), nullable=False),
     Column("approved", Boolean, nullable=False),

@@ -31,6 +31,7 @@ from src.shared.infra.database.tables.base import (
     finite,
     one_of,
     recorded_at,
+    registered_pair,
     symbol_check,
     symbol_column,
 )
@@ -199,11 +200,16 @@ pair_spread = Table(
     schema="strategy",
 )
 
+# What was decided about a pair in a slot or, where an instance trades symbols, about one of these: then `pair_id` is
+# `instance:SYMBOL`, and `pair_mode` the mode of the instance.
 pair_signal = Table(
     "pair_signal",
     METADATA,
     Column("signal_id", Uuid, primary_key=True),
-    Column("pair_id", String(21), ForeignKey("strategy.pair_registry.pair_id"), nullable=False),
+    Column("pair_id", String(59), nullable=False),
+    Column("instance_id", String(48), ForeignKey("strategy.instance.instance_id")),
+    Column("symbol", String(10)),
+    registered_pair(),
     Column("slot", Moment, nullable=False),
     Column("action", String(16), nullable=False),
     Column("reason", String(32), nullable=False),
@@ -213,6 +219,12 @@ pair_signal = Table(
     recorded_at(),
     UniqueConstraint("pair_id", "slot"),
     one_of("action", SignalAction),
+    symbol_check(),
+    CheckConstraint(
+        "(instance_id IS NULL) = (symbol IS NULL)"
+        " AND (instance_id IS NULL OR pair_id = instance_id || ':' || symbol)",
+        name="named_after_symbol",
+    ),
     schema="strategy",
 )
 
