@@ -33,15 +33,25 @@ from src.shared.ports.broker import Broker, CorporateActionSource
 
 @dataclass(frozen=True)
 class Approval:
-    """A signal that risk approved in a slot. Quantities are signed shares; zero for an exit."""
+    """A signal that risk approved in a slot. Quantities are signed shares; zero for an exit.
+
+    In one symbol `pair_id` is `instance:SYMBOL`, with the instance beside it, and what is said of a second leg is
+    nothing.
+    """
 
     pair_id: str
     symbol_1: str
-    symbol_2: str
+    symbol_2: str | None
     beta: float
     action: SignalAction
     quantity_1: Decimal
     quantity_2: Decimal
+    instance_id: str | None = None
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Return the symbols of the legs."""
+        return (self.symbol_1,) if self.symbol_2 is None else (self.symbol_1, self.symbol_2)
 
 
 class TradeStore(Protocol):
@@ -275,6 +285,10 @@ class ActionStore(TradeStore, Protocol):
 
     def frozen(self, pair_id: str, moment: datetime) -> str | None:
         """Say why a pair takes no entries at a moment, or None."""
+        ...
+
+    def open_in_one_symbol(self, symbols: Sequence[str], before: datetime) -> list[PairTrade]:
+        """List the open trades of instances in these symbols that were opened before a moment."""
         ...
 
     def trades_to_close(self, moment: datetime) -> list[PairTrade]:

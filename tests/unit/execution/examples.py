@@ -9,7 +9,7 @@ from typing import Any
 
 from src.services.execution.domain.clearance import Around
 from src.services.execution.domain.two_leg import Rules, Situation
-from src.shared.domain.ids import client_order_id, derived_id, pair_trade_id
+from src.shared.domain.ids import client_order_id, derived_id, pair_trade_id, symbol_trade_name
 from src.shared.domain.orders import OrderAction, OrderIntent, OrderReport, OrderState
 from src.shared.domain.pairs import Direction, PairTrade, PairTradeState
 
@@ -34,6 +34,13 @@ def trade(state: PairTradeState = PairTradeState.OPENING, **changes: Any) -> Pai
         version=1,
     )
     return replace(made, **changes)
+
+
+def single(state: PairTradeState = PairTradeState.OPENING, **changes: Any) -> PairTrade:
+    """Long 10 AAA for the instance `trend`, and no other leg."""
+    name = symbol_trade_name("trend", "AAA")
+    changes = {"symbol_2": None, "target_2": Decimal(0), "beta": 0.0, "instance_id": "trend", **changes}
+    return trade(state, id=pair_trade_id("twin", name, SLOT), pair_id=name, **changes)
 
 
 def intent(
@@ -91,5 +98,5 @@ def situation(of: PairTrade, *intents: OrderIntent, **changes: Any) -> Situation
     """All reported fills are booked, and the broker has what the books say, unless said otherwise."""
     booked = {str(i.id): i.filled_quantity for i in intents}
     plain = Situation(of, intents, booked, frozenset(), SLOT, NOW)
-    around = {of.symbol(leg): Around(plain.held(leg), plain.held(leg)) for leg in (1, 2)}
+    around = {of.symbol(leg): Around(plain.held(leg), plain.held(leg)) for leg in of.legs}
     return replace(plain, **{"around": around, **changes})

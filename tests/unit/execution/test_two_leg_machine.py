@@ -1,6 +1,7 @@
 """The two-leg machine against a venue that does whatever a venue may do, in any order, with crashes between.
 
-Whatever happens: never more than the target is held, the trade ends whole or flat, and one leg is never left alone.
+Whatever happens: never more than the target is held, the trade ends whole or flat, and one leg of a pair is never left
+alone. A trade in one symbol is whole with whatever of it was filled.
 Somebody else may take shares of ours away, and work orders beside ours: then no exit is more than what is there.
 """
 
@@ -17,7 +18,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from src.services.execution.domain.clearance import Around
 from src.services.execution.domain.order_reports import apply_report, moved
 from src.services.execution.domain.two_leg import (
-    LEGS,
     Book,
     Cancel,
     ClearWay,
@@ -43,7 +43,7 @@ from src.shared.domain.pairs import (
     check_transition,
 )
 from src.shared.domain.risk import RiskState
-from tests.unit.execution.examples import NOW, RULES, SLOT, intent, report, trade
+from tests.unit.execution.examples import NOW, RULES, SLOT, intent, report, single, trade
 
 HELD_STATES = (PairTradeState.OPEN, PairTradeState.CLOSING, PairTradeState.UNWINDING)
 OPEN_LIKE = (*FINISHED_TRADES, PairTradeState.OPEN)
@@ -56,7 +56,7 @@ class TwoLegs(RuleBasedStateMachine):
     def begin(self, sizes: tuple[int, int], short_first: bool) -> None:
         sign = -1 if short_first else 1
         targets = Decimal(sign * sizes[0]), Decimal(-sign * sizes[1])
-        self.trade: PairTrade = trade(target_1=targets[0], target_2=targets[1])
+        self.trade: PairTrade = self.made(*targets)
         self.orders: dict[str, OrderIntent] = {}
         self.venue: dict[str, int] = {}
         self.slot, self.now, self.market_open = SLOT, NOW, True
@@ -64,10 +64,13 @@ class TwoLegs(RuleBasedStateMachine):
         self.rested = False
         self.late: set[str] = set()
         self.risk = RiskState.ACTIVE
-        self.taken = {leg: Decimal(0) for leg in LEGS}
+        self.taken = {leg: Decimal(0) for leg in self.trade.legs}
         self.beside: dict[int, OrderReport] = {}
         self.around: dict[str, Around] | None = None
         self.is_own: dict[int, bool] = {}
+
+    def made(self, target_1: Decimal, target_2: Decimal) -> PairTrade:
+        return trade(target_1=target_1, target_2=target_2)
 
     # What the machine does
 
@@ -187,16 +190,18 @@ class TwoLegs(RuleBasedStateMachine):
         self.rested = False
 
     @precondition(lambda self: self.trade.state in HELD_STATES)
-    @rule(leg=st.sampled_from(LEGS), shares=st.integers(1, 3))
+    @rule(leg=st.sampled_from((1, 2)), shares=st.integers(1, 3))
     def take_away(self, leg: int, shares: int) -> None:
         """Somebody else gives shares back that are ours, or comes to hold more of the other side."""
-        if not any(order.leg == leg for order in self.at_venue()):
+        if leg in self.trade.legs and not any(order.leg == leg for order in self.at_venue()):
             self.taken[leg] += (1 if self.trade.target(leg) > 0 else -1) * shares
             self.around, self.rested = None, False
 
-    @rule(leg=st.sampled_from(LEGS), is_own=st.booleans())
+    @rule(leg=st.sampled_from((1, 2)), is_own=st.booleans())
     def work_against(self, leg: int, is_own: bool) -> None:
         """An order, of another trade of ours or of somebody else, works on the other side of an exit."""
+        if leg not in self.trade.legs:
+            return
         against = intent(leg, 1 if self.trade.target(leg) > 0 else -1, OrderState.WORKING, 0, attempt=99)
         self.beside[leg], self.is_own[leg] = report(against, "new"), is_own
         self.around, self.rested = None, False
@@ -236,7 +241,7 @@ class TwoLegs(RuleBasedStateMachine):
     def never_more_than_the_target(self) -> None:
         if self.late:
             return
-        for leg in LEGS:
+        for leg in self.trade.legs:
             held, target = self.held(leg), self.trade.target(leg)
             assert abs(held) <= abs(target)
             assert held * target >= 0, "a leg was turned round"
@@ -245,14 +250,15 @@ class TwoLegs(RuleBasedStateMachine):
     def a_trade_that_rests_is_whole_or_flat_or_pages(self) -> None:
         if not self.rested or self.trade.state not in OPEN_LIKE:
             return
-        both = [self.held(leg) for leg in LEGS]
+        legs = self.trade.legs
+        held = [self.held(leg) for leg in legs]
         if self.trade.state in FINISHED_TRADES:
-            assert both == [0, 0]
+            assert not any(held)
         else:
-            assert all(both)
-            shares = [self.held(leg) / self.trade.target(leg) for leg in LEGS]
-            finest = max(1 / abs(self.trade.target(leg)) for leg in LEGS)
-            assert abs(shares[0] - shares[1]) <= max(RULES.leg_tolerance, finest)
+            assert all(held)
+            shares = [self.held(leg) / self.trade.target(leg) for leg in legs]
+            finest = max(1 / abs(self.trade.target(leg)) for leg in legs)
+            assert max(shares) - min(shares) <= max(RULES.leg_tolerance, finest)
 
     def teardown(self) -> None:
         """Let the world behave: within a few hours the trade is whole or flat, or pages for what is gone."""
@@ -271,7 +277,7 @@ class TwoLegs(RuleBasedStateMachine):
                     break
         assert self.rested
         if self.trade.state is PairTradeState.ORPHANED:
-            assert any(self.held(leg) and self.there(leg) * self.held(leg) <= 0 for leg in LEGS)
+            assert any(self.held(leg) and self.there(leg) * self.held(leg) <= 0 for leg in self.trade.legs)
             return
         assert self.trade.state in OPEN_LIKE
         self.a_trade_that_rests_is_whole_or_flat_or_pages()
@@ -286,7 +292,7 @@ class TwoLegs(RuleBasedStateMachine):
         return replace(plain, risk=self.risk, around=self.around)
 
     def look(self) -> dict[str, Around]:
-        return {self.trade.symbol(leg): self.around_leg(leg) for leg in LEGS}
+        return {self.trade.symbol(leg): self.around_leg(leg) for leg in self.trade.legs}
 
     def around_leg(self, leg: int) -> Around:
         beside = (self.beside[leg],) if leg in self.beside else ()
@@ -323,5 +329,15 @@ class TwoLegs(RuleBasedStateMachine):
         return [o for o in entries if o.client_order_id in self.venue and self.filled(o) != o.quantity]
 
 
+class OneLeg(TwoLegs):
+    """The same world with a trade in one symbol, long or short."""
+
+    def made(self, target_1: Decimal, target_2: Decimal) -> PairTrade:  # noqa: ARG002 (there is no second leg)
+        return single(target_1=target_1)
+
+
 TestTwoLegs = TwoLegs.TestCase
 TestTwoLegs.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+TestOneLeg = OneLeg.TestCase
+TestOneLeg.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)

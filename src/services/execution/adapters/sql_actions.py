@@ -39,6 +39,8 @@ _UNREAD = text("""
       LEFT JOIN execution.pair_trade t ON t.pair_id = r.pair_id AND t.state <> ALL(:finished)
      CROSS JOIN LATERAL (VALUES (r.symbol_1), (r.symbol_2), (t.symbol_1), (t.symbol_2)) AS leg(symbol)
      WHERE leg.symbol IS NOT NULL AND (r.mode = ANY(:modes) OR t.pair_trade_id IS NOT NULL)
+     UNION
+    SELECT symbol_1 FROM execution.pair_trade WHERE instance_id IS NOT NULL AND state <> ALL(:finished)
     EXCEPT
     SELECT symbol FROM execution.corporate_action_look WHERE account = :account AND looked_on >= :day
 """)
@@ -193,6 +195,14 @@ class SqlActionStore(SqlTradeStore):
         )
         row = self._connection.execute(query.order_by(f.effective_at).limit(1)).first()
         return None if row is None else f"frozen: {row.kind.replace('_', ' ')} of {row.symbol}"
+
+    def open_in_one_symbol(self, symbols: Sequence[str], before: datetime) -> list[PairTrade]:
+        """List open trades of instances by their symbols."""
+        c = pair_trade.c
+        query = select(pair_trade).where(
+            c.instance_id.is_not(None), c.symbol_1.in_(symbols), c.state == PairTradeState.OPEN.value, c.slot < before
+        )
+        return [trade_of(row) for row in self._connection.execute(query.order_by(c.pair_id)).mappings()]
 
     def trades_to_close(self, moment: datetime) -> list[PairTrade]:
         """List open trades that were opened before their pair lost its basis."""

@@ -283,7 +283,8 @@ def _holding(row: RowMapping) -> Holding:
 
 def _trade_line(trade: PairTrade, held: dict[tuple[UUID, str], Decimal]) -> TradeLine:
     shares = defaultdict(Decimal, held)
-    return TradeLine(trade, shares[trade.id, trade.symbol_1], shares[trade.id, trade.symbol_2])
+    first, *second = [shares[trade.id, symbol] for symbol in trade.symbols]
+    return TradeLine(trade, first, second[0] if second else Decimal(0))
 
 
 def _booked(row: RowMapping) -> Booked:

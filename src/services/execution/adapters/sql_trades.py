@@ -28,6 +28,7 @@ from src.shared.infra.database.tables import (
     ledger_posting,
     order_intent,
     pair_registry,
+    pair_signal,
     pair_trade,
     position,
     quarantine,
@@ -52,10 +53,17 @@ class SqlTradeStore:
 
     def approvals(self, slot: datetime) -> list[Approval]:
         """List what risk approved in a slot: exits first, then entries in the order of approval."""
-        d, p = risk_decision, pair_registry
+        d, p, s = risk_decision, pair_registry, pair_signal
         rows = self._connection.execute(
-            select(d, p.c.symbol_1, p.c.symbol_2, p.c.beta)
-            .join(p, p.c.pair_id == d.c.pair_id)
+            select(
+                d,
+                func.coalesce(p.c.symbol_1, s.c.symbol).label("symbol_1"),
+                p.c.symbol_2,
+                func.coalesce(p.c.beta, 0.0).label("beta"),
+                s.c.instance_id,
+            )
+            .join(s, s.c.signal_id == d.c.signal_id)
+            .outerjoin(p, p.c.pair_id == s.c.registered_pair)
             .where(d.c.slot == slot, d.c.approved)
             .order_by(case((d.c.action.in_(_EXITS), 0), else_=1), d.c.recorded_at, d.c.pair_id)
         )
@@ -389,6 +397,7 @@ def trade_of(row: RowMapping) -> PairTrade:
         close_reason=row["close_reason"],
         realized_pnl=row["realized_pnl"],
         reopened=row["reopened"],
+        instance_id=row["instance_id"],
     )
 
 
@@ -409,6 +418,7 @@ def _trade_row(trade: PairTrade) -> dict[str, object]:
         "close_reason": trade.close_reason,
         "realized_pnl": trade.realized_pnl,
         "reopened": trade.reopened,
+        "instance_id": trade.instance_id,
     }
 
 
@@ -425,4 +435,5 @@ def _approval(row: RowMapping) -> Approval:
         action=SignalAction(row["action"]),
         quantity_1=row["quantity_1"],
         quantity_2=row["quantity_2"],
+        instance_id=row["instance_id"],
     )

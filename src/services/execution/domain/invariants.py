@@ -1,6 +1,6 @@
 """The invariants that hold after any crash, as a pure check over what the database and the broker say.
 
-I1  each intent has at most one broker order          I5  every open pair is whole, or being unwound, or pages
+I1  each intent has at most one broker order          I5  every open trade is whole, or being unwound, or pages
 I2  every broker order of ours has an intent          I6  every state change has exactly one outbox event
 I3  fills = filled quantity = ledger = positions      I7  no order while halted, stale or unreconciled
 I4  the ledger sums to zero                           I8  a second reconcile changes nothing
@@ -102,7 +102,7 @@ def check(facts: Facts, leg_tolerance: Decimal) -> list[Invariant]:
             "I3", "fills = filled = ledger = positions", len(facts.intents), tuple(_shares_differ(facts, ours))
         ),
         Invariant("I4", "the ledger sums to zero", facts.ledger_entries, facts.unbalanced),
-        Invariant("I5", "every open pair is whole or pages", len(facts.trades), tuple(_broken(facts, leg_tolerance))),
+        Invariant("I5", "every open trade is whole or pages", len(facts.trades), tuple(_broken(facts, leg_tolerance))),
         Invariant("I6", "one event per state change", len(facts.versions), tuple(_untold(facts))),
         Invariant(
             "I7",
@@ -164,7 +164,7 @@ def _external(facts: Facts, ours: Mapping[str, OrderIntent]) -> dict[str, Decima
     """Sum what somebody else traded in our symbols since our first trade there: an entry finds none of it before."""
     since: dict[str, datetime] = {}
     for trade in facts.trades:
-        for leg in (1, 2):
+        for leg in trade.legs:
             symbol = trade.symbol(leg)
             since[symbol] = min(trade.slot, since.get(symbol, trade.slot))
     known = {intent.broker_order_id for intent in facts.intents}
@@ -178,7 +178,7 @@ def _legs_differ(facts: Facts) -> Iterable[str]:
     for intent in facts.intents:
         filled[intent.pair_trade_id, intent.leg] += facts.filled.get(intent.id, Decimal(0))
     for trade in facts.trades:
-        for leg in (1, 2):
+        for leg in trade.legs:
             held = facts.leg_shares.get((trade.id, trade.symbol(leg)), Decimal(0))
             if held != filled[trade.id, leg]:
                 yield f"{trade.pair_id} leg {leg}: holds {held}, fills and actions make {filled[trade.id, leg]}"
@@ -186,13 +186,14 @@ def _legs_differ(facts: Facts) -> Iterable[str]:
 
 def _broken(facts: Facts, tolerance: Decimal) -> Iterable[str]:
     for trade in facts.trades:
-        shares = [facts.leg_shares.get((trade.id, trade.symbol(leg)), Decimal(0)) for leg in (1, 2)]
+        shares = [facts.leg_shares.get((trade.id, trade.symbol(leg)), Decimal(0)) for leg in trade.legs]
+        held = " and ".join(map(str, shares))
         if trade.state in FINISHED_TRADES and any(shares):
-            yield f"{trade.pair_id} {trade.state}: still holds {shares[0]} and {shares[1]}"
+            yield f"{trade.pair_id} {trade.state}: still holds {held}"
         elif trade.state is PairTradeState.OPEN and not _is_whole(trade, shares, tolerance):
-            yield f"{trade.pair_id} open: holds {shares[0]} and {shares[1]}"
+            yield f"{trade.pair_id} open: holds {held}"
         elif trade.state is PairTradeState.OPENING and _hangs(trade, shares, tolerance, facts.paged):
-            yield f"{trade.pair_id} opening: holds {shares[0]} and {shares[1]}, and nobody was told"
+            yield f"{trade.pair_id} opening: holds {held}, and nobody was told"
         elif trade.state is PairTradeState.ORPHANED and trade.pair_id not in facts.paged:
             yield f"{trade.pair_id} orphaned without an alert"
 
@@ -202,10 +203,10 @@ def _hangs(trade: PairTrade, shares: list[Decimal], tolerance: Decimal, paged: f
 
 
 def _is_whole(trade: PairTrade, shares: list[Decimal], tolerance: Decimal) -> bool:
-    filled = [share / trade.target(leg) for leg, share in zip((1, 2), shares, strict=True)]
+    filled = [share / trade.target(leg) for leg, share in zip(trade.legs, shares, strict=True)]
     # Whole shares: one share of the smaller leg is the finest step there is.
-    step = max(1 / abs(trade.target_1), 1 / abs(trade.target_2))
-    return min(filled) > 0 and abs(filled[0] - filled[1]) <= max(tolerance, step)
+    step = max(1 / abs(trade.target(leg)) for leg in trade.legs)
+    return min(filled) > 0 and max(filled) - min(filled) <= max(tolerance, step)
 
 
 def _sent_against_risk(facts: Facts, ours: Mapping[str, OrderIntent]) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""The look at both legs before the first order: whatever would strand the second leg stops the first."""
+"""The look at all legs before the first order: whatever would strand the second leg stops the first."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Surroundings:
 
 def objection(trade: PairTrade, around: Surroundings) -> str | None:
     """Say why this entry must not be sent, or None."""
-    for leg in (1, 2):
+    for leg in trade.legs:
         if found := _leg_objection(trade.symbol(leg), trade.target(leg), around):
             return found
     return None

@@ -2,7 +2,8 @@
 
 All memory is in the database, so the same function carries a trade on after a crash, in another process, or in the
 next cycle. Opening goes one leg after the other, the short one first because it is the one that may not be had; the
-second leg is sized from what the first one really filled. Closing sends both legs at once.
+second leg is sized from what the first one really filled. Closing sends both legs at once. A trade in one symbol
+goes the same way with its one leg: there is nothing to hedge it, so that whatever of it is filled is whole.
 
 state      | when                                           | step
 -----------+------------------------------------------------+---------------------------------------------
@@ -15,11 +16,12 @@ any        | an order is past its deadline at the broker,    | Cancel, once; the
            | or opens a trade that was given up              |
 any        | fills are reported but not booked, and the step | Book
            | is to Rest or to end in OPEN or for good        |
-OPENING    | no first leg yet                                | Place the short leg, if entries are allowed now
-OPENING    | … the market closes too soon for both legs      | Move ABANDONED
+OPENING    | no first leg yet                                | Place the short or only leg, if entries are allowed
+OPENING    | … the market closes too soon for all legs       | Move ABANDONED
 OPENING    | … the moment for it is over                     | Move ABANDONED
 OPENING    | first leg working                               | Wait
 OPENING    | first leg done, nothing filled                  | Move ABANDONED
+OPENING    | … filled, and there is no other leg             | Move OPEN
 OPENING    | first leg filled, no second leg yet             | Place the other leg, target × filled share
 OPENING    | … the moment for it is over                     | Move UNWINDING
 OPENING    | second leg done, nothing filled                 | Move UNWINDING
@@ -27,6 +29,7 @@ OPENING    | legs filled in different shares                 | Place an unwind o
 OPENING    | legs hedge each other                           | Move OPEN
 OPENING    | they do not and the excess could not be unwound | Move UNWINDING
 OPEN       | the legs no longer hedge each other             | Move CLOSING
+OPEN       | nothing is held any more of the only leg        | Move CLOSING
 CLOSING,   | a leg is held and has no order                  | LookAround, once; then, for all such legs:
 UNWINDING  | … after too many attempts in this slot          | Move ORPHANED
            | … an order of ours works on the other side      | ClearWay
@@ -57,7 +60,6 @@ from src.shared.domain.orders import AT_BROKER, UNSETTLED, OrderAction, OrderInt
 from src.shared.domain.pairs import FINISHED_TRADES, PairTrade, PairTradeState
 from src.shared.domain.risk import RiskState
 
-LEGS = (1, 2)
 WHOLE = Decimal(1)
 _ENTRIES = frozenset({OrderAction.OPEN})
 _WHOLE = frozenset({PairTradeState.OPEN, *FINISHED_TRADES})
@@ -166,7 +168,7 @@ class Situation:
     `booked` holds signed shares booked per intent id; `slot` and `now` are market time; `may_enter` says whether a
     first leg may be sent in this pass; `around` is, by symbol, what the broker has there, once it was looked at;
     `adjusted` holds, by leg, the signed shares that came or went without an order of ours; `too_late` says whether
-    the market closes before both legs of an entry have had their time.
+    the market closes before the legs of an entry have had their time.
     """
 
     trade: PairTrade
@@ -230,8 +232,8 @@ def _is_an_end(step: Step) -> bool:
 
 
 def first_leg(trade: PairTrade) -> int:
-    """The short leg goes first: it is the one that may not be had."""
-    return 1 if trade.target_1 < 0 else 2
+    """The short leg goes first: it is the one that may not be had. An only leg is the first whatever its side."""
+    return 1 if trade.target_1 < 0 or trade.legs == (1,) else 2
 
 
 def second_quantity(trade: PairTrade, first_filled: Decimal) -> Decimal:
@@ -245,7 +247,7 @@ def worth_sending(intent: OrderIntent, s: Situation) -> bool:
     """Say whether an order that is not at the broker is still to be sent.
 
     An entry only within its own slot and while its trade is being opened, its first leg also only while there is time
-    for the second; any other, once a company's action changed the leg, only up to what is held.
+    for all legs; any other, once a company's action changed the leg, only up to what is held.
     """
     if not s.may_send or not allows(s.risk, intent.action):
         return False
@@ -266,9 +268,8 @@ def allows(risk: RiskState, action: OrderAction) -> bool:
 
 
 def hangs(s: Situation, rules: Rules) -> bool:
-    """Say whether a leg is held that the other one does not hedge."""
-    more, excess = _excess(s)
-    return any(s.held(leg) for leg in LEGS) and not _is_within(excess, s.trade.target(more), rules)
+    """Say whether a leg is held that the other one of its pair does not hedge."""
+    return any(s.held(leg) for leg in s.trade.legs) and not _is_hedged(s, rules)
 
 
 def ends_exposure(intent: OrderIntent, trade: PairTrade) -> bool:
@@ -318,8 +319,10 @@ def _opening(s: Situation, rules: Rules) -> Step:
         return Wait(working)
     if not s.of(first, OrderAction.OPEN):
         return _first_leg(s, first)
-    if s.held(first) == 0 and s.held(3 - first) == 0:
+    if not any(s.held(leg) for leg in s.trade.legs):
         return _nothing_held(s, first)
+    if s.trade.legs == (first,):
+        return Move(PairTradeState.OPEN, "filled")
     if not s.of(3 - first, OrderAction.OPEN):
         return _second_leg(s, first)
     if s.held(3 - first) == 0:
@@ -331,7 +334,8 @@ def _first_leg(s: Situation, first: int) -> Step:
     if s.entry_is_over:
         return Move(PairTradeState.ABANDONED, f"{s.passed} before an order was sent")
     if s.too_late:
-        return Move(PairTradeState.ABANDONED, "the market closes too soon for both legs")
+        what = "both legs" if len(s.trade.legs) > 1 else "the order"
+        return Move(PairTradeState.ABANDONED, f"the market closes too soon for {what}")
     return Place(first, OrderAction.OPEN, s.trade.target(first), 1) if s.may_enter else Rest()
 
 
@@ -353,7 +357,7 @@ def _second_leg(s: Situation, first: int) -> Step:
 def _balance(s: Situation, rules: Rules) -> Step:
     """Compare the legs' filled shares of their targets; the leg that has more gives the excess back, once."""
     more, excess = _excess(s)
-    if _is_within(excess, s.trade.target(more), rules):
+    if _is_hedged(s, rules):
         return Move(PairTradeState.OPEN, "both legs filled")
     if s.may_send and not s.of(more, OrderAction.UNWIND) and excess != s.held(more):
         found = _exit_order(s, more, OrderAction.UNWIND, -excess)
@@ -363,22 +367,26 @@ def _balance(s: Situation, rules: Rules) -> Step:
 
 
 def _excess(s: Situation) -> tuple[int, Decimal]:
-    shares = {leg: s.held(leg) / s.trade.target(leg) for leg in LEGS}
-    more = max(LEGS, key=lambda leg: shares[leg])
+    shares = {leg: s.held(leg) / s.trade.target(leg) for leg in s.trade.legs}
+    more = max(s.trade.legs, key=lambda leg: shares[leg])
     wanted = (s.trade.target(more) * shares[3 - more]).quantize(WHOLE, ROUND_DOWN)
     return more, s.held(more) - wanted
 
 
-def _is_within(excess: Decimal, target: Decimal, rules: Rules) -> bool:
-    return abs(excess) < 1 or abs(excess / target) <= rules.leg_tolerance
+def _is_hedged(s: Situation, rules: Rules) -> bool:
+    """Say whether no leg has more than the other one balances; an only leg has nothing to balance."""
+    if len(s.trade.legs) == 1:
+        return True
+    more, excess = _excess(s)
+    return abs(excess) < 1 or abs(excess / s.trade.target(more)) <= rules.leg_tolerance
 
 
 def _open(s: Situation, rules: Rules) -> Step:
-    """Rest while both legs are there; a fill after its order's end can change that, or what a person writes off."""
-    more, excess = _excess(s)
-    if _is_within(excess, s.trade.target(more), rules) and s.held(3 - more) != 0:
+    """Rest while all legs are there; a fill after its order's end can change that, or what a person writes off."""
+    if all(s.held(leg) for leg in s.trade.legs) and _is_hedged(s, rules):
         return Rest()
-    return Move(PairTradeState.CLOSING, "the legs no longer hedge each other")
+    is_pair = len(s.trade.legs) > 1
+    return Move(PairTradeState.CLOSING, "the legs no longer hedge each other" if is_pair else "nothing is held")
 
 
 def _flattening(s: Situation, rules: Rules) -> Step:
@@ -389,7 +397,7 @@ def _flattening(s: Situation, rules: Rules) -> Step:
         return Wait(working)
     if missing := _missing(s):
         return Move(PairTradeState.ORPHANED, missing)
-    if any(s.held(leg) != 0 for leg in LEGS):
+    if any(s.held(leg) != 0 for leg in s.trade.legs):
         return Rest()
     return Move(PairTradeState.CLOSED if closing else PairTradeState.UNWOUND, s.trade.close_reason or "flat")
 
@@ -398,7 +406,7 @@ def _next_exit(s: Situation, rules: Rules, action: OrderAction) -> Step | None:
     """Look at all legs that are held without an order: one that can't be sent keeps the other, its hedge, as well."""
     if not s.may_send:
         return None
-    idle = [leg for leg in LEGS if s.held(leg) != 0 and not any(i.leg == leg for i in _working(s))]
+    idle = [leg for leg in s.trade.legs if s.held(leg) != 0 and not any(i.leg == leg for i in _working(s))]
     for leg in idle:
         if _is_exhausted(s, rules, leg, action):
             return Move(PairTradeState.ORPHANED, f"leg {leg} can't be closed: {_why(s.of(leg, action)[-1])}")
@@ -432,7 +440,7 @@ def _missing(s: Situation) -> str | None:
     if s.around is None or not s.may_send:
         return None
     found = []
-    for leg in LEGS:
+    for leg in s.trade.legs:
         around = s.around[s.trade.symbol(leg)]
         if s.held(leg) != 0 and around.sendable(-s.held(leg)) == 0 and around.missing(-s.held(leg)) != 0:
             found.append(f"{s.trade.symbol(leg)}: {around}")
@@ -448,9 +456,9 @@ def _orphaned(s: Situation, rules: Rules) -> Step:
     begun = s.trade.closed_slot is not None and not s.trade.reopened
     was_open = begun or any(i.action is OrderAction.CLOSE for i in s.intents)
     action = OrderAction.CLOSE if was_open else OrderAction.UNWIND
-    if not s.may_send or any(s.held(leg) != 0 and _is_exhausted(s, rules, leg, action) for leg in LEGS):
+    if not s.may_send or any(s.held(leg) != 0 and _is_exhausted(s, rules, leg, action) for leg in s.trade.legs):
         return Rest()
-    held = [leg for leg in LEGS if s.held(leg) != 0]
+    held = [leg for leg in s.trade.legs if s.held(leg) != 0]
     if held and s.around is None:
         return LookAround()
     if held and all(_exit_order(s, leg, action, -s.held(leg)) is None for leg in held):
@@ -459,7 +467,7 @@ def _orphaned(s: Situation, rules: Rules) -> Step:
 
 
 def _finished(s: Situation, rules: Rules) -> Step:  # noqa: ARG001
-    left = [f"{s.held(leg).normalize():f} {s.trade.symbol(leg)}" for leg in LEGS if s.held(leg) != 0]
+    left = [f"{s.held(leg).normalize():f} {s.trade.symbol(leg)}" for leg in s.trade.legs if s.held(leg) != 0]
     return Move(PairTradeState.ORPHANED, f"filled after the end: {', '.join(left)}") if left else Rest()
 
 

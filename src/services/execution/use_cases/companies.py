@@ -6,7 +6,7 @@ is its own transaction with a unique key, so that a run which ends in between is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -21,7 +21,7 @@ from src.services.execution.use_cases.drive import Driver
 from src.shared.domain.corporate_actions import CorporateAction, CorporateActionKind
 from src.shared.domain.errors import NotTheWriter, Refused, TradewindsError, Transient
 from src.shared.domain.ids import slot_key
-from src.shared.domain.pairs import FINISHED_TRADES, PairTradeState
+from src.shared.domain.pairs import FINISHED_TRADES, PairTrade, PairTradeState
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.failpoints import failpoint
 from src.shared.messages.ops import AlertRaised
@@ -54,7 +54,7 @@ class Companies:
             NotTheWriter: another process took over.
         """
         now = driver.cycle.market.now
-        day = now.astimezone(_NEW_YORK).date()
+        day = _day(now)
         found: set[Finding] = set()
         with _noted(found, Kind.UNREAD, "announcements"):
             found |= self._look(day)
@@ -67,10 +67,25 @@ class Companies:
             self._close_what_lost_its_basis(driver, now)
         return frozenset(found)
 
-    def why_frozen(self, pair_id: str, moment: datetime) -> str | None:
-        """Say why a pair takes no entries at a moment, or None."""
-        with self.store() as work:
-            return work.repo.frozen(pair_id, moment)
+    def why_frozen(self, trade: PairTrade, moment: datetime) -> str | None:
+        """Say why an entry can't be sent at a moment for what a company does, or None.
+
+        In one symbol nothing was fitted, so that no freeze outlasts the action's own session. Nobody may have watched
+        the symbol before: what was announced of it is read now.
+        """
+        if trade.instance_id is None:
+            with self.store() as work:
+                return work.repo.frozen(trade.pair_id, moment)
+        day = _day(moment)
+        try:
+            self._read([trade.symbol_1], day)
+        except _NO_WORD as error:
+            return f"announcements about {trade.symbol_1} can't be read: {error}"
+        for action in self._known(day):
+            times = times_of(action, self.calendar)
+            if trade.symbol_1 in (action.symbol, action.new_symbol) and times.since <= moment < times.day_over:
+                return f"frozen: {action.kind.value.replace('_', ' ')} of {action.symbol}"
+        return None
 
     def _look(self, day: date) -> frozenset[Finding]:
         """Read the announcements about what is watched or held, once a day for each symbol."""
@@ -79,17 +94,21 @@ class Companies:
         if not unread:
             return frozenset()
         try:
-            actions = self.broker.corporate_actions(unread, day - LOOK_BACK, day + LOOK_AHEAD)
+            self._read(unread, day)
         except _NO_WORD as error:
             logger.warning("announcements of companies can't be read: {}", error)
             return self._stale(day, error)
+        return frozenset()
+
+    def _read(self, symbols: Sequence[str], day: date) -> None:
+        """Read and keep the announcements about symbols, and the day of this look."""
+        actions = self.broker.corporate_actions(symbols, day - LOOK_BACK, day + LOOK_AHEAD)
         with self.store() as work:
             work.repo.add_actions(actions)
-            work.repo.note_look(unread, day)
+            work.repo.note_look(symbols, day)
             failpoint("execution.before_announcements")
             work.commit()
         failpoint("execution.announcements_kept")
-        return frozenset()
 
     def _stale(self, day: date, error: Exception) -> frozenset[Finding]:
         with self.store() as work:
@@ -107,7 +126,12 @@ class Companies:
         basis_kept = action.kind.keeps_the_basis
         if not basis_kept or now < times.day_over:
             self._freeze(driver, action, times, basis_kept)
-        return self._book(driver, action, times.effective_at) if times.effective_at <= now else frozenset()
+        if times.effective_at > now:
+            return frozenset()
+        found = self._book(driver, action, times.effective_at)
+        if not basis_kept and not found:
+            self._close_in_one_symbol(driver, action, times.effective_at)
+        return found
 
     def _freeze(self, driver: Driver, action: CorporateAction, times: Times, basis_kept: bool) -> None:
         with self.store() as work:
@@ -162,6 +186,14 @@ class Companies:
             self._commit(driver, booking)
         return frozenset()
 
+    def _close_in_one_symbol(self, driver: Driver, action: CorporateAction, at: datetime) -> None:
+        """Begin to close what an instance has held since before an action: its strategy took it at other prices."""
+        symbols = [symbol for symbol in (action.symbol, action.new_symbol) if symbol is not None]
+        with self.store() as work:
+            trades = work.repo.open_in_one_symbol(symbols, at)
+        for trade in trades:
+            driver.move(trade, PairTradeState.CLOSING, CLOSE_REASON)
+
     def _close_what_lost_its_basis(self, driver: Driver, now: datetime) -> None:
         with self.store() as work:
             trades = work.repo.trades_to_close(now)
@@ -180,6 +212,10 @@ def _noted(found: set[Finding], kind: Kind, subject: str) -> Iterator[None]:
         known = isinstance(error, TradewindsError)
         logger.opt(exception=None if known else error).error("actions of companies, {}: {}", subject, error)
         found.add(Finding(kind, subject, f"a company's action is not taken in: {_first_line(error)}"))
+
+
+def _day(moment: datetime) -> date:
+    return moment.astimezone(_NEW_YORK).date()
 
 
 def _first_line(error: Exception) -> str:

@@ -222,7 +222,7 @@ class Execution:
         troubles: list[Trouble] = []
         waiting: list[Trouble] = []
         for approval in (each for each in approvals if each.action.is_entry):
-            symbols = approval.symbol_1, approval.symbol_2
+            symbols = approval.symbols
             # An entry that only waits is no trouble for those after it.
             if any(trouble.finding.stops(*symbols) for trouble in (*before, *troubles)):
                 waits = Transient("waits for the trades that are not finished")
@@ -281,13 +281,14 @@ class Execution:
             target_1=approval.quantity_1,
             target_2=approval.quantity_2,
             version=1,
+            instance_id=approval.instance_id,
         )
 
     def _why_not(self, gate: Gate, trade: PairTrade) -> str | None:
         return (
             self._moment_objection(gate)
             or self._standing_objection(gate, trade)
-            or self.companies.why_frozen(trade.pair_id, gate.market.now)
+            or self.companies.why_frozen(trade, gate.market.now)
             or objection(trade, self._surroundings(trade))
         )
 
@@ -307,7 +308,7 @@ class Execution:
             return "an earlier trade of the pair is still being sold"
         # An exit of this very slot may have left one since the gate.
         found = (*gate.findings, *self._orphans())
-        frozen = next((f for f in found if f.stops(trade.symbol_1, trade.symbol_2)), None)
+        frozen = next((f for f in found if f.stops(*trade.symbols)), None)
         return f"{frozen.kind} {frozen.subject}: {frozen.detail}" if frozen else None
 
     def _surroundings(self, trade: PairTrade) -> Surroundings:
@@ -315,7 +316,7 @@ class Execution:
             held = work.repo.holdings()
         positions = self.broker.positions()
         return Surroundings(
-            assets=self.broker.assets([trade.symbol_1, trade.symbol_2]),
+            assets=self.broker.assets(list(trade.symbols)),
             ours=held,
             external={p.symbol: p.quantity for p in positions if p.symbol not in held},
             working=frozenset(order.symbol for order in self.broker.open_orders()),
@@ -370,9 +371,8 @@ class Execution:
     def _orphans(self) -> frozenset[Finding]:
         with self.store() as work:
             trades = [t for t in work.repo.trades_in_motion() if t.state is PairTradeState.ORPHANED]
-        symbols = [(trade, (trade.symbol_1, trade.symbol_2)) for trade in trades]
         return frozenset(
-            Finding(Kind.ORPHAN, t.pair_id, f"the trade of {t.slot:%F %H:%M} UTC", s) for t, s in symbols
+            Finding(Kind.ORPHAN, t.pair_id, f"the trade of {t.slot:%F %H:%M} UTC", t.symbols) for t in trades
         )
 
     def _carry_on(self, driver: Driver, intent: OrderIntent) -> None:
@@ -430,7 +430,7 @@ def _held(what: Approval | PairTrade | OrderIntent, troubles: list[Trouble]) -> 
         if isinstance(what, OrderIntent):
             troubles.append(_troubled(what.client_order_id, (what.symbol,), error))
         else:
-            troubles.append(_troubled(what.pair_id, (what.symbol_1, what.symbol_2), error))
+            troubles.append(_troubled(what.pair_id, what.symbols, error))
 
 
 def _troubled(subject: str, symbols: tuple[str, ...], error: Exception) -> Trouble:

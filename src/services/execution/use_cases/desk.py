@@ -23,7 +23,6 @@ from src.services.execution.domain.desk import (
     lay_out,
     snapshot_moment,
 )
-from src.services.execution.domain.two_leg import LEGS
 from src.services.execution.ports import DeskStore
 from src.services.execution.use_cases.cycle import Execution, Gate
 from src.services.execution.use_cases.drive import LOOKS_APART_SECONDS, Cycle, Driver
@@ -213,7 +212,7 @@ class Desk:
 
     def _gone(self, trade: PairTrade, symbol: str, price: Decimal) -> WriteOff:
         """Find what is missing of a leg, in both of two looks."""
-        leg = next((leg for leg in LEGS if trade.symbol(leg) == symbol), None)
+        leg = next((leg for leg in trade.legs if trade.symbol(leg) == symbol), None)
         if leg is None:
             raise InputInvalid(f"{symbol} is no leg of {trade.pair_id}.")
         with self.store() as work:

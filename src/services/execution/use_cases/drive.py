@@ -302,7 +302,7 @@ class Driver:
             risk,
             self._around,
             adjusted,
-            self._is_too_late(),
+            self._is_too_late(current),
         )
 
     @property
@@ -316,9 +316,9 @@ class Driver:
     def _market_open(self) -> bool:
         return self.cycle.market.is_open and self._now() < self.cycle.market.next_close
 
-    def _is_too_late(self) -> bool:
-        """Say whether the market closes before two legs, one after the other, have had their deadlines."""
-        return self._now() + self.rules.leg_deadline * len(two_leg.LEGS) > self.cycle.market.next_close
+    def _is_too_late(self, trade: PairTrade) -> bool:
+        """Say whether the market closes before all legs, one after the other, have had their deadlines."""
+        return self._now() + self.rules.leg_deadline * len(trade.legs) > self.cycle.market.next_close
 
     def _place(self, trade: PairTrade, step: Place) -> None:
         action = step.action.value
@@ -585,7 +585,7 @@ class Driver:
     def _rest(self, situation: Situation) -> bool:
         if situation.risk is RiskState.HALTED and hangs(situation, self.rules):
             held = ", ".join(
-                f"{situation.held(leg).normalize():f} {situation.trade.symbol(leg)}" for leg in two_leg.LEGS
+                f"{situation.held(leg).normalize():f} {situation.trade.symbol(leg)}" for leg in situation.trade.legs
             )
             self._page("halted with a leg that is not hedged", situation.trade, f"holds {held}")
         return False

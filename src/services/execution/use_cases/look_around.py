@@ -1,4 +1,4 @@
-"""Look around at the broker before an exit: one read of positions and of open orders for both legs."""
+"""Look around at the broker before an exit: one read of positions and of open orders for all legs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from decimal import Decimal
 from loguru import logger
 
 from src.services.execution.domain.clearance import Around
-from src.services.execution.domain.two_leg import LEGS, Situation
+from src.services.execution.domain.two_leg import Situation
 from src.services.execution.ports import TradeStore
 from src.shared.domain.errors import Refused, Transient
 from src.shared.domain.orders import OrderReport, PositionReport
@@ -29,7 +29,7 @@ class Lookout:
     pause: Callable[[], None]
 
     def around(self, situation: Situation) -> Mapping[str, Around]:
-        """Return what is at the broker in both symbols. Shares are missed only when a second look misses them too.
+        """Return what is at the broker in the trade's symbols. Shares are missed only when a second look misses them too.
 
         A broker whose lists can't be had keeps no exit from being sent: then the books are believed.
 
@@ -77,12 +77,12 @@ class Lookout:
     def _ours(self, situation: Situation) -> dict[str, Decimal]:
         with self.store() as work:
             holdings = work.repo.holdings()
-        symbols = (situation.trade.symbol_1, situation.trade.symbol_2)
-        return {symbol: holdings.get(symbol, Decimal(0)) for symbol in symbols}
+        return {symbol: holdings.get(symbol, Decimal(0)) for symbol in situation.trade.symbols}
 
 
 def _held(situation: Situation) -> Iterable[tuple[str, Decimal]]:
-    return [(situation.trade.symbol(leg), situation.held(leg)) for leg in LEGS if situation.held(leg) != 0]
+    trade = situation.trade
+    return [(trade.symbol(leg), situation.held(leg)) for leg in trade.legs if situation.held(leg) != 0]
 
 
 def _the_fuller(first: Around, second: Around) -> Around:
