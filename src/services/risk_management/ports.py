@@ -153,11 +153,11 @@ class RiskRepository(Protocol):
         ...
 
     def open_trades(self) -> list[OpenTrade]:
-        """Read all pair trades that are not finished, by pair id."""
+        """Read all trades that are not finished, by name."""
         ...
 
-    def closed_results(self, pair_ids: Sequence[str], count: int) -> dict[str, list[Decimal]]:
-        """Read the booked P&L of each pair's last `count` closed trades in dollars, oldest first."""
+    def closed_results(self, owners: Sequence[str], count: int) -> dict[str, list[Decimal]]:
+        """Read the booked P&L of the last `count` closed trades of each pair or instance, in dollars, oldest first."""
         ...
 
     def orders_since(self, minute_ago: datetime, midnight: datetime) -> tuple[int, int]:

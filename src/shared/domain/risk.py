@@ -30,6 +30,8 @@ class RiskState(StrEnum):
 class RiskDecision:
     """The one decision about one signal. Quantities are signed whole shares; exits and denials carry zeros.
 
+    `pair_id` is the signal's: a pair, or `instance:SYMBOL`, which has no second quantity.
+
     `code` is `APPROVED` or the code of the rule that denied; `numbers` is what the decision was computed from, as
     JSON values (money as text).
     """

@@ -102,7 +102,9 @@ def check(facts: Facts, leg_tolerance: Decimal) -> list[Invariant]:
             "I3", "fills = filled = ledger = positions", len(facts.intents), tuple(_shares_differ(facts, ours))
         ),
         Invariant("I4", "the ledger sums to zero", facts.ledger_entries, facts.unbalanced),
-        Invariant("I5", "every open trade is whole or pages", len(facts.trades), tuple(_broken(facts, leg_tolerance))),
+        Invariant(
+            "I5", "every open trade is whole or pages", len(facts.trades), tuple(_broken(facts, leg_tolerance))
+        ),
         Invariant("I6", "one event per state change", len(facts.versions), tuple(_untold(facts))),
         Invariant(
             "I7",

@@ -21,6 +21,7 @@ from src.services.risk_management.ports import PairFit, Reading
 from src.services.risk_management.use_cases.review import PEAK_RESET
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
+from src.shared.domain.instances import InstanceMode
 from src.shared.domain.orders import AccountReport
 from src.shared.domain.pairs import FINISHED_TRADES, PairMode, PairTradeState
 from src.shared.domain.quantities import plain
@@ -34,6 +35,7 @@ from src.shared.infra.database.tables import (
     cash_flow,
     corporate_action,
     equity_point,
+    instance,
     limit_change,
     order_intent,
     outbox,
@@ -70,23 +72,27 @@ class SqlRiskRepository:
         self._connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
 
     def signals(self, slot: datetime) -> list[SlotSignal]:
-        """Read the slot's signals that ask for an entry or an exit, with the spread they were read from."""
+        """Read the slot's signals that ask for an entry or an exit, with the spread or price they were read from."""
+        said = pair_signal.c.numbers
         spread_of_signal = and_(pair_spread.c.pair_id == pair_signal.c.pair_id, pair_spread.c.slot == slot)
         rows = self._connection.execute(
             select(
                 pair_signal.c.signal_id,
-                pair_registry.c.pair_id,
-                pair_registry.c.symbol_1,
+                pair_signal.c.pair_id,
+                func.coalesce(pair_registry.c.symbol_1, pair_signal.c.symbol).label("symbol_1"),
                 pair_registry.c.symbol_2,
-                pair_registry.c.beta,
+                func.coalesce(pair_registry.c.beta, 0.0).label("beta"),
                 pair_signal.c.action,
                 pair_signal.c.pair_mode,
-                pair_registry.c.mode,
-                pair_spread.c.price_1,
+                func.coalesce(pair_registry.c.mode, instance.c.mode).label("mode"),
+                func.coalesce(pair_spread.c.price_1, said["price"].as_float()).label("price_1"),
                 pair_spread.c.price_2,
                 pair_spread.c.z,
+                pair_signal.c.instance_id,
+                said["asked_fraction"].as_float().label("asked_fraction"),
             )
-            .join_from(pair_signal, pair_registry, pair_registry.c.pair_id == pair_signal.c.pair_id)
+            .outerjoin_from(pair_signal, pair_registry, pair_registry.c.pair_id == pair_signal.c.registered_pair)
+            .outerjoin(instance, instance.c.instance_id == pair_signal.c.instance_id)
             .outerjoin(pair_spread, spread_of_signal)
             .where(pair_signal.c.slot == slot, pair_signal.c.action.in_(_ASKING))
             .order_by(pair_signal.c.pair_id)
@@ -256,17 +262,18 @@ class SqlRiskRepository:
         )
         return [_open_trade(row) for row in rows]
 
-    def closed_results(self, pair_ids: Sequence[str], count: int) -> dict[str, list[Decimal]]:
-        """Read the booked P&L of each pair's last `count` closed trades in dollars, oldest first."""
+    def closed_results(self, owners: Sequence[str], count: int) -> dict[str, list[Decimal]]:
+        """Read the booked P&L of the last `count` closed trades of each pair or instance, in dollars, oldest first."""
         newest_first = pair_trade.c.closed_slot.desc(), pair_trade.c.slot.desc()
+        owner = func.coalesce(pair_trade.c.instance_id, pair_trade.c.pair_id)
         ranked = (
             select(
-                pair_trade.c.pair_id,
+                owner.label("owner"),
                 pair_trade.c.realized_pnl,
-                func.row_number().over(partition_by=pair_trade.c.pair_id, order_by=newest_first).label("age"),
+                func.row_number().over(partition_by=owner, order_by=newest_first).label("age"),
             )
             .where(
-                pair_trade.c.pair_id.in_(pair_ids),
+                owner.in_(owners),
                 pair_trade.c.state == PairTradeState.CLOSED.value,
                 pair_trade.c.realized_pnl.is_not(None),
             )
@@ -275,7 +282,7 @@ class SqlRiskRepository:
         results: dict[str, list[Decimal]] = defaultdict(list)
         rows = self._connection.execute(select(ranked).where(ranked.c.age <= count).order_by(ranked.c.age.desc()))
         for row in rows:
-            results[row.pair_id].append(row.realized_pnl)
+            results[row.owner].append(row.realized_pnl)
         return dict(results)
 
     def orders_since(self, minute_ago: datetime, midnight: datetime) -> tuple[int, int]:
@@ -301,6 +308,7 @@ def _limit(row: Row[Any]) -> LimitRow:
 
 
 def _signal(row: Row[Any]) -> SlotSignal:
+    mode = PairMode if row.instance_id is None else InstanceMode
     return SlotSignal(
         row.signal_id,
         row.pair_id,
@@ -308,11 +316,13 @@ def _signal(row: Row[Any]) -> SlotSignal:
         row.symbol_2,
         row.beta,
         SignalAction(row.action),
-        PairMode(row.pair_mode),
-        PairMode(row.mode),
+        mode(row.pair_mode),
+        mode(row.mode),
         row.price_1,
         row.price_2,
         row.z,
+        row.instance_id,
+        row.asked_fraction,
     )
 
 

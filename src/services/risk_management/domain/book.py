@@ -12,30 +12,34 @@ from src.services.risk_management.domain.correlations import Correlations
 from src.services.risk_management.domain.events import MarketEvent
 from src.services.risk_management.domain.sizing import Size
 from src.services.risk_management.domain.state import EquityHistory, Standing
+from src.shared.domain.instances import InstanceMode
 from src.shared.domain.orders import AccountReport, AssetReport
 from src.shared.domain.pairs import PairMode
 from src.shared.domain.signals import SignalAction
 
-ORDERS_PER_TRADE = 2
 PRICE_COLLAR = Decimal("1.03")
 """Alpaca reserves for a short the larger of limit and ask × 1.03, and collars market buys about 3 % above."""
 
 
 @dataclass(frozen=True)
 class Holding:
-    """One pair trade that is open, or approved and not begun. Notionals are signed dollars at the last closes."""
+    """One trade that is open, or approved and not begun. Notionals are signed dollars at the last closes.
+
+    In one symbol `pair_id` is `instance:SYMBOL` and there is no second leg.
+    """
 
     pair_id: str
     symbol_1: str
-    symbol_2: str
+    symbol_2: str | None
     notional_1: Decimal
     notional_2: Decimal
     is_orphaned: bool = False
 
     @property
-    def legs(self) -> tuple[tuple[str, Decimal], tuple[str, Decimal]]:
-        """Return both legs as (symbol, signed dollars)."""
-        return (self.symbol_1, self.notional_1), (self.symbol_2, self.notional_2)
+    def legs(self) -> tuple[tuple[str, Decimal], ...]:
+        """Return the legs as (symbol, signed dollars)."""
+        first = self.symbol_1, self.notional_1
+        return (first,) if self.symbol_2 is None else (first, (self.symbol_2, self.notional_2))
 
 
 def legs_of(holdings: Iterable[Holding]) -> Iterator[tuple[str, Decimal]]:
@@ -56,14 +60,14 @@ def net_of(holdings: Iterable[Holding]) -> Decimal:
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry signal with its size. `has_reading` says whether the signal's spread is stored for the slot."""
+    """One entry signal with its size. `has_reading` says whether the signal's spread, or price, is stored."""
 
     signal_id: UUID
     pair_id: str
     symbol_1: str
-    symbol_2: str
+    symbol_2: str | None
     action: SignalAction
-    mode: PairMode
+    mode: PairMode | InstanceMode
     z: float
     has_reading: bool
     size: Size
@@ -74,13 +78,18 @@ class Entry:
         return Holding(self.pair_id, self.symbol_1, self.symbol_2, self.size.notional_1, self.size.notional_2)
 
     @property
-    def short_symbol(self) -> str:
-        """The leg that is sold short."""
+    def symbols(self) -> tuple[str, ...]:
+        """Return the symbols of the legs: an order each."""
+        return tuple(symbol for symbol, _ in self.holding.legs)
+
+    @property
+    def short_symbol(self) -> str | None:
+        """The leg that is sold short; None where the only one is bought."""
         return self.symbol_1 if self.action.direction.sign < 0 else self.symbol_2
 
     @property
     def buying_power_needed(self) -> Decimal:
-        """Dollars that the broker will reserve for both legs."""
+        """Dollars that the broker will reserve for all legs."""
         return PRICE_COLLAR * (abs(self.size.notional_1) + abs(self.size.notional_2))
 
 
@@ -117,7 +126,7 @@ class Book:
         return replace(
             self,
             holdings=(*self.holdings, entry.holding),
-            planned_orders=self.planned_orders + ORDERS_PER_TRADE,
+            planned_orders=self.planned_orders + len(entry.symbols),
             reserved=self.reserved + entry.buying_power_needed,
         )
 

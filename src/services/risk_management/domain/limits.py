@@ -20,9 +20,10 @@ from decimal import Decimal
 from math import isnan
 from typing import ClassVar, Literal
 
-from src.services.risk_management.domain.book import ORDERS_PER_TRADE, Book, Entry
+from src.services.risk_management.domain.book import Book, Entry
 from src.services.risk_management.domain.codes import RejectCode
 from src.services.risk_management.domain.state import NEW_YORK, new_york_day, new_york_midnight
+from src.shared.domain.instances import InstanceMode
 from src.shared.domain.pairs import PairMode
 from src.shared.domain.risk import APPROVED, RiskState
 
@@ -110,14 +111,16 @@ class AccountUsable(Limit):
 
 
 class PairActive(Limit):
-    """Only active pairs open trades."""
+    """Only active pairs, and instances, open trades."""
 
     name, code, scope = "pair_mode", RejectCode.PAIR_NOT_ACTIVE, "pair"
 
     def check(self, entry: Entry, book: Book, limits: RiskLimits) -> Verdict:
-        """Ask the pair's mode."""
-        reason = f"{entry.pair_id} is in mode {entry.mode}; only active pairs open trades."
-        return _verdict(self, entry.mode is PairMode.ACTIVE, reason, {"mode": entry.mode.value})
+        """Ask the mode of the pair, or of the instance that trades in one symbol."""
+        who = "pairs" if isinstance(entry.mode, PairMode) else "instances"
+        reason = f"{entry.pair_id} is in mode {entry.mode}; only active {who} open trades."
+        is_active = entry.mode in (PairMode.ACTIVE, InstanceMode.ACTIVE)
+        return _verdict(self, is_active, reason, {"mode": entry.mode.value})
 
 
 class Reconciled(Limit):
@@ -158,11 +161,12 @@ class DataFresh(Limit):
     def _problem(self, entry: Entry, book: Book, age: timedelta, max_age: timedelta) -> str | None:
         if not timedelta(0) <= age <= max_age:
             return f"The slot is {age.total_seconds():.0f} s old; 0 to {max_age.total_seconds():.0f} s are allowed."
-        missing = sorted({entry.symbol_1, entry.symbol_2} - book.fresh)
+        missing = sorted({*entry.symbols} - book.fresh)
         if missing:
             return f"No finished bar of this slot for {', '.join(missing)}."
         if not entry.has_reading:
-            return f"No spread is stored for {entry.pair_id} in this slot."
+            what = "spread" if entry.symbol_2 is not None else "price"
+            return f"No {what} is stored for {entry.pair_id} in this slot."
         if book.unpriced:
             return f"No recent close for {', '.join(book.unpriced)}, which is held; exposure can't be told."
         return None
@@ -254,9 +258,9 @@ class SymbolExposure(Limit):
     name, code, scope = "symbol", RejectCode.SYMBOL_EXPOSURE, "symbol"
 
     def check(self, entry: Entry, book: Book, limits: RiskLimits) -> Verdict:
-        """Look at the fuller of the entry's two symbols."""
+        """Look at the fullest of the entry's symbols."""
         after = book.with_approved(entry)
-        fuller = max((entry.symbol_1, entry.symbol_2), key=after.gross_in)
+        fuller = max(entry.symbols, key=after.gross_in)
         what = f"Exposure in {fuller}"
         return _within(self, after.gross_in(fuller), limits.max_symbol_fraction, book, what)
 
@@ -290,7 +294,7 @@ class CorrelationGuard(Limit):
         return _verdict(self, abs(value) <= limits.max_correlation, _relation(mine, other, value), numbers)
 
     def _relations(self, entry: Entry, book: Book) -> Iterator[tuple[str, str, float]]:
-        for mine in (entry.symbol_1, entry.symbol_2):
+        for mine in entry.symbols:
             for other in sorted({symbol for symbol, _ in book.legs()}):
                 yield mine, other, book.correlations.between(mine, other)
 
@@ -303,7 +307,7 @@ class OrdersPerMinute(Limit):
     def check(self, entry: Entry, book: Book, limits: RiskLimits) -> Verdict:
         """Count orders sent in the last minute and planned by this cycle."""
         until = book.now + timedelta(minutes=1)
-        return _orders(self, book.orders_last_minute, limits.max_orders_per_minute, book, until)
+        return _orders(self, entry, book.orders_last_minute, limits.max_orders_per_minute, book, until)
 
 
 class OrdersPerDay(Limit):
@@ -313,7 +317,7 @@ class OrdersPerDay(Limit):
 
     def check(self, entry: Entry, book: Book, limits: RiskLimits) -> Verdict:
         """Count orders sent today and planned by this cycle."""
-        return _orders(self, book.orders_today, limits.max_orders_per_day, book, _tomorrow(book.now))
+        return _orders(self, entry, book.orders_today, limits.max_orders_per_day, book, _tomorrow(book.now))
 
 
 class DailyLoss(Limit):
@@ -359,13 +363,13 @@ class Drawdown(Limit):
 
 
 class Tradable(Limit):
-    """The broker trades both symbols."""
+    """The broker trades all symbols."""
 
     name, code, scope = "tradable", RejectCode.NOT_TRADABLE, "symbol"
 
     def check(self, entry: Entry, book: Book, limits: RiskLimits) -> Verdict:
         """Ask the broker's list of assets."""
-        refused = [s for s in (entry.symbol_1, entry.symbol_2) if s not in book.assets or not book.assets[s].tradable]
+        refused = [s for s in entry.symbols if s not in book.assets or not book.assets[s].tradable]
         return _verdict(self, not refused, f"The broker does not trade {', '.join(refused)}.", {"refused": refused})
 
 
@@ -377,6 +381,8 @@ class Shortable(Limit):
     def check(self, entry: Entry, book: Book, limits: RiskLimits) -> Verdict:
         """Ask the account and the asset."""
         symbol = entry.short_symbol
+        if symbol is None:
+            return _verdict(self, True, "", {"symbol": None})
         asset = book.assets.get(symbol)
         numbers: dict[str, object] = {
             "symbol": symbol,
@@ -389,7 +395,7 @@ class Shortable(Limit):
 
 
 class BuyingPower(Limit):
-    """The broker would accept both orders, the short one with its surcharge."""
+    """The broker would accept all orders, the short one with its surcharge."""
 
     name, code, scope = "buying_power", RejectCode.BUYING_POWER, "account"
 
@@ -397,7 +403,8 @@ class BuyingPower(Limit):
         """Compare the need with what is left after the approvals of this cycle."""
         left, needed = book.account.buying_power - book.reserved, entry.buying_power_needed
         numbers: dict[str, object] = {"needed": str(needed), "left": str(left), "reserved": str(book.reserved)}
-        reason = f"Both legs need ${needed:.2f} of buying power; ${left:.2f} is left."
+        who = "Both legs need" if entry.symbol_2 is not None else "It needs"
+        reason = f"{who} ${needed:.2f} of buying power; ${left:.2f} is left."
         return _verdict(self, needed <= left, reason, numbers)
 
 
@@ -416,8 +423,7 @@ class EventRisk(Limit):
             return _verdict(self, True, "", {"asked": False})
         today = new_york_day(book.now)
         days = today, today + timedelta(days=limits.event_days - 1)
-        legs = entry.symbol_1, entry.symbol_2
-        near = [event for event in book.events if event.symbol in legs and days[0] <= event.day <= days[1]]
+        near = [event for event in book.events if event.symbol in entry.symbols and days[0] <= event.day <= days[1]]
         if not near:
             return _verdict(self, True, "", {"asked": True, "days": limits.event_days})
         last = max(near, key=lambda event: event.day)
@@ -492,8 +498,8 @@ def _within(rule: Limit, after: Decimal, fraction: Decimal, book: Book, what: st
     return _verdict(rule, after <= most, f"{what} would be ${after:.2f}; the limit is ${most:.2f}.", numbers)
 
 
-def _orders(rule: Limit, sent: int, most: int, book: Book, until: datetime) -> Verdict:
-    after = sent + book.planned_orders + ORDERS_PER_TRADE
+def _orders(rule: Limit, entry: Entry, sent: int, most: int, book: Book, until: datetime) -> Verdict:
+    after = sent + book.planned_orders + len(entry.symbols)
     numbers: dict[str, object] = {"sent": sent, "planned": book.planned_orders, "max": most}
     return _verdict(
         rule,

@@ -12,9 +12,17 @@ from uuid import UUID
 from src.services.risk_management.domain.book import Book, Entry, Holding
 from src.services.risk_management.domain.codes import RejectCode
 from src.services.risk_management.domain.limits import RiskLimits, Verdict, judge, may_exit
-from src.services.risk_management.domain.sizing import SizingRules, bet_fraction, size_pair
+from src.services.risk_management.domain.sizing import (
+    BetFraction,
+    Size,
+    SizingRules,
+    bet_fraction,
+    size_pair,
+    size_symbol,
+)
 from src.services.risk_management.domain.state import Standing
-from src.shared.domain.ids import parse_pair_id
+from src.shared.domain.ids import symbols_of
+from src.shared.domain.instances import InstanceMode
 from src.shared.domain.pairs import PairMode
 from src.shared.domain.risk import APPROVED, RiskDecision
 from src.shared.domain.signals import SignalAction
@@ -24,24 +32,35 @@ ZERO = Decimal(0)
 
 @dataclass(frozen=True)
 class SlotSignal:
-    """A stored signal that asks for an entry or an exit. Prices and z are None when no spread is stored."""
+    """A stored signal that asks for an entry or an exit. Prices and z are None when no spread is stored.
+
+    In one symbol `pair_id` is `instance:SYMBOL`, the modes are those of the instance, and `asked_fraction` is what it
+    asks to hold, signed, of equity.
+    """
 
     id: UUID
     pair_id: str
     symbol_1: str
-    symbol_2: str
+    symbol_2: str | None
     beta: float
     action: SignalAction
-    mode_then: PairMode
-    mode_now: PairMode
+    mode_then: PairMode | InstanceMode
+    mode_now: PairMode | InstanceMode
     price_1: float | None
     price_2: float | None
     z: float | None
+    instance_id: str | None = None
+    asked_fraction: float | None = None
 
     @property
-    def symbols(self) -> tuple[str, str]:
-        """Return both legs' symbols."""
-        return self.symbol_1, self.symbol_2
+    def symbols(self) -> tuple[str, ...]:
+        """Return the legs' symbols."""
+        return _symbols(self.symbol_1, self.symbol_2)
+
+    @property
+    def owner(self) -> str:
+        """Name whose closed trades say what edge there is: the pair, or the instance in all of its symbols."""
+        return self.instance_id or self.pair_id
 
     @property
     def strength(self) -> float:
@@ -49,39 +68,36 @@ class SlotSignal:
         return abs(self.z) if self.z is not None and isfinite(self.z) else 0.0
 
     @property
-    def mode(self) -> PairMode:
-        """Return the mode that counts: active only if the pair was active at the signal and still is."""
-        return self.mode_now if self.mode_then is PairMode.ACTIVE else self.mode_then
+    def mode(self) -> PairMode | InstanceMode:
+        """Return the mode that counts: active only if the pair, or instance, was so at the signal and still is."""
+        return self.mode_now if self.mode_then in (PairMode.ACTIVE, InstanceMode.ACTIVE) else self.mode_then
 
 
 @dataclass(frozen=True)
 class OpenTrade:
-    """A pair trade that is not finished, with the signed shares it holds or, while it opens, is to hold."""
+    """A trade that is not finished, with the signed shares it holds or, while it opens, is to hold."""
 
     pair_id: str
     slot: datetime
     symbol_1: str
-    symbol_2: str
+    symbol_2: str | None
     quantity_1: Decimal
     quantity_2: Decimal
     is_orphaned: bool = False
 
     @property
-    def symbols(self) -> tuple[str, str]:
-        """Return both legs' symbols."""
-        return self.symbol_1, self.symbol_2
+    def symbols(self) -> tuple[str, ...]:
+        """Return the legs' symbols."""
+        return _symbols(self.symbol_1, self.symbol_2)
 
     def holding(self, prices: Mapping[str, float]) -> Holding:
         """Value it at these closes; a symbol without one counts nothing and must be reported as unpriced."""
-        first, second = (Decimal(str(prices.get(symbol, 0.0))) for symbol in self.symbols)
-        return Holding(
-            self.pair_id,
-            self.symbol_1,
-            self.symbol_2,
-            self.quantity_1 * first,
-            self.quantity_2 * second,
-            self.is_orphaned,
+        quantities = self.quantity_1, self.quantity_2
+        first, second = (
+            quantity * Decimal(str(prices.get(symbol or "", 0.0)))
+            for symbol, quantity in zip((self.symbol_1, self.symbol_2), quantities, strict=True)
         )
+        return Holding(self.pair_id, self.symbol_1, self.symbol_2, first, second, self.is_orphaned)
 
 
 def not_yet_open(decisions: Iterable[RiskDecision], trades: Sequence[OpenTrade]) -> Iterator[OpenTrade]:
@@ -89,8 +105,9 @@ def not_yet_open(decisions: Iterable[RiskDecision], trades: Sequence[OpenTrade])
     begun = {(trade.pair_id, trade.slot) for trade in trades}
     for decision in decisions:
         if decision.approved and decision.action.is_entry and (decision.pair_id, decision.slot) not in begun:
-            symbols = parse_pair_id(decision.pair_id)
-            yield OpenTrade(decision.pair_id, decision.slot, *symbols, decision.quantity_1, decision.quantity_2)
+            first, *second = symbols_of(decision.pair_id)
+            other = second[0] if second else None
+            yield OpenTrade(decision.pair_id, decision.slot, first, other, decision.quantity_1, decision.quantity_2)
 
 
 def decide_exits(signals: Iterable[SlotSignal], slot: datetime, standing: Standing) -> list[RiskDecision]:
@@ -111,14 +128,15 @@ def decide_entries(
     results: Mapping[str, Sequence[Decimal]],
     in_force: Mapping[str, object],
 ) -> list[RiskDecision]:
-    """Decide entries by falling |z|, then pair id; an approval counts against those after it.
+    """Decide entries by falling |z|, then by name; an approval counts against those after it.
 
-    `results` holds the booked P&L of each pair's closed trades in dollars, oldest first; `in_force` names the limits'
+    What is traded in one symbol has no z and comes after all pairs. `results` holds, by owner, the booked P&L of closed
+    trades in dollars, oldest first; `in_force` names the limits'
     values as a decision keeps them.
     """
     decisions = []
     for signal in sorted(signals, key=lambda each: (-each.strength, each.pair_id)):
-        entry = _sized_entry(signal, book.account.equity, rules, results.get(signal.pair_id, ()))
+        entry = _sized_entry(signal, book.account.equity, rules, results.get(signal.owner, ()))
         verdict = judge(entry, book, limits)
         decisions.append(_decision(signal, book.slot, verdict, entry, in_force))
         if verdict.allowed:
@@ -127,17 +145,11 @@ def decide_entries(
 
 
 def _sized_entry(signal: SlotSignal, equity: Decimal, rules: SizingRules, results: Sequence[Decimal]) -> Entry:
-    readings = signal.price_1, signal.price_2, signal.z
+    readings: tuple[float | None, ...] = (signal.price_1, signal.price_2, signal.z)
+    if signal.symbol_2 is None:
+        readings = (signal.price_1, signal.asked_fraction)
     has_reading = all(reading is not None and isfinite(reading) for reading in readings)
-    size = size_pair(
-        signal.action.direction,
-        nan if signal.price_1 is None else signal.price_1,
-        nan if signal.price_2 is None else signal.price_2,
-        signal.beta,
-        equity=equity,
-        fraction=bet_fraction(results, rules),
-        rules=rules,
-    )
+    size = _size(signal, equity, bet_fraction(results, rules), rules)
     return Entry(
         signal.id,
         signal.pair_id,
@@ -151,6 +163,21 @@ def _sized_entry(signal: SlotSignal, equity: Decimal, rules: SizingRules, result
     )
 
 
+def _size(signal: SlotSignal, equity: Decimal, fraction: BetFraction, rules: SizingRules) -> Size:
+    price_1 = nan if signal.price_1 is None else signal.price_1
+    if signal.symbol_2 is None:
+        asked = nan if signal.asked_fraction is None else signal.asked_fraction
+        return size_symbol(signal.action.direction, price_1, asked, equity=equity, fraction=fraction, rules=rules)
+    price_2 = nan if signal.price_2 is None else signal.price_2
+    return size_pair(
+        signal.action.direction, price_1, price_2, signal.beta, equity=equity, fraction=fraction, rules=rules
+    )
+
+
+def _symbols(symbol_1: str, symbol_2: str | None) -> tuple[str, ...]:
+    return (symbol_1,) if symbol_2 is None else (symbol_1, symbol_2)
+
+
 def _decision(
     signal: SlotSignal,
     slot: datetime,
@@ -159,7 +186,7 @@ def _decision(
     in_force: Mapping[str, object] | None = None,
 ) -> RiskDecision:
     numbers = dict(verdict.numbers)
-    if entry is not None:
+    if entry is not None and entry.symbol_2 is not None:
         numbers["z"] = entry.z
     if in_force is not None:
         numbers["limits"] = dict(in_force)

@@ -1,4 +1,4 @@
-"""Position size: what fraction of equity a pair may use, and which whole shares come closest to it.
+"""Position size: what fraction of equity a trade may use, and which whole shares come closest to it.
 
 Fraction. Fewer closed trades than `kelly_min_trades`, or no win or no loss among them: the bootstrap fraction.
 Otherwise half-Kelly, f = ½ · (W − (1 − W) / R), on the last `kelly_lookback_trades` booked results; W counts results
@@ -9,6 +9,8 @@ shrink together. Among all whole share counts (each ≥ 1) inside that gross, in
 tolerance, the one is taken whose hedged notional less its unhedged rest is largest: a dollar that hangs unhedged
 counts against the trade, so a share is given up for a better ratio when that is worth it. More equity only adds
 candidates, so this measure never falls as equity grows, and a pair that can be sized stays sizable.
+
+In one symbol the trade gets what its strategy asks for, but no more than f and the leg cap allow, in whole shares.
 """
 
 from __future__ import annotations
@@ -158,6 +160,39 @@ def size_pair(
         reason = f"No whole shares within ${gross:.2f} keep the ratio within {rules.max_ratio_error:.1%} of beta."
         return _refused(RejectCode.RATIO_OFF, reason, numbers)
     return _sized(shares, direction, numbers)
+
+
+def size_symbol(
+    direction: Direction,
+    price: float,
+    asked: float,
+    *,
+    equity: Decimal,
+    fraction: BetFraction,
+    rules: SizingRules,
+) -> Size:
+    """Return signed whole shares for an entry in one symbol at its last price, or the code that says why none.
+
+    `asked` is the signed fraction of equity that its strategy asks to hold.
+    """
+    numbers: dict[str, object] = {"price_1": price, "asked_fraction": asked, **fraction.numbers}
+    numbers["equity"] = str(equity)
+    if not (isfinite(price) and price > 0 and isfinite(asked) and asked * direction.sign > 0):
+        numbers |= {"price_1": str(price), "asked_fraction": str(asked)}
+        reason = "The price is not a finite number above zero, or the fraction asked for is not on its side."
+        return _refused(RejectCode.UNSIZABLE, reason, numbers)
+    if fraction.value <= 0:
+        return _refused(RejectCode.NO_EDGE, "The closed trades show no edge: half-Kelly is not above zero.", numbers)
+    cap = rules.max_leg_fraction * equity
+    dollars = min(abs(Decimal(str(asked))) * equity, fraction.value * equity, cap)
+    numbers |= {"gross_target": str(dollars), "leg_cap": str(cap)}
+    each = Decimal(str(price))
+    shares = max(ZERO, dollars // each)
+    if shares == 0:
+        return _refused(RejectCode.SIZE_TOO_SMALL, f"${dollars:.2f} does not buy one share.", numbers)
+    quantity = direction.sign * shares
+    numbers["notional_1"] = str(shares * each)
+    return Size(quantity, ZERO, quantity * each, ZERO, None, f"{shares} shares.", numbers)
 
 
 def target_gross(beta: Decimal, equity: Decimal, fraction: Decimal, rules: SizingRules) -> tuple[Decimal, Decimal]:

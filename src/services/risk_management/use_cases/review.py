@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from src.services.risk_management.domain.book import ORDERS_PER_TRADE, PRICE_COLLAR, Book
+from src.services.risk_management.domain.book import PRICE_COLLAR, Book
 from src.services.risk_management.domain.correlations import closes_at, correlate, last_closes
 from src.services.risk_management.domain.equity import CashFlow, EquityPoint
 from src.services.risk_management.domain.events import MarketEvent
@@ -30,7 +30,7 @@ from src.services.risk_management.domain.values import LimitsInForce, SessionRul
 from src.services.risk_management.ports import BrokerFacts, RiskRepository
 from src.services.risk_management.use_cases.limits import limits_in_force
 from src.shared.domain.audit import AuditNote
-from src.shared.domain.ids import slot_key
+from src.shared.domain.ids import slot_key, symbols_of
 from src.shared.domain.orders import AccountReport, AssetReport
 from src.shared.domain.risk import RiskDecision, RiskState
 from src.shared.domain.sessions import TradingCalendar
@@ -196,7 +196,7 @@ class RiskManagement:
     ) -> list[RiskDecision]:
         sizing = account.in_force.sizing_rules()
         history = max(sizing.kelly_lookback_trades, sizing.kelly_min_trades)
-        results = repo.closed_results(sorted(signal.pair_id for signal in entries), history)
+        results = repo.closed_results(sorted({signal.owner for signal in entries}), history)
         limits = account.in_force.risk_limits(self.session)
         book = self._book(repo, moment, entries, account, decided)
         return decide_entries(entries, book, limits, sizing, results, account.in_force.numbers)
@@ -215,10 +215,11 @@ class RiskManagement:
         bars = int(account.in_force["correlation_bars"])
         ends = [end for _, end in self.calendar.last_spans(moment.slot, bars)]
         legs = [*(entry.symbols for entry in entries), *(trade.symbols for trade in held)]
-        series = repo.closes(sorted({symbol for pair in legs for symbol in pair}), ends)
+        series = repo.closes(sorted({symbol for each in legs for symbol in each}), ends)
         prices = last_closes(series)
         last_minute, today = repo.orders_since(moment.now - timedelta(minutes=1), new_york_midnight(moment.now))
-        exits = sum(1 for decision in decided if decision.approved and decision.action.is_exit)
+        exits = [d.pair_id for d in decided if d.approved and d.action.is_exit]
+        to_be_sent = [*map(symbols_of, exits), *(trade.symbols for trade in waiting)]
         return Book(
             slot=moment.slot,
             now=moment.now,
@@ -236,7 +237,7 @@ class RiskManagement:
             events=self._events(repo, entries, account.in_force, moment.now),
             orders_last_minute=last_minute,
             orders_today=today,
-            planned_orders=ORDERS_PER_TRADE * (exits + len(waiting)),
+            planned_orders=sum(map(len, to_be_sent)),
             reserved=PRICE_COLLAR * sum((_gross(trade, prices) for trade in waiting), Decimal(0)),
             correlations=correlate(series),
         )
