@@ -157,7 +157,7 @@ class RiskRepository(Protocol):
         ...
 
     def closed_results(self, owners: Sequence[str], count: int) -> dict[str, list[Decimal]]:
-        """Read the booked P&L of the last `count` closed trades of each pair or instance, in dollars, oldest first."""
+        """Read the booked P&L of each owner's last `count` closed trades in dollars, oldest first."""
         ...
 
     def orders_since(self, minute_ago: datetime, midnight: datetime) -> tuple[int, int]:

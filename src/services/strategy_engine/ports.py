@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, Protocol
 from uuid import UUID
@@ -27,6 +28,7 @@ from src.services.strategy_engine.domain.instances import (
 )
 from src.services.strategy_engine.domain.life import Standing as PairStanding
 from src.services.strategy_engine.domain.replay import PairDecision, PastInstanceDecision
+from src.services.strategy_engine.domain.symbol_trades import SymbolSignal, SymbolTrade
 from src.services.strategy_engine.domain.trade_history import TradeHistory
 from src.services.strategy_engine.domain.universe import Excluded
 from src.shared.domain.audit import AuditNote
@@ -308,6 +310,24 @@ class InstanceRepository(Protocol):
 
     def add_faults(self, faults: Sequence[Fault]) -> None:
         """Store faults."""
+        ...
+
+    def symbol_trades(self) -> list[SymbolTrade]:
+        """List the unfinished trades of instances in one symbol, by name; those that a late fill reopened are not
+        meant.
+        """
+        ...
+
+    def equity(self, slot: datetime) -> Decimal | None:
+        """Read the account's equity in dollars as of the last slot up to this one that has it."""
+        ...
+
+    def add_symbol_signals(self, signals: Sequence[SymbolSignal]) -> set[str]:
+        """Store the signals that are not there yet; return their names."""
+        ...
+
+    def tell(self, events: Sequence[Event]) -> None:
+        """Put events into the outbox at once; an event id that is there stays as it is."""
         ...
 
     def note(self, note: AuditNote) -> None:

@@ -155,6 +155,15 @@ class CloseSeries:
             return np.full(len(self.ends), np.nan)
         return self.closes[:, self.symbols.index(symbol)]
 
+    def last_closes(self) -> dict[str, float]:
+        """Return each symbol's last known close; a symbol without any is left out."""
+        found = {}
+        for column, symbol in enumerate(self.symbols):
+            known = self.closes[:, column][np.isfinite(self.closes[:, column])]
+            if known.size:
+                found[symbol] = float(known[-1])
+        return found
+
     def pair(self, symbol_1: str, symbol_2: str) -> tuple[Floats, Floats]:
         """Return both legs' closes, each of length T."""
         return self.column(symbol_1), self.column(symbol_2)

@@ -109,7 +109,8 @@ class PairTrade:
     """One trade: of a pair, with two legs, or of an instance in one symbol, with leg 1 alone.
 
     Quantities are signed shares: shorts are negative. In one symbol `pair_id` is the name `instance:SYMBOL`, there is
-    no second symbol, its target is zero and so is `beta`; long spread means long. `reopened` says that a fill came after its end: it is being sold again, perhaps beside a newer trade of the pair.
+    no second symbol, its target is zero and so is `beta`; long spread means long. `reopened` says that a fill came
+    after its end: it is being sold again, perhaps beside a newer trade of the pair.
     """
 
     id: UUID

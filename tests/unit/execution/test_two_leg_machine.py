@@ -1,7 +1,7 @@
 """The two-leg machine against a venue that does whatever a venue may do, in any order, with crashes between.
 
-Whatever happens: never more than the target is held, the trade ends whole or flat, and one leg of a pair is never left
-alone. A trade in one symbol is whole with whatever of it was filled.
+Whatever happens: never more than the target is held, the trade ends whole or flat, and one leg of a pair is never
+left alone. A trade in one symbol is whole with whatever of it was filled.
 Somebody else may take shares of ours away, and work orders beside ours: then no exit is more than what is there.
 """
 
@@ -332,7 +332,7 @@ class TwoLegs(RuleBasedStateMachine):
 class OneLeg(TwoLegs):
     """The same world with a trade in one symbol, long or short."""
 
-    def made(self, target_1: Decimal, target_2: Decimal) -> PairTrade:  # noqa: ARG002 (there is no second leg)
+    def made(self, target_1: Decimal, target_2: Decimal) -> PairTrade:
         return single(target_1=target_1)
 
 

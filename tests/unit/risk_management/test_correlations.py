@@ -8,7 +8,7 @@ from math import isnan
 import numpy as np
 import pytest
 
-from src.services.risk_management.domain.correlations import closes_at, correlate, last_closes
+from src.services.risk_management.domain.correlations import closes_at, correlate
 from src.shared.domain.bars import CloseSeries, Floats
 from tests.unit.risk_management.examples import SLOT
 
@@ -59,5 +59,5 @@ def test_too_little_in_common_or_no_move_is_unknown() -> None:
 def test_last_closes_look_back_over_gaps_and_freshness_does_not() -> None:
     closes = np.array([[1.0, 2.0, np.nan], [np.nan, 3.0, np.nan]])
 
-    assert last_closes(series(closes)) == {"A": 1.0, "B": 3.0}
+    assert series(closes).last_closes() == {"A": 1.0, "B": 3.0}
     assert closes_at(series(closes), -1) == {"B"}

@@ -321,8 +321,10 @@ def _opening(s: Situation, rules: Rules) -> Step:
         return _first_leg(s, first)
     if not any(s.held(leg) for leg in s.trade.legs):
         return _nothing_held(s, first)
-    if s.trade.legs == (first,):
-        return Move(PairTradeState.OPEN, "filled")
+    return Move(PairTradeState.OPEN, "filled") if s.trade.legs == (first,) else _hedging(s, rules, first)
+
+
+def _hedging(s: Situation, rules: Rules, first: int) -> Step:
     if not s.of(3 - first, OrderAction.OPEN):
         return _second_leg(s, first)
     if s.held(3 - first) == 0:

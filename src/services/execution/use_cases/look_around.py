@@ -29,7 +29,7 @@ class Lookout:
     pause: Callable[[], None]
 
     def around(self, situation: Situation) -> Mapping[str, Around]:
-        """Return what is at the broker in the trade's symbols. Shares are missed only when a second look misses them too.
+        """Return what is at the broker in the symbols. Shares are missed only when a second look misses them too.
 
         A broker whose lists can't be had keeps no exit from being sent: then the books are believed.
 

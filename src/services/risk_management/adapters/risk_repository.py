@@ -263,7 +263,7 @@ class SqlRiskRepository:
         return [_open_trade(row) for row in rows]
 
     def closed_results(self, owners: Sequence[str], count: int) -> dict[str, list[Decimal]]:
-        """Read the booked P&L of the last `count` closed trades of each pair or instance, in dollars, oldest first."""
+        """Read the booked P&L of each owner's last `count` closed trades in dollars, oldest first."""
         newest_first = pair_trade.c.closed_slot.desc(), pair_trade.c.slot.desc()
         owner = func.coalesce(pair_trade.c.instance_id, pair_trade.c.pair_id)
         ranked = (

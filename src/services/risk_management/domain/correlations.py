@@ -52,16 +52,6 @@ def correlate(series: CloseSeries) -> Correlations:
     return Correlations(series.symbols, np.clip(matrix, -1.0, 1.0))
 
 
-def last_closes(series: CloseSeries) -> dict[str, float]:
-    """Return each symbol's last known close; a symbol without any is left out."""
-    found = {}
-    for column, symbol in enumerate(series.symbols):
-        known = series.closes[:, column][np.isfinite(series.closes[:, column])]
-        if known.size:
-            found[symbol] = float(known[-1])
-    return found
-
-
 def closes_at(series: CloseSeries, row: int) -> frozenset[str]:
     """Name the symbols that have a close in this row of the grid."""
     if not len(series.ends):

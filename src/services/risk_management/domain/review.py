@@ -130,9 +130,8 @@ def decide_entries(
 ) -> list[RiskDecision]:
     """Decide entries by falling |z|, then by name; an approval counts against those after it.
 
-    What is traded in one symbol has no z and comes after all pairs. `results` holds, by owner, the booked P&L of closed
-    trades in dollars, oldest first; `in_force` names the limits'
-    values as a decision keeps them.
+    What is traded in one symbol has no z and comes after all pairs. `results` holds, by owner, the booked P&L of
+    closed trades in dollars, oldest first; `in_force` names the limits' values as a decision keeps them.
     """
     decisions = []
     for signal in sorted(signals, key=lambda each: (-each.strength, each.pair_id)):

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from src.services.risk_management.domain.book import PRICE_COLLAR, Book
-from src.services.risk_management.domain.correlations import closes_at, correlate, last_closes
+from src.services.risk_management.domain.correlations import closes_at, correlate
 from src.services.risk_management.domain.equity import CashFlow, EquityPoint
 from src.services.risk_management.domain.events import MarketEvent
 from src.services.risk_management.domain.review import (
@@ -216,7 +216,7 @@ class RiskManagement:
         ends = [end for _, end in self.calendar.last_spans(moment.slot, bars)]
         legs = [*(entry.symbols for entry in entries), *(trade.symbols for trade in held)]
         series = repo.closes(sorted({symbol for each in legs for symbol in each}), ends)
-        prices = last_closes(series)
+        prices = series.last_closes()
         last_minute, today = repo.orders_since(moment.now - timedelta(minutes=1), new_york_midnight(moment.now))
         exits = [d.pair_id for d in decided if d.approved and d.action.is_exit]
         to_be_sent = [*map(symbols_of, exits), *(trade.symbols for trade in waiting)]

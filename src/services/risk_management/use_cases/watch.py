@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from src.services.risk_management.domain.alerts import Alert, alerts_of
-from src.services.risk_management.domain.correlations import last_closes
 from src.services.risk_management.domain.equity import CashFlow, EquityPoint
 from src.services.risk_management.domain.metrics import EquityMetrics, measure
 from src.services.risk_management.domain.sizing import Size, bet_fraction, size_pair
@@ -184,7 +183,7 @@ class PortfolioWatch:
 
     def _prices(self, repo: RiskRepository, symbols: Sequence[str], now: datetime) -> dict[str, float]:
         slot = self.calendar.last_slot(now)
-        return last_closes(repo.closes(symbols, [end for _, end in self.calendar.last_spans(slot, PRICE_BARS)]))
+        return repo.closes(symbols, [end for _, end in self.calendar.last_spans(slot, PRICE_BARS)]).last_closes()
 
 
 def _reading(look: Look) -> Reading:

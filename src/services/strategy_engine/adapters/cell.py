@@ -129,6 +129,7 @@ def _reach(cell: Cell, job: Job, tick: Tick | None) -> Answer:
         "warmup_bars": kind.warmup_bars(config),
         "has_ticks": kind.has_ticks,
         "digest": kind.digest,
+        "trades": kind.trades,
     }
 
 

@@ -292,6 +292,7 @@ def reach_or_fault(answer: Answer) -> Reach | Failed:
         answer["warmup_bars"],
         answer["has_ticks"],
         answer["digest"],
+        answer["trades"],
     )
 
 

@@ -6,12 +6,14 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import Connection, Row, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 
 from src.services.strategy_engine.adapters.instance_rows import instance_of, instances_that_are
-from src.services.strategy_engine.adapters.sql_strategy import SqlStrategyRepository
+from src.services.strategy_engine.adapters.sql_strategy import FINISHED, SqlStrategyRepository
 from src.services.strategy_engine.domain.decision import DataBlock
 from src.services.strategy_engine.domain.evaluation import WatchedPair
 from src.services.strategy_engine.domain.instances import (
@@ -22,14 +24,24 @@ from src.services.strategy_engine.domain.instances import (
     Standing,
     StoredState,
 )
+from src.services.strategy_engine.domain.symbol_trades import SymbolSignal, SymbolTrade
 from src.services.strategy_engine.ports import StoredDecision
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
+from src.shared.domain.ids import symbols_of
 from src.shared.domain.instances import FaultKind, InstanceMode
-from src.shared.domain.pairs import FINISHED_TRADES
+from src.shared.domain.pairs import Direction, PairTradeState
 from src.shared.infra.database.audit import write_note
 from src.shared.infra.database.locks import lock_key
-from src.shared.infra.database.tables import instance, instance_decision, instance_fault, pair_trade
+from src.shared.infra.database.tables import (
+    equity_point,
+    instance,
+    instance_decision,
+    instance_fault,
+    pair_signal,
+    pair_trade,
+)
+from src.shared.messages.base import Event
 
 _STANDINGS = """
     SELECT i.*, s.state, s.held, s.strategy_digest, s.config_version AS state_version, s.slot,
@@ -103,6 +115,21 @@ _KEEP_STATES = text("""
        AND s.config_version = g.config_version AND i.config_version = g.config_version
 """)
 
+# Of each the average price of its entry, for a symbol without a close.
+_SYMBOL_TRADES = text("""
+    SELECT t.pair_id, t.instance_id, t.direction, t.state, t.slot, coalesce(p.quantity, 0) AS shares,
+           entry.price
+      FROM execution.pair_trade t
+      LEFT JOIN execution.position p ON p.pair_trade_id = t.pair_trade_id AND p.symbol = t.symbol_1
+      LEFT JOIN LATERAL (
+            SELECT sum(f.quantity * f.price) / sum(f.quantity) AS price
+              FROM execution.order_intent i JOIN execution.fill f ON f.intent_id = i.intent_id
+             WHERE i.pair_trade_id = t.pair_trade_id AND i.action = 'open'
+           ) entry ON true
+     WHERE t.instance_id IS NOT NULL AND t.state <> ALL(:finished) AND NOT t.reopened
+     ORDER BY t.pair_id
+""")
+
 _WRITERS = lock_key("instance decisions")
 
 
@@ -164,8 +191,8 @@ class SqlInstanceRepository:
 
     def traded_pairs(self) -> list[str]:
         """List the pairs with a trade that is not over."""
-        finished = [state.value for state in sorted(FINISHED_TRADES)]
-        query = select(pair_trade.c.pair_id).distinct().where(pair_trade.c.state.not_in(finished))
+        unfinished = pair_trade.c.state.not_in(FINISHED), pair_trade.c.instance_id.is_(None)
+        query = select(pair_trade.c.pair_id).distinct().where(*unfinished)
         return sorted(self._connection.execute(query).scalars())
 
     def decisions(self, instance_id: str, most: int) -> list[StoredDecision]:
@@ -213,12 +240,57 @@ class SqlInstanceRepository:
         if faults:
             self._connection.execute(insert(instance_fault), [asdict(fault) for fault in faults])
 
+    def symbol_trades(self) -> list[SymbolTrade]:
+        """List unfinished trades in one symbol, with what they hold."""
+        return [_symbol_trade(row) for row in self._connection.execute(_SYMBOL_TRADES, {"finished": FINISHED})]
+
+    def equity(self, slot: datetime) -> Decimal | None:
+        """Read the last equity."""
+        c = equity_point.c
+        query = select(c.equity).where(c.slot <= slot).order_by(c.slot.desc()).limit(1)
+        found: Decimal | None = self._connection.execute(query).scalar_one_or_none()
+        return found
+
+    def add_symbol_signals(self, signals: Sequence[SymbolSignal]) -> set[str]:
+        """Store signals by name, so that two runs at once can't lock each other out."""
+        if not signals:
+            return set()
+        by_name = sorted(signals, key=lambda each: each.name)
+        statement = upsert(pair_signal).on_conflict_do_nothing().returning(pair_signal.c.pair_id)
+        return set(self._connection.execute(statement, [_signal_row(each) for each in by_name]).scalars())
+
+    def tell(self, events: Sequence[Event]) -> None:
+        """Put events into the outbox."""
+        self._pairs.tell(events)
+
     def note(self, note: AuditNote) -> None:
         """Add a line to the audit log."""
         write_note(self._connection, note)
 
     def _take_turns(self) -> None:
         self._connection.execute(select(func.pg_advisory_xact_lock(_WRITERS)))
+
+
+def _symbol_trade(row: Row[Any]) -> SymbolTrade:
+    (symbol,) = symbols_of(row.pair_id)
+    price = None if row.price is None else float(row.price)
+    direction, state = Direction(row.direction), PairTradeState(row.state)
+    return SymbolTrade(row.instance_id, symbol, direction, state, row.slot, row.shares, price)
+
+
+def _signal_row(signal: SymbolSignal) -> dict[str, object]:
+    return {
+        "signal_id": signal.id,
+        "pair_id": signal.name,
+        "instance_id": signal.instance_id,
+        "symbol": signal.symbol,
+        "slot": signal.slot,
+        "action": signal.action.value,
+        "reason": signal.reason.value,
+        "pair_mode": signal.mode.value,
+        "held_bars": signal.held_bars,
+        "numbers": dict(signal.numbers),
+    }
 
 
 def _packed(values: Sequence[InstanceDecision] | Sequence[LateState]) -> str:

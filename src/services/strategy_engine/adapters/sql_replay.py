@@ -32,7 +32,7 @@ _DECISIONS = text("""
       LEFT JOIN strategy.pair_spread p ON p.pair_id = s.pair_id AND p.slot = s.slot
       LEFT JOIN ops.outbox o ON o.aggregate = :aggregate AND o.aggregate_id = s.signal_id::text
        AND o.aggregate_version = 1
-     WHERE s.slot BETWEEN :first AND :last
+     WHERE s.slot BETWEEN :first AND :last AND s.instance_id IS NULL
      ORDER BY s.slot, s.pair_id
 """)
 

@@ -149,7 +149,7 @@ class SqlStrategyRepository:
                 spread.price_1, spread.price_2, spread.spread, spread.mean, spread.sd, spread.z, spread.window_bars,
             )
             .outerjoin_from(pair_signal, pair_spread, same)
-            .where(signal.slot == slot)
+            .where(signal.slot == slot, signal.instance_id.is_(None))
         )  # fmt: skip
         return tuple(sorted((_signal(tuple(row)) for row in rows), key=lambda each: each.pair_id))
 

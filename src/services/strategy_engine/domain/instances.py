@@ -19,7 +19,10 @@ from src.shared.domain.pairs import Pair, PairMode
 Json = Mapping[str, Any]
 
 PAIRS = "pairs"
-"""The strategy whose decisions are the signals of pairs; also what a strategy trades that may be active."""
+"""The strategy whose decisions are the signals of pairs; also what a strategy trades that asks for pairs."""
+
+SYMBOLS = "symbols"
+"""What a strategy trades that asks for targets, each symbol by itself."""
 
 ALL_PAIRS = "all"
 
@@ -292,13 +295,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Reach:
-    """What an instance looks at, by its config: symbols, pairs ("all" or ids), bars; and the code that says so."""
+    """What an instance looks at, by its config: symbols, pairs ("all" or ids), bars; and the code that says so.
+
+    `trades` is what its strategy asks for.
+    """
 
     symbols: tuple[str, ...]
     pairs: str | tuple[str, ...]
     warmup_bars: int
     has_ticks: bool
     digest: str
+    trades: str
 
     def takes(self, pair_id: str) -> bool:
         """Say whether it looks at a pair."""

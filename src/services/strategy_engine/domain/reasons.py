@@ -23,7 +23,12 @@ class Reason(StrEnum):
     SIGN_FLIPPED = "SIGN_FLIPPED"
     HOLDING = "HOLDING"
     IN_MOTION = "IN_MOTION"
+    # A trade in one symbol is there, and its instance asks for something else, or does not look at it any more.
+    TARGET_ZERO = "TARGET_ZERO"
+    TARGET_TURNED = "TARGET_TURNED"
+    NOT_ITS_SYMBOL = "NOT_ITS_SYMBOL"
     # No trade is there.
+    TARGET = "TARGET"
     BELOW_ENTRY = "BELOW_ENTRY"
     BEYOND_STOP = "BEYOND_STOP"
     NOT_ACTIVE = "NOT_ACTIVE"

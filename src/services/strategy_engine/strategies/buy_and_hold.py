@@ -25,10 +25,10 @@ class BuyAndHold(Strategy):
     TRADES = "symbols"
 
     def on_bar(self, context: Context, bar: SlotBar) -> None:
-        """Buy what has a price for the first time."""
+        """Buy what has a price and is not held: also what an earlier slot asked for in vain."""
         part = context.config.fraction / len(context.symbols)
         for symbol, close in bar.closes.items():
-            if symbol not in context.state["bought"]:
+            if not context.position.fraction(symbol):
                 context.orders.target(symbol, part, reason="BUY")
                 context.state["bought"][symbol] = close
         context.note(value=_value(context))

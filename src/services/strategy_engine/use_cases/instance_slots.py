@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from math import isnan
 from typing import Any
 
@@ -26,12 +27,23 @@ from src.services.strategy_engine.domain.instances import (
     next_fault,
     thresholds_config,
 )
+from src.services.strategy_engine.domain.symbol_trades import (
+    Asked,
+    SymbolMarket,
+    SymbolSignal,
+    SymbolTrade,
+    is_of_symbols,
+    signals_of,
+)
 from src.services.strategy_engine.ports import InstanceRepository, Market, StrategyRunner
 from src.services.strategy_engine.use_cases.slots import close_of_slot, with_blocks
+from src.shared.domain.bars import CloseSeries
 from src.shared.domain.errors import InputInvalid
+from src.shared.domain.ids import slot_key
 from src.shared.domain.instances import FaultKind, InstanceMode
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.failpoints import failpoint
+from src.shared.messages.signals import SignalRaised
 from src.shared.ports.unit_of_work import UnitOfWork
 
 MOST_DETAIL_LETTERS = 1_000
@@ -74,6 +86,14 @@ class AtWork:
 
 
 @dataclass(frozen=True)
+class Unfinished:
+    """The trades of instances in one symbol, and the instances among theirs that are not called any more."""
+
+    trades: tuple[SymbolTrade, ...]
+    unmanaged: tuple[Asked, ...]
+
+
+@dataclass(frozen=True)
 class InstanceSlots:
     """Lets instances decide, once a slot, whoever asks first."""
 
@@ -100,23 +120,24 @@ class InstanceSlots:
         """
         time = SlotTime(slot, now, close_of_slot(self.calendar, slot, now, market_close))
         with self.store() as work:
-            due = work.repo.due(slot)
+            due, trades = work.repo.due(slot), work.repo.symbol_trades()
+            unmanaged = _switched_off(work.repo.standings({each.instance_id for each in trades}), trades)
         began = self.wall_clock()
         resting = tuple(each.id for each in due if each.rests(began))
         awake = [each for each in due if not each.rests(began)]
         reaches = self.reaches(awake)
         failed = {name: found for name, found in reaches.items() if isinstance(found, Failed)}
-        market, at_work = self.prepare(time, awake, reaches)
+        market, at_work = self.prepare(time, awake, reaches, trades)
         if only_with_bars:
             at_work = [each for each in at_work if _has_bars(market, each)]
         outcomes = self.runner.steps(market, [each.job for each in at_work])
-        decisions = []
+        decided = []
         for each, outcome in zip(at_work, outcomes, strict=True):
             if isinstance(outcome, Failed):
                 failed[each.standing.id] = outcome
             else:
-                decisions.append(_decision(market, each, outcome))
-        return self._store(slot, awake, decisions, failed, resting)
+                decided.append((each, _decision(market, each, outcome)))
+        return self._store(market, awake, decided, failed, resting, Unfinished(tuple(trades), unmanaged))
 
     def reaches(self, standings: Sequence[Standing]) -> dict[str, Reach | Failed]:
         """Ask what each instance looks at, by its id."""
@@ -125,9 +146,16 @@ class InstanceSlots:
         return {job.instance_id: _bounded(reach) for job, reach in zip(jobs, found, strict=True)}
 
     def prepare(
-        self, time: SlotTime, standings: Sequence[Standing], reaches: Mapping[str, Reach | Failed]
+        self,
+        time: SlotTime,
+        standings: Sequence[Standing],
+        reaches: Mapping[str, Reach | Failed],
+        trades: Sequence[SymbolTrade] | None = None,
     ) -> tuple[Market, list[AtWork]]:
-        """Read the market that the instances look at, in one go, and what each is called with."""
+        """Read the market that the instances look at, in one go, and what each is called with.
+
+        `trades` are those in one symbol, where they were read before.
+        """
         able = [(each, reach) for each in standings if isinstance(reach := reaches[each.id], Reach)]
         pairs: Sequence[WatchedPair] = ()
         with self.store() as work:
@@ -139,6 +167,9 @@ class InstanceSlots:
             symbols = sorted({symbol for each in at_work for symbol in each.symbols})
             ends = [end for _, end in self.calendar.last_spans(time.slot, bars)] if bars else []
             series = work.repo.closes(symbols, ends)
+            trades = work.repo.symbol_trades() if trades is None else trades
+            equity = work.repo.equity(time.slot) if trades else None
+        at_work = [_holding(each, trades, series, equity) for each in at_work]
         return Market(time, series, tuple(pairs)), at_work
 
     def record_faults(self, standings: Sequence[Standing], failed: Mapping[str, Failed]) -> None:
@@ -190,21 +221,91 @@ class InstanceSlots:
 
     def _store(
         self,
-        slot: datetime,
+        market: Market,
         awake: Sequence[Standing],
-        decisions: Sequence[InstanceDecision],
+        made: Sequence[tuple[AtWork, InstanceDecision]],
         failed: Mapping[str, Failed],
         resting: tuple[str, ...],
+        unfinished: Unfinished,
     ) -> InstanceRun:
-        now = self.wall_clock()
+        now, slot = self.wall_clock(), market.time.slot
         faults = self._faults(awake, failed, now)
         with self.store() as work:
-            decided = work.repo.add_decisions(decisions, now)
+            decided = work.repo.add_decisions([decision for _, decision in made], now)
             work.repo.add_faults(faults)
+            self._signal(work.repo, market, [_asked(*each, decided) for each in made], unfinished)
             failpoint("strategy_engine.before_decisions")
             work.commit()
         failpoint("strategy_engine.decisions_stored")
         return InstanceRun(slot, dict(sorted(decided.items())), tuple(faults), resting)
+
+    def _signal(
+        self, repo: InstanceRepository, market: Market, asked: Sequence[Asked | None], unfinished: Unfinished
+    ) -> None:
+        """Store what the targets of instances come to, and what ends because nobody manages it any more."""
+        asking = [*(each for each in asked if each is not None), *unfinished.unmanaged]
+        if not asking:
+            return
+        slot, trades = market.time.slot, unfinished.trades
+        symbols = sorted({symbol for each in asking for symbol in each.targets})
+        blocks = {block.symbol: block for block in reversed(repo.data_blocks(symbols))} if symbols else {}
+        bars = {each.slot: self.calendar.bars_between_slots(each.slot, slot) for each in trades}
+        known = SymbolMarket(slot, _closes(market), blocks, bars, repo.equity(slot))
+        signals = [signal for each in asking for signal in signals_of(each, trades, known)]
+        added = repo.add_symbol_signals(signals)
+        repo.tell([_raised(signal) for signal in signals if signal.name in added])
+
+
+def _asked(each: AtWork, decision: InstanceDecision, decided: Mapping[str, InstanceMode]) -> Asked | None:
+    """Return what an instance asked for, if its decision counts and it is about symbols."""
+    mode = decided.get(each.standing.id)
+    if mode is None or not is_of_symbols(each.reach.trades):
+        return None
+    return Asked.of(decision, mode, each.reach.symbols)
+
+
+def _switched_off(standings: Sequence[Standing], trades: Sequence[SymbolTrade]) -> tuple[Asked, ...]:
+    """Name the instances that have a trade and are not called any more: nothing is asked for them."""
+    on = {each.id: each.instance for each in standings if each.instance.mode is not InstanceMode.OFF}
+    gone = sorted({each.instance_id for each in trades} - on.keys())
+    versions = {each.id: each.instance.config_version for each in standings}
+    return tuple(Asked(name, InstanceMode.OFF, {}, frozenset(), versions.get(name, 0)) for name in gone)
+
+
+def _closes(market: Market) -> dict[str, float]:
+    """Return the closes of the bars that end at the slot."""
+    series = market.series
+    if not series.ends or series.ends[-1] != market.time.slot:
+        return {}
+    last = {symbol: float(series.column(symbol)[-1]) for symbol in series.symbols}
+    return {symbol: close for symbol, close in last.items() if not isnan(close)}
+
+
+def _holding(each: AtWork, trades: Sequence[SymbolTrade], series: CloseSeries, equity: Decimal | None) -> AtWork:
+    """Let an instance see what it really holds in symbols, whatever it would hold otherwise."""
+    prices = series.last_closes()
+    held = {
+        trade.symbol: trade.fraction(prices.get(trade.symbol), equity)
+        for trade in trades
+        if trade.instance_id == each.standing.id and trade.shares
+    }
+    if not held:
+        return each
+    known = each.job.held
+    return replace(each, job=replace(each.job, held={**known, "fractions": {**known["fractions"], **held}}))
+
+
+def _raised(signal: SymbolSignal) -> SignalRaised:
+    return SignalRaised.of(
+        signal.id,
+        1,
+        signal.slot,
+        slot_key(signal.slot),
+        pair_id=signal.name,
+        action=signal.action.value,
+        reason=signal.reason.value,
+        z=None,
+    )
 
 
 def _fault_of(standing: Standing, failed: Failed, now: datetime, back_off: BackOff) -> Fault:

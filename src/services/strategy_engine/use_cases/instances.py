@@ -8,6 +8,7 @@ from datetime import datetime
 
 from src.services.strategy_engine.domain.instances import (
     PAIRS,
+    SYMBOLS,
     Fault,
     Instance,
     Standing,
@@ -163,7 +164,7 @@ class Instances:
                     f"{instance_id} is in mode {before.mode}: switch it with `tradewinds instance mode {instance_id} "
                     "off` first."
                 )
-            if held := _held_pairs(work.repo, before):
+            if held := _held(work.repo, before):
                 raise InputInvalid(f"{instance_id} holds {', '.join(held)}: it can go once those trades are closed.")
             work.repo.remove(instance_id)
             what = {"strategy": before.strategy, "config": before.config}
@@ -171,12 +172,13 @@ class Instances:
 
     def _refuse_untradable(self, instance: Instance) -> None:
         trades = self.types.find(instance.strategy).trades
-        if instance.strategy != PAIRS:
-            asks = "is no strategy of type pairs" if trades == PAIRS else f"trades {trades}"
-            raise InputInvalid(
-                f"{instance.id} can be observed: only pairs are traded, by instances of type {PAIRS}, "
-                f"and {instance.strategy} {asks}."
-            )
+        if trades == SYMBOLS or instance.strategy == PAIRS:
+            return
+        asks = f"is no strategy of type {PAIRS}" if trades == PAIRS else f"trades a {trades}"
+        raise InputInvalid(
+            f"{instance.id} can be observed: what is traded are single symbols, and pairs by instances of type "
+            f"{PAIRS}; {instance.strategy} {asks}."
+        )
 
 
 def _given(config: Mapping[str, object]) -> dict[str, object]:
@@ -195,10 +197,10 @@ def _unknown(instance_id: str) -> InputInvalid:
     return InputInvalid(f"There is no instance {instance_id!r}: see `tradewinds instance list`.")
 
 
-def _held_pairs(repo: InstanceRepository, instance: Instance) -> list[str]:
-    """List the pairs whose trades are managed under this instance's config."""
+def _held(repo: InstanceRepository, instance: Instance) -> list[str]:
+    """List what is managed under this instance: its trades in symbols, or the pairs that are traded by its config."""
     if instance.strategy != PAIRS:
-        return []
+        return [each.symbol for each in repo.symbol_trades() if each.instance_id == instance.id]
     rivals = [each.instance for each in repo.standings() if each.instance.strategy == PAIRS]
     covers = covers_of(repo.traded_pairs(), rivals)
     return sorted(pair for pair, cover in covers.items() if cover.instance_id == instance.id)
