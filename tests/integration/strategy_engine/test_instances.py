@@ -80,14 +80,22 @@ def test_an_instance_of_pairs_goes_from_every_mode_to_every_other(
         assert len(audits(engine)) - lines == (before is not after)
 
 
-def test_what_asks_for_symbols_can_be_observed_and_not_active(desk_of_instances: Instances) -> None:
-    made = desk_of_instances.create("mine", "trouble", {}, **PERSON)
+def test_what_asks_for_a_basket_can_be_observed_and_not_active(desk_of_instances: Instances) -> None:
+    made = desk_of_instances.create("mine", "basket", {"symbols": ["KO", "PEP", "MNST"]}, **PERSON)
     desk_of_instances.mode(made.id, InstanceMode.OBSERVE, **PERSON)
 
-    with pytest.raises(InputInvalid, match=r"mine can be observed: only pairs are traded.* trouble trades symbols"):
+    with pytest.raises(InputInvalid, match=r"mine can be observed: what is traded .*; basket trades a basket\.$"):
         desk_of_instances.mode(made.id, InstanceMode.ACTIVE, **PERSON)
 
     assert only(desk_of_instances, "mine").mode is InstanceMode.OBSERVE
+
+
+def test_what_asks_for_symbols_can_be_active(desk_of_instances: Instances) -> None:
+    made = desk_of_instances.create("mine", "trouble", {}, **PERSON)
+
+    _, after = desk_of_instances.mode(made.id, InstanceMode.ACTIVE, **PERSON)
+
+    assert after.mode is InstanceMode.ACTIVE
 
 
 POISON: list[tuple[dict[str, Any], str]] = [

@@ -2,8 +2,8 @@
 
 The size is decided at the entry. A target of the same sign holds the trade as it is; zero or the other sign ends it,
 and the other side is entered in a later slot, if it is asked for then. A symbol that was not named in a call stays as
-it was: strategies say what they want to change. What leaves a trade without anybody to manage it ends it: the instance
-is off, or no longer names the symbol.
+it was: strategies say what they want to change. What leaves a trade without anybody to manage it ends it: the
+instance is off, or no longer names the symbol.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from src.shared.domain.signals import SignalAction, signal_id
 
 @dataclass(frozen=True)
 class SymbolTrade:
-    """The unfinished trade of an instance in a symbol; `shares` are signed, as booked, at an average `entry_price`."""
+    """The unfinished trade of an instance in a symbol. `shares` are signed, as booked; `entry_price` is their average.
+    """
 
     instance_id: str
     symbol: str

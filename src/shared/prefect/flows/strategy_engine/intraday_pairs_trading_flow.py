@@ -36,6 +36,11 @@ async def intraday_pairs_trading() -> dict[str, Any] | State[Any]:
         await fetch_bars(symbols, gate.slot)
         evaluation = await evaluate_slot(gate)
         try:
+            instances: object = await run_instances(gate)
+        except Exception as error:
+            # Its own run says what failed; pairs are traded all the same.
+            instances = f"failed: {error}"
+        try:
             review = await review_slot(gate)
         except Exception:
             # Exits are decided before anything else of a review can fail: whatever did, they go on.
@@ -44,11 +49,6 @@ async def intraday_pairs_trading() -> dict[str, Any] | State[Any]:
         execution = await execute_slot(gate)
     except NotTheWriter as error:
         return ended("SKIPPED", str(error))
-    try:
-        instances: object = await run_instances(gate)
-    except Exception as error:
-        # Its own run says what failed. What pairs did in the slot is done and has to be recorded.
-        instances = f"failed: {error}"
     await record_results(gate.slot)
     await publish_decisions(evaluation, review)
     summary = {
