@@ -191,6 +191,10 @@ class DeskStore(TradeStore, Protocol):
         """List every pair of the registry."""
         ...
 
+    def has_instance(self, name: str) -> bool:
+        """Say whether there is, or was, an instance of this name."""
+        ...
+
     def last_trade(self, pair_id: str) -> PairTrade | None:
         """Return the pair's newest trade."""
         ...

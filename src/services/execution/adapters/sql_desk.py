@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, and_, func, or_, select
+from sqlalchemy import Connection, RowMapping, and_, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from src.services.execution.adapters.sql_trades import SqlTradeStore, intent_of, trade_of
@@ -39,6 +39,7 @@ from src.shared.infra.database.tables import (
     WRITE_OFF,
     audit_log,
     fill,
+    instance,
     ledger_entry,
     ledger_posting,
     market_data,
@@ -73,6 +74,10 @@ class SqlDeskStore(SqlTradeStore):
     def pair_ids(self) -> list[str]:
         """List every pair of the registry."""
         return list(self._db.execute(select(pair_registry.c.pair_id).order_by(pair_registry.c.pair_id)).scalars())
+
+    def has_instance(self, name: str) -> bool:
+        """Look for an instance, among those that are gone too."""
+        return bool(self._db.execute(select(exists().where(instance.c.instance_id == name))).scalar_one())
 
     def last_trade(self, pair_id: str) -> PairTrade | None:
         """Return the pair's newest trade."""

@@ -17,7 +17,7 @@ from src.services.execution.domain.desk import (
 )
 from src.services.execution.ports import DeskStore
 from src.shared.domain.errors import InputInvalid
-from src.shared.domain.ids import client_order_prefix, parse_pair_id, slot_key
+from src.shared.domain.ids import client_order_prefix, slot_key, symbols_of
 from src.shared.domain.orders import OrderReport
 from src.shared.domain.pairs import FINISHED_TRADES, PairTrade
 from src.shared.ports.broker import AccountSource, Broker
@@ -56,16 +56,16 @@ class Look:
         """List our unfinished orders, or with `last` the newest whatever their state, and others' open ones.
 
         Raises:
-            InputInvalid: the pair is unknown.
+            InputInvalid: neither a pair nor an instance's symbol is called so.
             Transient: the broker or the database can't be read.
         """
-        self._check_pair(pair)
+        self._check_name(pair)
         working = None if broker is None else broker.open_orders()
         with self.store() as work:
             ours = work.repo.orders(pair, last)
             known = work.repo.intents_named(order.client_order_id for order in working or ())
         prefix = client_order_prefix(self.environment)
-        legs = None if pair is None else parse_pair_id(pair)
+        legs = None if pair is None else symbols_of(pair)
         others = [o for o in working or () if is_external(o, known, prefix) and (legs is None or o.symbol in legs)]
         return Orders(tuple(ours), None if working is None else tuple(others))
 
@@ -87,14 +87,14 @@ class Look:
         """List the newest trades, oldest first.
 
         Raises:
-            InputInvalid: the pair is unknown.
+            InputInvalid: neither a pair nor an instance's symbol is called so.
         """
-        self._check_pair(pair)
+        self._check_name(pair)
         with self.store() as work:
             return tuple(work.repo.trades(pair, is_open, last, slot))
 
     def trade(self, name: str) -> TradeStory:
-        """Tell everything about a trade, named by its id or, for the newest one, by its pair.
+        """Tell everything about a trade, named by its id or, for the newest one, by its pair or instance and symbol.
 
         Raises:
             InputInvalid: there is no such trade.
@@ -107,24 +107,24 @@ class Look:
         with self.store() as work:
             return work.repo.first_slot()
 
-    def _check_pair(self, pair: str | None) -> None:
-        if pair is not None:
+    def _check_name(self, name: str | None) -> None:
+        if name is not None:
             with self.store() as work:
-                check_pair(work.repo, pair)
+                check_name(work.repo, name)
 
 
 def find_trade(repo: DeskStore, name: str) -> PairTrade:
-    """Find a trade by its id, or a pair's unfinished one, else its newest.
+    """Find a trade by its id, or the unfinished one of a pair or of an instance in a symbol, else its newest.
 
     Raises:
         InputInvalid: there is no such trade.
     """
-    if "/" not in name:
+    if not {"/", ":"} & {*name}:
         trade = repo.trade(_trade_id(name))
         if trade is None:
             raise InputInvalid(f"No trade has the id {name}: `tradewinds trades` lists them.")
         return trade
-    check_pair(repo, name)
+    check_name(repo, name)
     trade = repo.open_trade(name) or repo.last_trade(name)
     if trade is None:
         raise InputInvalid(f"{name} has never been traded.")
@@ -132,7 +132,7 @@ def find_trade(repo: DeskStore, name: str) -> PairTrade:
 
 
 def find_unfinished(repo: DeskStore, name: str) -> PairTrade:
-    """Find a trade that is not over, by its id or its pair.
+    """Find a trade that is not over, by its id or by what it is a trade of.
 
     Raises:
         InputInvalid: there is none; the message says what there is.
@@ -146,13 +146,20 @@ def find_unfinished(repo: DeskStore, name: str) -> PairTrade:
     return trade
 
 
-def check_pair(repo: DeskStore, pair: str) -> None:
-    """Let a pair pass that the registry holds.
+def check_name(repo: DeskStore, name: str) -> None:
+    """Let a pair pass that the registry holds, and the name of an instance that is there with any symbol.
 
     Raises:
-        InputInvalid: it does not, or the text is no pair.
+        InputInvalid: there is none of that name, or it is no name of either.
     """
-    parse_pair_id(pair)
+    symbols_of(name)
+    if ":" not in name:
+        _check_pair(repo, name)
+    elif not repo.has_instance(name.partition(":")[0]):
+        raise InputInvalid(f"No instance is called {name.partition(':')[0]}: see `tradewinds instance list`.")
+
+
+def _check_pair(repo: DeskStore, pair: str) -> None:
     known = repo.pair_ids()
     if pair not in known:
         listed = f"known are {', '.join(known[:10])}{' …' if len(known) > 10 else ''}" if known else "there are none"
@@ -163,4 +170,7 @@ def _trade_id(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise InputInvalid(f"{text!r} is neither a pair such as SPY/QQQ nor the id of a trade.") from None
+        raise InputInvalid(
+            f"{text!r} is neither a pair such as SPY/QQQ, nor an instance and its symbol such as trend:SPY, nor the id "
+            "of a trade."
+        ) from None
