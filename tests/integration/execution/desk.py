@@ -13,7 +13,7 @@ from sqlalchemy import Engine, insert, select
 from src.services.execution.bootstrap import ExecutionService
 from src.services.execution.use_cases.cycle import Gate
 from src.shared.domain.signals import SignalAction, signal_id
-from src.shared.infra.database.tables import alert, pair_signal, pair_trade, risk_decision
+from src.shared.infra.database.tables import alert, instance, pair_signal, pair_trade, risk_decision
 from tests.fakes.broker import FakeBroker
 from tests.fakes.pairs import registered_pair, write_pair
 
@@ -33,10 +33,12 @@ class Desk:
         self, action: SignalAction, slot: datetime = SLOT, quantities: tuple[int, int] = (0, 0), pair: str = "AAA/BBB"
     ) -> None:
         numbers: dict[str, Any] = {"numbers": {}, "action": action.value, "slot": slot, "pair_id": pair}
+        instance, colon, symbol = pair.partition(":")
+        named = {"instance_id": instance, "symbol": symbol} if colon else {}
         with self.engine.begin() as connection:
             connection.execute(
                 insert(pair_signal).values(
-                    signal_id=signal_id(pair, slot), reason="ENTRY_Z", pair_mode="active", **numbers
+                    signal_id=signal_id(pair, slot), reason="ENTRY_Z", pair_mode="active", **named, **numbers
                 )
             )
             connection.execute(
@@ -92,6 +94,13 @@ class Desk:
         assert [i.name for i in found] == [f"I{n}" for n in range(1, 9)]
         # Signals and decisions are written here without their events; their services tell them.
         return [f"{i.name} {b}" for i in found for b in i.breaches if not b.startswith(("signal ", "risk_", "pair "))]
+
+
+def make_instance(engine: Engine, name: str = "trend") -> None:
+    """Let an instance trade in symbols."""
+    values = {"strategy": "momentum", "account": "main", "market": "XNYS", "config": {}, "mode": "active"}
+    with engine.begin() as connection:
+        connection.execute(insert(instance).values(instance_id=name, **values, updated_at=SLOT))
 
 
 def register_pairs(engine: Engine) -> None:

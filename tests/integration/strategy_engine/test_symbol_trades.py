@@ -1,4 +1,4 @@
-"""An instance that trades in one symbol, from its target to the books: strategy, risk and execution against a twin."""
+"""An instance that trades in one symbol, from its target to the books: strategy, risk, execution and a twin."""
 
 from __future__ import annotations
 

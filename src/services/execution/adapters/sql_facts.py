@@ -152,7 +152,8 @@ def _told(connection: Connection) -> dict[Aggregate, tuple[int, ...]]:
 
 def _paged(connection: Connection) -> frozenset[str]:
     details = connection.execute(select(alert.c.detail).where(alert.c.severity == "critical")).scalars()
-    return frozenset(detail.partition(":")[0] for detail in details)
+    # A name may have a colon of its own, but no blank behind it.
+    return frozenset(detail.partition(": ")[0] for detail in details)
 
 
 def _log(connection: Connection) -> tuple[Said, ...]:
