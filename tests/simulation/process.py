@@ -22,6 +22,7 @@ from src.services.execution.bootstrap import build as build_execution
 from src.services.execution.ports import WriterLock
 from src.services.risk_management.bootstrap import build as build_risk
 from src.services.risk_management.bootstrap import build_watch
+from src.services.strategy_engine.adapters.sql_instances import SqlInstanceRepository
 from src.services.strategy_engine.adapters.sql_strategy import SqlStrategyRepository
 from src.shared.failpoints import Crashed
 from src.shared.infra.alpaca.client import AlpacaClient
@@ -136,6 +137,7 @@ class Process:
         self.risk = build_risk(settings, self.engine, self.broker)
         self.watch = build_watch(settings, self.engine, self.broker)
         self.strategy = SqlUnitOfWork(self.engine, SqlStrategyRepository)
+        self.instances = SqlUnitOfWork(self.engine, SqlInstanceRepository)
         self.relay = OutboxRelay(self.engine, _Bus(self))
         self.consumer = Consumer("effects", self.engine, around.handle_event, retry_pause_seconds=0.0)
         around.alive.append(self)

@@ -31,6 +31,8 @@ from src.config.settings import Settings, load_settings
 from src.services.execution.use_cases.cycle import Gate
 from src.services.strategy_engine.domain.evaluation import Evaluation
 from src.services.strategy_engine.domain.reasons import Reason
+from src.services.strategy_engine.domain.symbol_trades import Asked, SymbolMarket, signals_of
+from src.services.strategy_engine.use_cases.instance_slots import _raised as _told
 from src.services.strategy_engine.use_cases.slots import _raised
 from src.services.twin.bootstrap import TwinConfig, build_app, build_market
 from src.services.twin.domain.market import Market
@@ -38,6 +40,7 @@ from src.services.twin.domain.moments import to_micros
 from src.shared.domain.bars import HOURLY
 from src.shared.domain.errors import TradewindsError, Transient
 from src.shared.domain.ids import client_order_prefix
+from src.shared.domain.instances import InstanceMode
 from src.shared.domain.sessions import Session, TradingCalendar
 from src.shared.domain.signals import Signal, SignalAction, SpreadReading
 from src.shared.failpoints import Crashed
@@ -46,7 +49,7 @@ from src.shared.infra.alpaca import wire as alpaca_wire
 from src.shared.infra.database.bar_months import add_months
 from src.shared.infra.database.closes import ADJUSTMENT, VENDOR
 from src.shared.infra.database.migrate import upgrade
-from src.shared.infra.database.tables import load_run, market_data
+from src.shared.infra.database.tables import instance, load_run, market_data
 from src.shared.infra.embedded.postgres import EmbeddedPostgres
 from src.shared.infra.postgres_roles import APP_ROLE, OWNER_ROLE
 from src.shared.messages.envelope import Envelope
@@ -73,6 +76,9 @@ PAIRS = (
     ("ZEMA", "KYLO", 0.9),
 )
 """Pairs and their betas; the last two share their symbols with others."""
+
+INSTANCE, SINGLES = "single", ("KELV", "ZORN")
+"""An instance that trades in two of the pairs' symbols, each by itself."""
 
 SYMBOLS = tuple(sorted({symbol for first, second, _ in PAIRS for symbol in (first, second)}))
 BETA = {f"{first}/{second}": beta for first, second, beta in PAIRS}
@@ -132,6 +138,8 @@ def make_template(server: EmbeddedPostgres) -> None:
 def _fill_template(connection: Connection, market: Market) -> None:
     for first, second, beta in PAIRS:
         write_pair(connection, _registered(first, second, beta))
+    values = {"strategy": "momentum", "account": "main", "market": "XNYS", "config": {}, "mode": "active"}
+    connection.execute(insert(instance).values(instance_id=INSTANCE, **values, updated_at=STARTS[0]))
     run = uuid4()
     first_bar, last_bar = STARTS[0] - BARS_BEFORE, STARTS[-1] + BARS_AFTER
     connection.execute(insert(load_run).values(**_loaded(run, first_bar, last_bar)))
@@ -410,6 +418,7 @@ class World:
         gate = self.gate(process)
         self.gates.append(gate)
         self._raise_signals(process, gate.slot)
+        self._raise_targets(process, gate.slot)
         market = gate.market
         try:
             review = process.risk.review_slot(
@@ -441,6 +450,19 @@ class World:
                 found.append(Evaluation(signal, each.pair, {}))
             added = work.repo.add_evaluations(found)
             work.repo.tell([_raised(each) for each in found if each.pair.id in added])
+            work.commit()
+
+    def _raise_targets(self, process: Process, slot: datetime) -> None:
+        """Ask for what an instance might, drawn as the wishes of pairs are, and store what that comes to."""
+        drawn = Random(f"{self._key}:{INSTANCE}:{slot:%Y%m%d%H%M}")  # noqa: S311
+        targets = {symbol: drawn.choice((0.0, 0.03, -0.03)) for symbol in SINGLES if drawn.random() < 0.6}
+        asked = Asked(INSTANCE, InstanceMode.ACTIVE, targets, frozenset(SINGLES), 1)
+        with process.instances() as work:
+            series = work.repo.closes(SINGLES, [slot])
+            market = SymbolMarket(slot, series.last_closes(), equity=work.repo.equity(slot))
+            signals = signals_of(asked, work.repo.symbol_trades(), market)
+            added = work.repo.add_symbol_signals(signals)
+            work.repo.tell([_told(each) for each in signals if each.name in added])
             work.commit()
 
     # What is seen on the way

@@ -171,6 +171,6 @@ def _trade_id(text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise InputInvalid(
-            f"{text!r} is neither a pair such as SPY/QQQ, nor an instance and its symbol such as trend:SPY, nor the id "
-            "of a trade."
+            f"{text!r} is neither a pair such as SPY/QQQ, nor an instance with its symbol such as trend:SPY, "
+            "nor the id of a trade."
         ) from None

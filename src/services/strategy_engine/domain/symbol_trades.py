@@ -26,7 +26,7 @@ from src.shared.domain.signals import SignalAction, signal_id
 
 @dataclass(frozen=True)
 class SymbolTrade:
-    """The unfinished trade of an instance in a symbol. `shares` are signed, as booked; `entry_price` is their average."""
+    """The unfinished trade of an instance in a symbol; `shares` are signed, as booked, `entry_price` in dollars."""
 
     instance_id: str
     symbol: str
