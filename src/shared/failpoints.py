@@ -31,6 +31,8 @@ OF_A_SLOT = {
     "data_ingestion.bars_stored": "… and committed",
     "strategy_engine.before_signals": "signals and their events are written, not committed",
     "strategy_engine.signals_stored": "… and committed",
+    "strategy_engine.before_decisions": "decisions of instances, and signals from them, are written, not committed",
+    "strategy_engine.decisions_stored": "… and committed",
     "risk_management.before_exits": "decisions on exits are written, not committed",
     "risk_management.exits_decided": "… and committed; entries are not decided",
     "risk_management.before_entries": "decisions on entries are written, not committed",
@@ -126,8 +128,6 @@ OF_INDICATORS = {
 OF_INSTANCES = {
     "strategy_engine.before_instance": "an instance is made, changed, switched or ended, not committed",
     "strategy_engine.instance_changed": "… and committed",
-    "strategy_engine.before_decisions": "decisions of instances and their states are written, not committed",
-    "strategy_engine.decisions_stored": "… and committed",
     "strategy_engine.before_states": "states that ticks have changed are written, not committed",
     "strategy_engine.states_kept": "… and committed",
 }

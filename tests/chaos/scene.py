@@ -1,11 +1,11 @@
 """A whole slot in a process of its own, on a database and a twin that are set back to the same beginning each time.
 
 At the beginning (`SLOT`, its bars not yet stored) one trade is open and its exit is due, one is being closed by a
-process that died between saying that it sends an order and sending it, and three pairs are about to be entered, of
-which the twin will fill some only in part. The open trade was held over the day of a dividend, of which the gate of
-the slot is the first to hear. When the slot is traded, the portfolio is watched, people set a limit and the risk
-state, somebody sells a share of ours by hand, a gate finds that while the broker spoils one of its answers, and the
-share is bought back.
+process that died between saying that it sends an order and sending it, three pairs are about to be entered, of which
+the twin will fill some only in part, and an instance is about to buy a symbol for itself. The open trade was held over
+the day of a dividend, of which the gate of the slot is the first to hear. When the slot is traded, the portfolio is
+watched, people set a limit and the risk state, somebody sells a share of ours by hand, a gate finds that while the
+broker spoils one of its answers, and the share is bought back.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ from src.config.settings import Settings, load_settings
 from src.services.execution.bootstrap import ExecutionService, HostClock, build
 from src.services.execution.ports import WallClock
 from src.services.execution.use_cases.desk import Person
+from src.services.strategy_engine.bootstrap import build_slots
 from src.shared.domain.errors import DuplicateOrderId
+from src.shared.domain.instances import InstanceMode
 from src.shared.domain.risk import RiskState
 from src.shared.failpoints import arm
 from src.shared.infra.bus.consumer import Consumer
@@ -50,6 +52,7 @@ from src.shared.messages.envelope import Envelope
 from src.shared.prefect.tasks.wiring import Services
 from tests.chaos.nursery import Nursery, nursery
 from tests.fakes.pairs import write_fitted_pair
+from tests.fakes.strategy_runner import InlineRunner
 from tests.fakes.twin_server import TwinHandle, running_twin
 from tests.forked import context
 
@@ -60,6 +63,9 @@ BEFORE = (datetime(2025, 10, 20, 14, 30, tzinfo=UTC), datetime(2025, 10, 21, 15,
 FIT_UNTIL = datetime(2025, 10, 17, 20, 0, tzinfo=UTC)
 FIT_BARS = 300
 PAIRS = (("VUNO", "VEXI"), ("ZORN", "ZEMA"), ("JARQ", "JOVA"))
+SINGLE, SYMBOL = "single", "KELV"
+"""An instance that holds one symbol, which is no pair's."""
+
 PARTIAL = 0.3
 """Of the orders of `SLOT`; drawn by client order id, so that the same ones are filled in part each time."""
 
@@ -173,9 +179,12 @@ def trade_slot(environment: dict[str, str], failpoints: str) -> None:
 def _trade(wired: Services) -> None:
     cycle = wired.execution.cycle
     gate = cycle.open_gate()
-    wired.ingestion.fetch_bars(wired.strategy.symbols_to_watch(), gate.slot, wired.settings.strategy.history_bars)
+    symbols = [*wired.strategy.symbols_to_watch(), SYMBOL]
+    wired.ingestion.fetch_bars(symbols, gate.slot, wired.settings.strategy.history_bars)
     market = gate.market
     wired.strategy.evaluate_slot(gate.slot, market.now, market.next_close)
+    slots = build_slots(wired.settings, wired.engine, InlineRunner(wired.settings.strategy_folder))
+    slots.run_instances(gate.slot, market.now, market.next_close)
     wired.risk.review_slot(gate.slot, market.now, market.is_open, market.next_close, gate.reconciled)
     cycle.execute_slot(gate)
     wired.analytics.record_results(gate.slot)
@@ -407,7 +416,7 @@ def _reach_the_beginning(
     stage = Stage(twin, _environment(server, database, redis, twin), None)
     _announce(twin)
     with stage.services() as wired:
-        wired.ingestion.refresh_symbols(sorted({symbol for pair in PAIRS for symbol in pair}))
+        wired.ingestion.refresh_symbols(sorted({SYMBOL, *(symbol for pair in PAIRS for symbol in pair)}))
         wired.ingestion.fetch_bars([symbol for pair in PAIRS for symbol in pair], FIT_UNTIL, FIT_BARS)
         for one, two in PAIRS:
             write_fitted_pair(wired.engine, f"{one}/{two}", FIT_UNTIL, FIT_BARS)
@@ -420,6 +429,10 @@ def _reach_the_beginning(
     died.start()
     died.join(LONGEST_SECONDS)
     assert died.exitcode == -signal.SIGKILL
+    with stage.services() as wired:
+        person: dict[str, Any] = {"who": SOMEBODY.who, "why": SOMEBODY.why, "now": SLOT}
+        wired.instances.create(SINGLE, "buy_and_hold", {"symbols": [SYMBOL], "fraction": 0.05}, **person)
+        wired.instances.mode(SINGLE, InstanceMode.ACTIVE, **person)
     with server.connect(database) as connection:
         # The broker's announcements of the day have not been asked for yet.
         connection.execute("DELETE FROM execution.corporate_action_look")

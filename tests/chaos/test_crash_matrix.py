@@ -71,8 +71,9 @@ def test_the_slot_opens_closes_and_unwinds(undisturbed: Outcome) -> None:
     of_the_slot = {pair: state for pair, state in undisturbed.trades.items() if pair.endswith("21 17:30")}
     partial = [order for order in undisturbed.orders.values() if order.split()[1] != order.split()[3]]
 
-    assert Counter(of_the_slot.values()) == {"open": 1, "unwound": 1}
-    assert Counter(undisturbed.trades.values())["closed"] == len(undisturbed.trades) - 2
+    assert Counter(of_the_slot.values()) == {"open": 2, "unwound": 1}
+    assert of_the_slot["single:KELV 21 17:30"] == "open"
+    assert Counter(undisturbed.trades.values())["closed"] == len(undisturbed.trades) - 3
     assert undisturbed.entries == {"cash_dividend": 1}
     assert partial
 

@@ -14,14 +14,11 @@ from sqlalchemy import text
 from src.services.execution.use_cases.desk import Person
 from src.services.strategy_engine.adapters.sql_instances import SqlInstanceRepository
 from src.services.strategy_engine.adapters.strategy_files import StrategyFiles
-from src.services.strategy_engine.bootstrap import thresholds
-from src.services.strategy_engine.domain.instances import BackOff
-from src.services.strategy_engine.use_cases.instance_slots import InstanceSlots
+from src.services.strategy_engine.bootstrap import build_slots
 from src.services.strategy_engine.use_cases.instances import Instances
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.instances import InstanceMode
 from src.shared.domain.risk import RiskState
-from src.shared.domain.sessions import TradingCalendar
 from src.shared.failpoints import Crashed, armed
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
 from tests.fakes.desk import SLOT, Installation
@@ -70,15 +67,9 @@ class Floor:
         self.instances.set("mine", config, **SOMEBODY)
 
     def decide(self) -> None:
-        slots = InstanceSlots(
-            self.store,
-            InlineRunner(self.folder),
-            TradingCalendar(),
-            thresholds(self.desk.services.settings.strategy),
-            BackOff(),
-            lambda: SLOT,
-        )
-        clock = self.desk.services.execution.cycle.market_clock()
+        wired = self.desk.services
+        slots = build_slots(wired.settings, wired.engine, InlineRunner(self.folder))
+        clock = wired.execution.cycle.market_clock()
         slots.run_instances(self.slot, clock.now, clock.next_close)
 
     def hour(self, decides: bool = True) -> None:
