@@ -2,9 +2,9 @@
 
 At the beginning (`SLOT`, its bars not yet stored) one trade is open and its exit is due, one is being closed by a
 process that died between saying that it sends an order and sending it, three pairs are about to be entered, of which
-the twin will fill some only in part, and an instance is about to buy a symbol for itself. The open trade was held over
-the day of a dividend, of which the gate of the slot is the first to hear. When the slot is traded, the portfolio is
-watched, people set a limit and the risk state, somebody sells a share of ours by hand, a gate finds that while the
+the twin will fill some only in part, and an instance is about to buy a symbol for itself. The open trade was held
+over the day of a dividend, of which the gate of the slot is the first to hear. When the slot is traded, the portfolio
+is watched, people set a limit and the risk state, somebody sells a share of ours by hand, a gate finds that while the
 broker spoils one of its answers, and the share is bought back.
 """
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from src.services.cli.desk import table, when
+from src.services.cli.desk import shares, table, when
 from src.shared.domain.instances import InstanceMode
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from src.services.strategy_engine.domain.instances import Fault, Standing
+    from src.services.strategy_engine.domain.symbol_trades import SymbolTrade
     from src.services.strategy_engine.ports import StoredDecision
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -64,6 +65,15 @@ def decisions_table(decisions: Iterable[StoredDecision]) -> Table:
         asked = f"would have: {wishes}" if each.mode is InstanceMode.OBSERVE and each.wishes else wishes
         numbers = ", ".join(f"{name} {_number(value)}" for name, value in list(each.numbers.items())[:6])
         made.add_row(when(each.slot), each.mode.value, asked, numbers, "; ".join(each.log[:3]))
+    return made
+
+
+def trades_table(trades: Iterable[SymbolTrade]) -> Table:
+    """Lay out what an instance holds in symbols."""
+    made = table("Trades that are not over", "symbol", "side", "state", "opened", "shares", "paid")
+    for each in trades:
+        side, paid = each.direction.words(in_pair=False), None if each.entry_price is None else each.entry_price
+        made.add_row(each.symbol, side, each.state.value, when(each.slot), shares(each.shares), _number(paid))
     return made
 
 

@@ -28,7 +28,7 @@ from src.services.strategy_engine.domain.instances import (
 )
 from src.services.strategy_engine.domain.life import Standing as PairStanding
 from src.services.strategy_engine.domain.replay import PairDecision, PastInstanceDecision
-from src.services.strategy_engine.domain.symbol_trades import SymbolSignal, SymbolTrade
+from src.services.strategy_engine.domain.symbol_trades import Booked, SymbolSignal, SymbolTrade
 from src.services.strategy_engine.domain.trade_history import TradeHistory
 from src.services.strategy_engine.domain.universe import Excluded
 from src.shared.domain.audit import AuditNote
@@ -316,6 +316,10 @@ class InstanceRepository(Protocol):
         """List the unfinished trades of instances in one symbol, by name; those that a late fill reopened are not
         meant.
         """
+        ...
+
+    def booked(self, instance_id: str) -> Booked:
+        """Read what the finished trades of an instance in symbols came to."""
         ...
 
     def equity(self, slot: datetime) -> Decimal | None:

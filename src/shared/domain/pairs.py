@@ -61,6 +61,10 @@ class Direction(StrEnum):
         """+1 for long spread, −1 for short spread: the sign of leg 1's quantity."""
         return 1 if self is Direction.LONG_SPREAD else -1
 
+    def words(self, *, in_pair: bool) -> str:
+        """Say it to people: what is traded in one symbol has no spread."""
+        return self.value.replace("_", " ") if in_pair else self.value.partition("_")[0]
+
 
 class PairTradeState(StrEnum):
     """Where a pair trade stands."""

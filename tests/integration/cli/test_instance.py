@@ -18,7 +18,10 @@ def test_an_instance_is_made_watched_changed_and_ended(desk: Installation) -> No
 
     made = desk.tradewinds("instance", "create", "mine", "trouble", "symbol=KELV", "--note", "a try", *why)
     seen = desk.tradewinds("instance", "mode", "mine", "observe", *why)
-    refused = desk.tradewinds("instance", "mode", "mine", "active", *why)
+    basket = ("symbols=KELV,KYLO,QVEL",)
+    desk.tradewinds("instance", "create", "three", "basket", *basket, *why)
+    refused = desk.tradewinds("instance", "mode", "three", "active", *why)
+    desk.tradewinds("instance", "delete", "three", *why)
     gate = desk.services.execution.cycle.open_gate()
     symbols = asyncio.run(symbols_to_watch.fn())
     counts = asyncio.run(run_instances.fn(gate))
@@ -35,7 +38,8 @@ def test_an_instance_is_made_watched_changed_and_ended(desk: Installation) -> No
     assert (made.code, made.out) == (0, "mine (trouble) is made and off: tradewinds instance mode mine observe\n")
     assert seen.out == "mine: off → observe\n"
     assert refused.code == 2
-    assert refused.err.startswith("error: mine can be observed: only pairs are traded")
+    assert refused.err.startswith("error: three can be observed: what is traded are single symbols")
+    assert refused.err.count("\n") == 1
     assert "KELV" in symbols
     assert counts == {"decided": 2, "failed": 0, "resting": 0}
     assert "would have: hold 50.0% in KELV" in shown.out

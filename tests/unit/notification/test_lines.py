@@ -32,6 +32,12 @@ CYCLE = "[2026-03-09T14:30Z]"
     ("event_type", "facts", "line"),
     [
         (PairOpened, {}, Line("INFO", "Opened SPY/QQQ long spread: both legs are filled")),
+        (PairOpened, {"pair_id": "trend:SPY"}, Line("INFO", "Opened trend:SPY long: it is filled")),
+        (
+            LegImbalanceFound,
+            {"pair_id": "trend:SPY", "direction": "short_spread", "reason": "by hand: enough"},
+            Line("WARNING", "trend:SPY short: unwinding, because: by hand: enough"),
+        ),
         (PairClosed, {"reason": "stop"}, Line("INFO", "Closed SPY/QQQ long spread: -$1,234.57, because: stop")),
         (
             PairClosed,

@@ -78,13 +78,20 @@ def show(
     """Show an instance: its config, what it decided lately, and how it failed."""
     from datetime import UTC, datetime
 
-    from src.services.cli.desk import console, print_json, wired
-    from src.services.cli.instance_tables import config_table, decisions_table, faults_table, instances_table
+    from src.services.cli.desk import console, dollars, print_json, wired
+    from src.services.cli.instance_tables import (
+        config_table,
+        decisions_table,
+        faults_table,
+        instances_table,
+        trades_table,
+    )
 
     story, now = wired().instances.show(name, most), datetime.now(UTC)
     if as_json:
         remembered = story.standing.state.state if story.standing.state else None
-        more = {"state": remembered, "decisions": story.decisions, "faults": story.faults}
+        more: dict[str, object] = {"state": remembered, "decisions": story.decisions, "faults": story.faults}
+        more |= {"trades": story.trades, "booked": story.booked}
         print_json({**_standing_dict(story.standing, now), **more})
         return
     out = console()
@@ -93,9 +100,12 @@ def show(
     out.print(
         f"account {asked.account}, market {asked.market}, config version {asked.config_version}", soft_wrap=True
     )
-    for made in (config_table(asked.config), decisions_table(story.decisions), faults_table(story.faults)):
+    tables = config_table(asked.config), trades_table(story.trades), decisions_table(story.decisions)
+    for made in (*tables, faults_table(story.faults)):
         if made.row_count:
             out.print(made)
+    if story.booked.trades:
+        out.print(f"{story.booked.trades} trades are over and booked {dollars(story.booked.dollars)}", soft_wrap=True)
 
 
 def set_config(

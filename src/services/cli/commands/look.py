@@ -181,7 +181,7 @@ def orders_table(listed: Orders) -> Table:
     from src.services.cli.desk import exactly, price, shares, table
 
     made = table(
-        "Orders (times UTC)", "order", "pair", "leg", "action", "symbol", "quantity", "state", "filled", "price",
+        "Orders (times UTC)", "order", "trade of", "leg", "action", "symbol", "quantity", "state", "filled", "price",
         "planned", "why",
     )  # fmt: skip
     for line in listed.ours:
@@ -220,14 +220,15 @@ def trades_table(listed: list[TradeLine] | tuple[TradeLine, ...]) -> Table:
     from src.services.cli.desk import dollars, shares, table, when
 
     made = table(
-        "Pair trades (slots in UTC)", "pair", "direction", "state", "opened", "closed", "shares\nheld 1",
+        "Trades (slots in UTC)", "trade of", "direction", "state", "opened", "closed", "shares\nheld 1",
         "shares\nheld 2", "booked", "why", "id",
     )  # fmt: skip
     for line in listed:
-        t = line.trade
+        t, is_pair = line.trade, line.trade.instance_id is None
         made.add_row(
-            t.pair_id, t.direction.value.replace("_", " "), t.state.value, when(t.slot), when(t.closed_slot),
-            shares(line.held_1), shares(line.held_2), dollars(t.realized_pnl), t.close_reason or "", str(t.id),
+            t.pair_id, t.direction.words(in_pair=is_pair), t.state.value, when(t.slot), when(t.closed_slot),
+            shares(line.held_1), shares(line.held_2) if is_pair else "", dollars(t.realized_pnl),
+            t.close_reason or "", str(t.id),
         )  # fmt: skip
     return made
 

@@ -8,6 +8,8 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Literal
 
+from src.shared.domain.ids import symbols_of
+from src.shared.domain.pairs import Direction
 from src.shared.domain.quantities import plain
 from src.shared.messages.base import Event
 from src.shared.messages.market_data import MarketDataStored, SeriesRebased
@@ -91,7 +93,8 @@ def _order_unknown(event: OrderOutcomeUnknown) -> Line:
 
 
 def _pair_opened(event: PairOpened) -> Line:
-    return Line("INFO", f"Opened {_trade(event)}: both legs are filled")
+    filled = "both legs are filled" if _is_of_pair(event) else "it is filled"
+    return Line("INFO", f"Opened {_trade(event)}: {filled}")
 
 
 def _pair_closed(event: PairClosed) -> Line:
@@ -99,7 +102,8 @@ def _pair_closed(event: PairClosed) -> Line:
 
 
 def _leg_imbalance(event: LegImbalanceFound) -> Line:
-    return Line("WARNING", f"The legs of {_trade(event)} do not hedge each other: unwinding{_because(event.reason)}")
+    what = f"The legs of {_trade(event)} do not hedge each other" if _is_of_pair(event) else _trade(event)
+    return Line("WARNING", f"{what}: unwinding{_because(event.reason)}")
 
 
 def _pair_unwound(event: PairUnwound) -> Line:
@@ -120,7 +124,11 @@ def _alert_raised(event: AlertRaised) -> Line:
 
 
 def _trade(event: PairTradeEvent) -> str:
-    return f"{event.pair_id} {event.direction.replace('_', ' ')}"
+    return f"{event.pair_id} {Direction(event.direction).words(in_pair=_is_of_pair(event))}"
+
+
+def _is_of_pair(event: PairTradeEvent) -> bool:
+    return len(symbols_of(event.pair_id)) > 1
 
 
 def _order(event: OrderEvent) -> str:

@@ -24,7 +24,7 @@ from src.services.strategy_engine.domain.instances import (
     Standing,
     StoredState,
 )
-from src.services.strategy_engine.domain.symbol_trades import SymbolSignal, SymbolTrade
+from src.services.strategy_engine.domain.symbol_trades import Booked, SymbolSignal, SymbolTrade
 from src.services.strategy_engine.ports import StoredDecision
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
@@ -243,6 +243,13 @@ class SqlInstanceRepository:
     def symbol_trades(self) -> list[SymbolTrade]:
         """List unfinished trades in one symbol, with what they hold."""
         return [_symbol_trade(row) for row in self._connection.execute(_SYMBOL_TRADES, {"finished": FINISHED})]
+
+    def booked(self, instance_id: str) -> Booked:
+        """Count and sum the finished trades of an instance."""
+        c = pair_trade.c
+        query = select(func.count(c.realized_pnl), func.coalesce(func.sum(c.realized_pnl), 0))
+        of_instance = c.instance_id == instance_id, c.state.in_([PairTradeState.CLOSED, PairTradeState.UNWOUND])
+        return Booked(*self._connection.execute(query.where(*of_instance)).one())
 
     def equity(self, slot: datetime) -> Decimal | None:
         """Read the last equity."""

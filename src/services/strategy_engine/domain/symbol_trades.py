@@ -45,6 +45,14 @@ class SymbolTrade:
 
 
 @dataclass(frozen=True)
+class Booked:
+    """How many trades of an instance are over, and what they came to in dollars."""
+
+    trades: int
+    dollars: Decimal
+
+
+@dataclass(frozen=True)
 class SymbolSignal:
     """What is decided about a symbol of an instance in a slot, with the numbers it was decided from."""
 

@@ -14,6 +14,7 @@ from src.services.strategy_engine.domain.instances import (
     Standing,
     covers_of,
 )
+from src.services.strategy_engine.domain.symbol_trades import Booked, SymbolTrade
 from src.services.strategy_engine.ports import InstanceRepository, StoredDecision, StrategyTypes
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.errors import InputInvalid
@@ -26,11 +27,16 @@ MOST_NOTE_LETTERS = 500
 
 @dataclass(frozen=True)
 class InstanceStory:
-    """An instance with what it decided and how it failed lately, newest first."""
+    """An instance with what it decided and how it failed lately, newest first.
+
+    `trades` are those in one symbol that are not over, `booked` says what the others came to.
+    """
 
     standing: Standing
     decisions: tuple[StoredDecision, ...]
     faults: tuple[Fault, ...]
+    trades: tuple[SymbolTrade, ...]
+    booked: Booked
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,9 @@ class Instances:
             if found is None:
                 raise _unknown(instance_id)
             decisions, faults = work.repo.decisions(instance_id, most), work.repo.faults(instance_id, most)
-        return InstanceStory(found, tuple(decisions), tuple(faults))
+            trades = [each for each in work.repo.symbol_trades() if each.instance_id == instance_id]
+            booked = work.repo.booked(instance_id)
+        return InstanceStory(found, tuple(decisions), tuple(faults), tuple(trades), booked)
 
     def create(
         self,

@@ -80,6 +80,18 @@ async def publish_decisions(evaluation: SlotEvaluation, review: SlotReview) -> N
                 "because": decision.reason if decision else "",
             }
         )
+    told = {signal.pair_id for signal in evaluation.signals}
+    rows += [
+        {
+            "pair": decision.pair_id,
+            "signal": decision.action.value,
+            "risk": decision.code,
+            "shares 1": plain(decision.quantity_1),
+            "because": decision.reason,
+        }
+        for decision in review.decisions
+        if decision.pair_id not in told
+    ]
     await leave_table("slot-decisions", rows, f"Decisions of slot {evaluation.slot:%Y-%m-%d %H:%M} UTC.")
 
 
