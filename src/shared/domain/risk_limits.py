@@ -102,7 +102,7 @@ _ALL = (
     _bounds("kelly_max_fraction", "of equity", "0", "1", "Upper clamp of the Kelly fraction."),
     _bounds("max_leg_fraction", "of equity", "0", "1", "Cap of one leg's notional as a fraction of equity."),
     _bounds("max_ratio_error", "fraction", "0", "1", "Most that whole shares may move the ratio from beta."),
-    _bounds("max_open_pairs", "pairs", "1", "1000", "Pair trades open at once."),
+    _bounds("max_open_pairs", "pairs", "1", "1000", "Trades open at once, in pairs and in single symbols."),
     _bounds("max_gross_fraction", "of equity", "0.001", "4", "Gross exposure as a fraction of equity."),
     _bounds("max_net_fraction", "of equity", "0.001", "4", "Absolute net exposure as a fraction of equity."),
     _bounds("max_symbol_fraction", "of equity", "0.001", "4", "Gross in one symbol as a fraction of equity."),

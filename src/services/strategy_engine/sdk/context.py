@@ -102,7 +102,7 @@ class Clock:
 
 
 class Position:
-    """What the instance holds; in observe, what it would hold."""
+    """What the instance holds, as booked; in observe, what it would hold."""
 
     __slots__ = ("_held",)
 

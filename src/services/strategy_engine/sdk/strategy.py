@@ -21,8 +21,8 @@ class Strategy:
     """What a strategy file derives its one class from.
 
     An object lives for one call only: what is to be remembered belongs into `context.state`. `TRADES` says what it
-    asks for: "pairs" (enter_pair, exit_pair), "symbols" or "basket" (target). Only pairs can be traded so far; the
-    others are observed.
+    asks for: "pairs" (enter_pair, exit_pair), "symbols" or "basket" (target). Symbols can be traded; the others are
+    observed, but for the built-in pairs.
     """
 
     CONFIG_SCHEMA: ClassVar[Mapping[str, Any] | type[BaseModel]]
