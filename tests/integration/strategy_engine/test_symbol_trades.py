@@ -25,8 +25,8 @@ from tests.fakes.desk import SLOT, Installation
 from tests.fakes.strategy_runner import InlineRunner
 
 BARS = 60
-SYMBOLS = ["KELV", "QVEL"]
-NAME = "mine:KELV"
+SYMBOLS = ["QVEL", "ZORN"]
+NAME = "mine:QVEL"
 ASKS = '''
 from src.services.strategy_engine.sdk import Strategy
 
@@ -35,7 +35,7 @@ class Asks(Strategy):
     """Asks for what its config says, and notes what it holds."""
 
     CONFIG_SCHEMA = {
-        "symbol": {"type": "symbol", "default": "KELV"},
+        "symbol": {"type": "symbol", "default": "QVEL"},
         "fraction": {"type": "float", "default": 0.5, "min": -1, "max": 1},
         "silent": {"type": "bool", "default": False},
     }
@@ -119,8 +119,8 @@ def test_a_target_becomes_one_order_and_zero_gives_back_what_was_filled(floor: F
     floor.next_hour()
 
     assert floor.signals() == [(NAME, "enter_long", "TARGET"), (NAME, "exit", "TARGET_ZERO")]
-    assert held == {"KELV": bought[1]}
-    assert floor.desk.orders() == [bought, ("KELV", -bought[1])]
+    assert held == {"QVEL": bought[1]}
+    assert floor.desk.orders() == [bought, ("QVEL", -bought[1])]
     assert floor.desk.held() == {}
     assert floor.desk.states() == ["closed"]
     assert floor.desk.trade_results() == [floor.desk.cash_of_fills()]
@@ -201,7 +201,7 @@ def _off(floor: Floor) -> None:
 
 
 def _another_symbol(floor: Floor) -> None:
-    floor.set(symbol="QVEL", silent=True)
+    floor.set(symbol="ZORN", silent=True)
 
 
 @pytest.mark.parametrize(
@@ -210,6 +210,8 @@ def _another_symbol(floor: Floor) -> None:
 def test_what_nobody_manages_any_more_is_closed(floor: Floor, change: Callable[[Floor], None], reason: str) -> None:
     floor.hour()
     change(floor)
+    # Though its instance does not name it any more, the slot has to know its price.
+    assert "QVEL" in floor.desk.services.strategy.symbols_to_watch()
     floor.next_hour()
 
     assert floor.signals()[-1] == (NAME, "exit", reason)
@@ -246,7 +248,7 @@ def test_an_instance_that_was_switched_after_it_asked_enters_nothing(floor: Floo
 def test_an_instance_can_go_once_it_holds_nothing(floor: Floor) -> None:
     floor.hour()
     floor.mode("off")
-    with pytest.raises(InputInvalid, match="mine holds KELV: it can go once those trades are closed"):
+    with pytest.raises(InputInvalid, match="mine holds QVEL: it can go once those trades are closed"):
         floor.instances.delete("mine", who="ada", why="done")
     floor.next_hour()
 

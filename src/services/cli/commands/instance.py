@@ -105,7 +105,8 @@ def show(
         if made.row_count:
             out.print(made)
     if story.booked.trades:
-        out.print(f"{story.booked.trades} trades are over and booked {dollars(story.booked.dollars)}", soft_wrap=True)
+        count = "1 trade is" if story.booked.trades == 1 else f"{story.booked.trades} trades are"
+        out.print(f"{count} over and booked {dollars(story.booked.dollars)}", soft_wrap=True)
 
 
 def set_config(

@@ -78,6 +78,8 @@ _SYMBOLS = text("""
       LEFT JOIN execution.pair_trade t ON t.pair_id = r.pair_id AND t.state <> ALL(:finished)
      CROSS JOIN LATERAL (VALUES (r.symbol_1), (r.symbol_2)) AS leg(symbol)
      WHERE r.mode = ANY(:modes) OR t.pair_trade_id IS NOT NULL
+     UNION
+    SELECT symbol_1 FROM execution.pair_trade WHERE instance_id IS NOT NULL AND state <> ALL(:finished)
 """)
 
 
@@ -121,7 +123,7 @@ class SqlStrategyRepository:
         return [_watched(row) for row in self._connection.execute(_WATCHED, parameters).mappings()]
 
     def watched_symbols(self) -> list[str]:
-        """List the symbols of watched pairs."""
+        """List the symbols of watched pairs, and those that instances have a trade in."""
         parameters = {"finished": FINISHED, "modes": _WATCHED_MODES}
         return sorted(self._connection.execute(_SYMBOLS, parameters).scalars())
 

@@ -113,7 +113,7 @@ class StrategyEngine:
         return SlotEvaluation(slot, signals, already_done=bool(signals) and not added)
 
     def symbols_to_watch(self) -> list[str]:
-        """List the symbols of every watched pair, sorted: what must be loaded before a slot is evaluated."""
+        """List the symbols of every watched pair and of trades in one symbol, sorted: what a slot needs bars of."""
         with self.store() as work:
             return work.repo.watched_symbols()
 
