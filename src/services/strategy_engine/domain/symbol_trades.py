@@ -16,7 +16,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from src.services.strategy_engine.domain.decision import DataBlock, Decision, Number
-from src.services.strategy_engine.domain.instances import SYMBOLS, InstanceDecision
+from src.services.strategy_engine.domain.instances import InstanceDecision
 from src.services.strategy_engine.domain.reasons import Reason
 from src.shared.domain.ids import symbol_trade_name
 from src.shared.domain.instances import InstanceMode
@@ -103,11 +103,6 @@ class SymbolMarket:
     blocks: Mapping[str, DataBlock] = field(default_factory=dict)
     bars_since: Mapping[datetime, int] = field(default_factory=dict)
     equity: Decimal | None = None
-
-
-def is_of_symbols(trades: str) -> bool:
-    """Say whether a strategy that trades this, by its own word, can have trades in one symbol."""
-    return trades == SYMBOLS
 
 
 def decide_symbol(

@@ -14,6 +14,7 @@ from src.services.strategy_engine.domain.evaluation import SlotTime, WatchedPair
 from src.services.strategy_engine.domain.given import trade_json, watched_json
 from src.services.strategy_engine.domain.instances import (
     PAIRS,
+    SYMBOLS,
     BackOff,
     Failed,
     Fault,
@@ -32,7 +33,6 @@ from src.services.strategy_engine.domain.symbol_trades import (
     SymbolMarket,
     SymbolSignal,
     SymbolTrade,
-    is_of_symbols,
     signals_of,
 )
 from src.services.strategy_engine.ports import InstanceRepository, Market, StrategyRunner
@@ -121,7 +121,8 @@ class InstanceSlots:
         time = SlotTime(slot, now, close_of_slot(self.calendar, slot, now, market_close))
         with self.store() as work:
             due, trades = work.repo.due(slot), work.repo.symbol_trades()
-            unmanaged = _switched_off(work.repo.standings({each.instance_id for each in trades}), trades)
+            owners = {each.instance_id for each in trades}
+            unmanaged = _switched_off(work.repo.standings(owners), trades) if owners else ()
         began = self.wall_clock()
         resting = tuple(each.id for each in due if each.rests(began))
         awake = [each for each in due if not each.rests(began)]
@@ -233,35 +234,43 @@ class InstanceSlots:
         with self.store() as work:
             decided = work.repo.add_decisions([decision for _, decision in made], now)
             work.repo.add_faults(faults)
-            self._signal(work.repo, market, [_asked(*each, decided) for each in made], unfinished)
+            acting = [*_acting(made, decided, unfinished.trades), *unfinished.unmanaged]
+            self._signal(work.repo, market, acting, unfinished.trades)
             failpoint("strategy_engine.before_decisions")
             work.commit()
         failpoint("strategy_engine.decisions_stored")
         return InstanceRun(slot, dict(sorted(decided.items())), tuple(faults), resting)
 
     def _signal(
-        self, repo: InstanceRepository, market: Market, asked: Sequence[Asked | None], unfinished: Unfinished
+        self, repo: InstanceRepository, market: Market, asked: Sequence[Asked], trades: Sequence[SymbolTrade]
     ) -> None:
         """Store what the targets of instances come to, and what ends because nobody manages it any more."""
-        asking = [*(each for each in asked if each is not None), *unfinished.unmanaged]
-        if not asking:
+        if not asked:
             return
-        slot, trades = market.time.slot, unfinished.trades
-        symbols = sorted({symbol for each in asking for symbol in each.targets})
+        slot = market.time.slot
+        symbols = sorted({symbol for each in asked for symbol in each.targets})
         blocks = {block.symbol: block for block in reversed(repo.data_blocks(symbols))} if symbols else {}
         bars = {each.slot: self.calendar.bars_between_slots(each.slot, slot) for each in trades}
         known = SymbolMarket(slot, _closes(market), blocks, bars, repo.equity(slot))
-        signals = [signal for each in asking for signal in signals_of(each, trades, known)]
+        signals = [signal for each in asked for signal in signals_of(each, trades, known)]
         added = repo.add_symbol_signals(signals)
         repo.tell([_raised(signal) for signal in signals if signal.name in added])
 
 
-def _asked(each: AtWork, decision: InstanceDecision, decided: Mapping[str, InstanceMode]) -> Asked | None:
-    """Return what an instance asked for, if its decision counts and it is about symbols."""
-    mode = decided.get(each.standing.id)
-    if mode is None or not is_of_symbols(each.reach.trades):
-        return None
-    return Asked.of(decision, mode, each.reach.symbols)
+def _acting(
+    made: Sequence[tuple[AtWork, InstanceDecision]],
+    decided: Mapping[str, InstanceMode],
+    trades: Sequence[SymbolTrade],
+) -> list[Asked]:
+    """List what was asked for by those whose decisions count, who trade symbols, and who can enter or leave."""
+    owners = {each.instance_id for each in trades}
+    return [
+        Asked.of(decision, decided[name], each.reach.symbols)
+        for each, decision in made
+        if (name := each.standing.id) in decided
+        and each.reach.trades == SYMBOLS
+        and (decided[name] is InstanceMode.ACTIVE or name in owners)
+    ]
 
 
 def _switched_off(standings: Sequence[Standing], trades: Sequence[SymbolTrade]) -> tuple[Asked, ...]:
