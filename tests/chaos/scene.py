@@ -182,9 +182,9 @@ def _trade(wired: Services) -> None:
     symbols = [*wired.strategy.symbols_to_watch(), SYMBOL]
     wired.ingestion.fetch_bars(symbols, gate.slot, wired.settings.strategy.history_bars)
     market = gate.market
-    wired.strategy.evaluate_slot(gate.slot, market.now, market.next_close)
     slots = build_slots(wired.settings, wired.engine, InlineRunner(wired.settings.strategy_folder))
     slots.run_instances(gate.slot, market.now, market.next_close)
+    wired.strategy.evaluate_slot(gate.slot, market.now, market.next_close)
     wired.risk.review_slot(gate.slot, market.now, market.is_open, market.next_close, gate.reconciled)
     cycle.execute_slot(gate)
     wired.analytics.record_results(gate.slot)

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from src.services.strategy_engine.domain.bar_versions import BarVersion
-from src.services.strategy_engine.domain.decision import DataBlock, Freeze
+from src.services.strategy_engine.domain.decision import DataBlock, Freeze, PairWish
 from src.services.strategy_engine.domain.discovery import CompanyEvent, Findings, FoundPair, Outcome, StepTally
 from src.services.strategy_engine.domain.evaluation import Evaluation, SlotTime, WatchedPair
 from src.services.strategy_engine.domain.gate import TriedFit
@@ -102,7 +102,11 @@ class StrategyRepository(Protocol):
         ...
 
     def pair_instances(self) -> list[Instance]:
-        """List the instances of type pairs that are not gone, off or not, by id."""
+        """List the instances of type pairs, and those that ask for pairs, that are not gone, off or not, by id."""
+        ...
+
+    def pair_wishes(self, slot: datetime) -> dict[tuple[str, str], PairWish]:
+        """Read what active instances asked for in a slot, by instance and pair."""
         ...
 
     def stored_signals(self, slot: datetime) -> tuple[Signal, ...]:

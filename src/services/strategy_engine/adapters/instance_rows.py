@@ -29,4 +29,5 @@ def instance_of(row: Mapping[Any, Any]) -> Instance:
         mode=InstanceMode(row["mode"]),
         note=row["note"],
         updated_at=row["updated_at"],
+        trades=row["trades"],
     )

@@ -180,6 +180,7 @@ class SqlInstanceRepository:
                 config_version=changed.config_version,
                 mode=changed.mode.value,
                 note=changed.note,
+                trades=changed.trades,
                 updated_at=changed.updated_at,
             )
         )

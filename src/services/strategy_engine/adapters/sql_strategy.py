@@ -7,11 +7,11 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, exists, func, select, text, update
+from sqlalchemy import Connection, case, exists, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from src.services.strategy_engine.adapters.instance_rows import instance_of, instances_that_are
-from src.services.strategy_engine.domain.decision import DataBlock, Freeze
+from src.services.strategy_engine.domain.decision import DataBlock, Freeze, PairWish
 from src.services.strategy_engine.domain.evaluation import Evaluation, UnfinishedTrade, WatchedPair
 from src.services.strategy_engine.domain.instances import PAIRS, Instance
 from src.services.strategy_engine.domain.reasons import DATA_FAULTS
@@ -19,6 +19,7 @@ from src.services.strategy_engine.ports import Judgement, PairFreeze, Registered
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.corporate_actions import CorporateActionKind
+from src.shared.domain.instances import InstanceMode
 from src.shared.domain.pairs import FINISHED_TRADES, Direction, FoundBy, Pair, PairMode, PairTradeState
 from src.shared.domain.signals import Signal, SignalAction, SpreadReading
 from src.shared.infra.database.audit import write_note
@@ -26,6 +27,7 @@ from src.shared.infra.database.closes import TRADED_SERIES, read_closes
 from src.shared.infra.database.tables import (
     gate_verdict,
     instance,
+    instance_decision,
     outbox,
     pair_freeze,
     pair_registry,
@@ -137,9 +139,21 @@ class SqlStrategyRepository:
         return [DataBlock(each.series.symbol, each.rule, each.reason, each.numbers) for each in found]
 
     def pair_instances(self) -> list[Instance]:
-        """List the instances of type pairs."""
-        rows = self._connection.execute(instances_that_are().where(instance.c.strategy == PAIRS))
+        """List the instances of type pairs, and those that ask for pairs."""
+        of_pairs = or_(instance.c.strategy == PAIRS, instance.c.trades == PAIRS)
+        rows = self._connection.execute(instances_that_are().where(of_pairs))
         return [instance_of(row) for row in rows.mappings()]
+
+    def pair_wishes(self, slot: datetime) -> dict[tuple[str, str], PairWish]:
+        """Read what active instances asked for about pairs, from their decisions."""
+        c = instance_decision.c
+        query = select(c.instance_id, c.wishes).where(c.slot == slot, c.mode == InstanceMode.ACTIVE.value)
+        return {
+            (name, wish["pair_id"]): _pair_wish(wish)
+            for name, wishes in self._connection.execute(query)
+            for wish in wishes
+            if wish["kind"] in ("enter_pair", "exit_pair")
+        }
 
     def stored_signals(self, slot: datetime) -> tuple[Signal, ...]:
         """Read the signals of a slot, by pair id."""
@@ -239,6 +253,12 @@ class SqlStrategyRepository:
     def note(self, note: AuditNote) -> None:
         """Add a line to the audit log."""
         write_note(self._connection, note)
+
+
+def _pair_wish(wish: Mapping[str, Any]) -> PairWish:
+    if wish["kind"] == "exit_pair":
+        return PairWish.EXIT
+    return PairWish.ENTER_LONG if Direction(wish["direction"]).sign > 0 else PairWish.ENTER_SHORT
 
 
 def registered_row(row: Mapping[Any, Any]) -> RegisteredPair:

@@ -32,6 +32,16 @@ class Thresholds:
     overnight: bool
 
 
+class PairWish(StrEnum):
+    """Who decides about a pair: the rules of pairs, or a strategy of somebody's own by what it asks for in a slot."""
+
+    RULES = "rules"
+    NOTHING = "nothing"
+    ENTER_LONG = "enter_long"
+    ENTER_SHORT = "enter_short"
+    EXIT = "exit"
+
+
 class Freeze(StrEnum):
     """What a company's action leaves of a pair until it is re-based: `basis_lost` means that z says nothing."""
 
@@ -76,13 +86,15 @@ class TradeState:
 class Context:
     """Whose decision it is, how long after the slot it is taken and how long before the close.
 
-    `instance_on` says whether an instance that is on trades the pair; without one there is no entry.
+    `instance_on` says whether an instance that is on trades the pair; without one there is no entry. `wish` is what a
+    strategy of somebody's own asked for, where it decides.
     """
 
     pair: Pair
     slot_age: timedelta
     time_to_close: timedelta
     instance_on: bool = True
+    wish: PairWish = PairWish.RULES
 
 
 def decide(reading: SpreadReading | Reason, state: TradeState, thresholds: Thresholds, context: Context) -> Decision:
@@ -90,19 +102,36 @@ def decide(reading: SpreadReading | Reason, state: TradeState, thresholds: Thres
 
     `reading` is a reason where there is no basis for a decision. What closes a trade depends neither on the pair's
     mode nor on how late it is, nor on what is said of its bars. An entry of a pair in observe keeps its action and
-    says OBSERVED_ENTRY_Z.
+    says OBSERVED_ENTRY_Z. A strategy of somebody's own enters and exits instead of z; stop and expiry stay.
     """
     if state.freeze is Freeze.BASIS_LOST or (state.freeze is Freeze.NO_ENTRY and state.trade is None):
         return SignalAction.NO_DECISION, Reason.FROZEN
     if state.block is not None and state.trade is None:
         return SignalAction.NO_DECISION, Reason.DATA_BLOCKED
-    if isinstance(reading, Reason):
-        return SignalAction.NO_DECISION, reading
-    if not math.isfinite(reading.z):
-        return SignalAction.NO_DECISION, Reason.NOT_FINITE
+    if isinstance(reading, Reason) or not math.isfinite(reading.z):
+        return SignalAction.NO_DECISION, reading if isinstance(reading, Reason) else Reason.NOT_FINITE
+    if context.wish is not PairWish.RULES:
+        return _as_asked(reading.z, state, thresholds, context)
+    if state.trade is None:
+        return _about_entry(reading.z, state, thresholds, context)
+    return decide_about_trade(reading.z, state.trade, thresholds, context.pair.time_stop_bars)
+
+
+def _as_asked(z: float, state: TradeState, thresholds: Thresholds, context: Context) -> Decision:
+    """Do what was asked for, within what protects a trade and what stands against an entry."""
     if state.trade is not None:
-        return decide_about_trade(reading.z, state.trade, thresholds, context.pair.time_stop_bars)
-    return _about_entry(reading.z, state, thresholds, context)
+        protected = decide_about_trade(z, state.trade, thresholds, context.pair.time_stop_bars)
+        if protected[1] in (Reason.IN_MOTION, Reason.STOP_Z, Reason.TIME_STOP):
+            return protected
+        is_left = context.wish is PairWish.EXIT
+        return (SignalAction.EXIT, Reason.ASKED) if is_left else (SignalAction.HOLD, Reason.HOLDING)
+    if context.wish not in _ENTRIES:
+        return SignalAction.STAY_OUT, Reason.NOT_ASKED
+    action = _ENTRIES[context.wish]
+    if z * action.direction.sign < -thresholds.stop_z:
+        return SignalAction.STAY_OUT, Reason.BEYOND_STOP
+    obstacle = _no_entry_now(state, thresholds, context)
+    return (action, Reason.ASKED) if obstacle is None else (SignalAction.STAY_OUT, obstacle)
 
 
 def decide_about_trade(z: float, trade: TradeInHand, thresholds: Thresholds, time_stop_bars: int) -> Decision:
@@ -121,6 +150,9 @@ def decide_about_trade(z: float, trade: TradeInHand, thresholds: Thresholds, tim
     if gain_side_z > 0:
         return SignalAction.EXIT, Reason.SIGN_FLIPPED
     return SignalAction.HOLD, Reason.HOLDING
+
+
+_ENTRIES = {PairWish.ENTER_LONG: SignalAction.ENTER_LONG, PairWish.ENTER_SHORT: SignalAction.ENTER_SHORT}
 
 
 def _about_entry(z: float, state: TradeState, thresholds: Thresholds, context: Context) -> Decision:

@@ -12,6 +12,7 @@ from src.services.strategy_engine.domain.decision import (
     DataBlock,
     Freeze,
     Number,
+    PairWish,
     Thresholds,
     TradeInHand,
     TradeState,
@@ -36,11 +37,15 @@ class UnfinishedTrade:
 
 @dataclass(frozen=True)
 class Rules:
-    """Under which instance a pair is traded, and its thresholds; entries only where the instance is on."""
+    """Under which instance a pair is traded, and its thresholds; entries only where the instance is on.
+
+    `wish` is what that instance asked for in the slot, where it does not go by the rules of pairs.
+    """
 
     instance: str | None
     is_on: bool
     thresholds: Thresholds
+    wish: PairWish = PairWish.RULES
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,8 @@ def evaluate_pairs(
     evaluations = []
     for each, reading, state in zip(watched, readings, states, strict=True):
         pair, rules = each.pair, each.rules or Rules(None, is_on=True, thresholds=thresholds)
-        action, reason = decide(reading, state, rules.thresholds, Context(pair, time.age, time.left, rules.is_on))
+        context = Context(pair, time.age, time.left, rules.is_on, rules.wish)
+        action, reason = decide(reading, state, rules.thresholds, context)
         known = None if isinstance(reading, Reason) else reading
         held = state.trade.held_bars if state.trade else None
         signal = Signal(pair.id, time.slot, action, reason.value, known, held)
@@ -183,7 +189,9 @@ def _block_numbers(block: DataBlock | None) -> dict[str, Number]:
 
 def _rules_numbers(rules: Rules) -> dict[str, Number]:
     thresholds = rules.thresholds
+    asked: dict[str, Number] = {} if rules.wish is PairWish.RULES else {"wish": rules.wish.value}
     return {
+        **asked,
         "instance": rules.instance,
         "instance_on": rules.is_on,
         "entry_z": thresholds.entry_z,

@@ -10,7 +10,7 @@ from hashlib import sha256
 from json import dumps
 from typing import Any
 
-from src.services.strategy_engine.domain.decision import Thresholds
+from src.services.strategy_engine.domain.decision import PairWish, Thresholds
 from src.services.strategy_engine.domain.evaluation import Rules
 from src.shared.domain.bars import CloseSeries
 from src.shared.domain.instances import FaultKind, InstanceMode
@@ -40,6 +40,12 @@ class Instance:
     mode: InstanceMode
     note: str
     updated_at: datetime
+    trades: str | None = None
+
+    @property
+    def asks_for_pairs(self) -> bool:
+        """Say whether a strategy of somebody's own decides about pairs by what it asks for."""
+        return self.trades == PAIRS and self.strategy != PAIRS
 
 
 @dataclass(frozen=True)
@@ -197,20 +203,28 @@ def reconcile(running: Mapping[str, Instance], wanted: Iterable[Instance]) -> Ch
 
 @dataclass(frozen=True)
 class PairCover:
-    """The instance under which a pair is traded. Without one (`instance_id` is None) there are no entries."""
+    """The instance under which a pair is traded. Without one (`instance_id` is None) there are no entries.
+
+    `asks` says that it decides by what it asks for, not by the rules of pairs.
+    """
 
     instance_id: str | None = None
     mode: InstanceMode = InstanceMode.OFF
     config: Json = field(default_factory=dict)
+    asks: bool = False
 
 
-def rules_of(cover: PairCover, usual: Thresholds) -> Rules:
+def rules_of(cover: PairCover, usual: Thresholds, wish: PairWish = PairWish.NOTHING) -> Rules:
     """Read the thresholds of a pair's instance; what its config leaves out is as usual.
+
+    Where the instance decides by what it asks for, `wish` is that, and the usual thresholds protect the trade.
 
     A config that can't be meant, because somebody wrote it past every check, gives no entries, and a trade that is
     there is closed as usual.
     """
     is_on = cover.mode is not InstanceMode.OFF
+    if cover.asks:
+        return Rules(cover.instance_id, is_on, usual, wish)
     try:
         return Rules(cover.instance_id, is_on, _thresholds(cover.config, usual))
     except (ValueError, TypeError):
@@ -245,17 +259,18 @@ def limited_by(pair: Pair, cover: PairCover) -> Pair:
 
 
 def covers_of(pairs: Iterable[str], instances: Sequence[Instance]) -> dict[str, PairCover]:
-    """Say for each pair which instance of type pairs it is traded under.
+    """Say for each pair which instance it is traded under: one of type pairs, or an active one that asks for pairs.
 
     Of several the one that may do most; then one that names the pair comes before one that takes all; then the first
     by id. One that is off gives no entries, but its config still says when a trade that is there is to be closed.
     """
-    by_rank = sorted(instances, key=lambda each: (-_POWER[each.mode], _takes_all(each), each.id))
+    acting = [each for each in instances if not each.asks_for_pairs or each.mode is InstanceMode.ACTIVE]
+    by_rank = sorted(acting, key=lambda each: (-_POWER[each.mode], _takes_all(each), each.id))
     named: dict[str, Instance] = {}
     for instance in by_rank:
         for name in named_pairs(instance.config):
             named.setdefault(name, instance)
-    general = next((each for each in by_rank if _takes_all(each)), None)
+    general = next((each for each in by_rank if _takes_all(each) and not each.asks_for_pairs), None)
     return {pair: _cover(_stronger(named.get(pair), general)) for pair in pairs}
 
 
@@ -279,7 +294,9 @@ def _stronger(named: Instance | None, general: Instance | None) -> Instance | No
 
 
 def _cover(instance: Instance | None) -> PairCover:
-    return PairCover() if instance is None else PairCover(instance.id, instance.mode, instance.config)
+    if instance is None:
+        return PairCover()
+    return PairCover(instance.id, instance.mode, instance.config, instance.asks_for_pairs)
 
 
 @dataclass(frozen=True)

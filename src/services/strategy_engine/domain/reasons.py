@@ -27,6 +27,9 @@ class Reason(StrEnum):
     TARGET_ZERO = "TARGET_ZERO"
     TARGET_TURNED = "TARGET_TURNED"
     NOT_ITS_SYMBOL = "NOT_ITS_SYMBOL"
+    # A strategy of somebody's own decides about the pair.
+    ASKED = "ASKED"
+    NOT_ASKED = "NOT_ASKED"
     # No trade is there.
     TARGET = "TARGET"
     BELOW_ENTRY = "BELOW_ENTRY"

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
 from src.services.strategy_engine.domain.bar_versions import BarChange, BarChangeKind
-from src.services.strategy_engine.domain.decision import Number, Thresholds
+from src.services.strategy_engine.domain.decision import Number, PairWish, Thresholds
 from src.services.strategy_engine.domain.evaluation import Evaluation, Rules, SlotTime
 from src.services.strategy_engine.domain.instances import Stepped, digest_of
 from src.shared.domain.ids import parse_pair_id
@@ -122,6 +122,7 @@ class StoredInputs(BaseModel):
     instance: str | None = None
     instance_on: StrictBool = True
     rules: int | None = None
+    wish: PairWish = PairWish.RULES
 
     def pair(self, pair_id: str) -> Pair:
         """Return the pair as it was."""
@@ -145,7 +146,7 @@ class StoredInputs(BaseModel):
             max_slot_age=timedelta(seconds=self.max_slot_age_seconds),
             overnight=self.overnight,
         )
-        return Rules(self.instance, self.instance_on, thresholds)
+        return Rules(self.instance, self.instance_on, thresholds, self.wish)
 
     def time(self, slot: datetime) -> SlotTime:
         """Return when the slot was decided and its session ended."""

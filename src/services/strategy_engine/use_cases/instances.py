@@ -13,6 +13,7 @@ from src.services.strategy_engine.domain.instances import (
     Instance,
     Standing,
     covers_of,
+    named_pairs,
 )
 from src.services.strategy_engine.domain.symbol_trades import Booked, SymbolTrade
 from src.services.strategy_engine.ports import InstanceRepository, StoredDecision, StrategyTypes
@@ -88,8 +89,9 @@ class Instances:
         parse_instance_id(instance_id)
         _refuse_elsewhere(account, market)
         checked = self.types.check(strategy, _given(config))
+        trades = self.types.find(strategy).trades
         made = Instance(
-            instance_id, strategy, account, market, checked, 1, InstanceMode.OFF, _checked_note(note), now
+            instance_id, strategy, account, market, checked, 1, InstanceMode.OFF, _checked_note(note), now, trades
         )
         with self.store() as work:
             if work.repo.is_taken(instance_id):
@@ -128,9 +130,12 @@ class Instances:
                 config_version=before.config_version + (config != before.config),
                 note=before.note if note is None else _checked_note(note),
                 updated_at=now,
+                trades=self.types.find(before.strategy).trades,
             )
             if (after.config, after.note) == (before.config, before.note):
                 return before, before
+            if after.mode is InstanceMode.ACTIVE:
+                _refuse_untradable(work.repo, after)
             work.repo.change(after)
             what = {"before": before.config, "after": config, "version": after.config_version, "note": after.note}
             _commit(work, AuditNote(who, "instance set", instance_id, why, what))
@@ -151,9 +156,10 @@ class Instances:
                 return before, before
             if mode is not InstanceMode.OFF:
                 self.types.check(before.strategy, before.config)
+            trades = before.trades if mode is InstanceMode.OFF else self.types.find(before.strategy).trades
+            after = replace(before, mode=mode, updated_at=now, trades=trades)
             if mode is InstanceMode.ACTIVE:
-                self._refuse_untradable(before)
-            after = replace(before, mode=mode, updated_at=now)
+                _refuse_untradable(work.repo, after)
             work.repo.change(after)
             what = {"before": before.mode.value, "after": mode.value}
             _commit(work, AuditNote(who, "instance switched", instance_id, why, what))
@@ -178,15 +184,26 @@ class Instances:
             what = {"strategy": before.strategy, "config": before.config}
             _commit(work, AuditNote(who, "instance deleted", instance_id, why, what))
 
-    def _refuse_untradable(self, instance: Instance) -> None:
-        trades = self.types.find(instance.strategy).trades
-        if trades == SYMBOLS or instance.strategy == PAIRS:
-            return
-        asks = f"is no strategy of type {PAIRS}" if trades == PAIRS else f"trades a {trades}"
+
+def _refuse_untradable(repo: InstanceRepository, instance: Instance) -> None:
+    """Let an instance act whose strategy trades symbols, or pairs that no other one decides about."""
+    if instance.trades == SYMBOLS:
+        return
+    if instance.trades != PAIRS:
         raise InputInvalid(
-            f"{instance.id} can be observed: what is traded are single symbols, and pairs by instances of type "
-            f"{PAIRS}; {instance.strategy} {asks}."
+            f"{instance.id} can be observed: what is traded are single symbols and registered pairs; "
+            f"{instance.strategy} trades a {instance.trades}."
         )
+    named = named_pairs(instance.config)
+    if instance.asks_for_pairs and not named:
+        raise InputInvalid(
+            f"{instance.id} can't be active before its config names the pairs it decides about: pairs=…"
+        )
+    for other in (each.instance for each in repo.standings() if each.id != instance.id):
+        shared = sorted({*named} & {*named_pairs(other.config)})
+        is_clash = other.mode is InstanceMode.ACTIVE and (instance.asks_for_pairs or other.asks_for_pairs)
+        if is_clash and shared and PAIRS in (other.trades, other.strategy):
+            raise InputInvalid(f"{instance.id} can't be active: {other.id}, which is, decides about {shared[0]}.")
 
 
 def _given(config: Mapping[str, object]) -> dict[str, object]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 import numpy as np
 
-from src.services.strategy_engine.domain.decision import DataBlock, Thresholds
+from src.services.strategy_engine.domain.decision import DataBlock, PairWish, Thresholds
 from src.services.strategy_engine.domain.evaluation import (
     Evaluation,
     SlotTime,
@@ -210,7 +210,7 @@ class StrategyEngine:
         symbols = symbols_of(watched)
         series = repo.closes(symbols, ends)
         watched = with_blocks(watched, repo.data_blocks(symbols))
-        watched = _under_instances(watched, repo.pair_instances(), self.thresholds)
+        watched = _under_instances(watched, repo.pair_instances(), repo.pair_wishes(time.slot), self.thresholds)
         return evaluate_pairs(watched, series, time, self.thresholds, self.calendar)
 
     def _try(self, series: CloseSeries, bars: int) -> TriedFit:
@@ -316,14 +316,18 @@ def _refuse_blocked(blocks: Sequence[DataBlock]) -> None:
 
 
 def _under_instances(
-    watched: Sequence[WatchedPair], instances: Sequence[Instance], usual: Thresholds
+    watched: Sequence[WatchedPair],
+    instances: Sequence[Instance],
+    wishes: Mapping[tuple[str, str], PairWish],
+    usual: Thresholds,
 ) -> list[WatchedPair]:
     """Give each pair the rules of the instance that it is traded under; an observing one keeps it from trading."""
     covers = covers_of((each.pair.id for each in watched), instances)
     return [
-        replace(each, pair=limited_by(each.pair, cover), rules=rules_of(cover, usual))
+        replace(each, pair=limited_by(each.pair, cover), rules=rules_of(cover, usual, wish))
         for each in watched
         for cover in (covers[each.pair.id],)
+        for wish in (wishes.get((cover.instance_id or "", each.pair.id), PairWish.NOTHING),)
     ]
 
 

@@ -32,6 +32,8 @@ instance = Table(
     Column("market", String(8), nullable=False),
     Column("config", JSONB, nullable=False),
     Column("config_version", Integer, nullable=False, server_default="1"),
+    # What its strategy asked for when it was made or last switched: by it people's own strategies decide about pairs.
+    Column("trades", String(8)),
     Column("mode", String(8), nullable=False),
     Column("note", Text, nullable=False, server_default=""),
     Column("updated_at", Moment, nullable=False),
@@ -43,6 +45,7 @@ instance = Table(
     CheckConstraint("config_version > 0", name="version_counts"),
     CheckConstraint("deleted_at IS NULL OR mode = 'off'", name="gone_is_off"),
     one_of("mode", InstanceMode),
+    one_of("trades", ["pairs", "symbols", "basket"]),
     schema="strategy",
 )
 

@@ -34,12 +34,12 @@ async def intraday_pairs_trading() -> dict[str, Any] | State[Any]:
     try:
         gate = await open_gate.with_options(retry_condition_fn=is_transient_or_busy)()
         await fetch_bars(symbols, gate.slot)
-        evaluation = await evaluate_slot(gate)
         try:
             instances: object = await run_instances(gate)
         except Exception as error:
             # Its own run says what failed; pairs are traded all the same.
             instances = f"failed: {error}"
+        evaluation = await evaluate_slot(gate)
         try:
             review = await review_slot(gate)
         except Exception:

@@ -45,6 +45,10 @@ def upgrade() -> None:
     op.create_check_constraint(
         op.f("ck_pair_signal_named_after_symbol"), "pair_signal", _NAMED_AFTER_SYMBOL, schema="strategy"
     )
+    op.add_column("instance", sa.Column("trades", sa.String(8)), schema="strategy")
+    op.create_check_constraint(
+        op.f("ck_instance_trades_known"), "instance", "trades IN ('pairs', 'symbols', 'basket')", schema="strategy"
+    )
     op.alter_column("pair_trade", "symbol_2", existing_type=sa.String(10), nullable=True, schema="execution")
     op.drop_constraint("ck_pair_trade_legs_opposed", "pair_trade", schema="execution")
     op.create_check_constraint(op.f("ck_pair_trade_legs_known"), "pair_trade", _LEGS_KNOWN, schema="execution")
@@ -60,6 +64,8 @@ def downgrade() -> None:
     for name in ("named_after_symbol", "symbol_is_symbol"):
         op.drop_constraint(f"ck_pair_signal_{name}", "pair_signal", schema="strategy")
     op.drop_column("pair_signal", "symbol", schema="strategy")
+    op.drop_constraint("ck_instance_trades_known", "instance", schema="strategy")
+    op.drop_column("instance", "trades", schema="strategy")
     for table, schema in _OF_PAIRS.items():
         for column in ("registered_pair", "instance_id"):
             op.drop_column(table, column, schema=schema)
