@@ -21,8 +21,7 @@ class Strategy:
     """What a strategy file derives its one class from.
 
     An object lives for one call only: what is to be remembered belongs into `context.state`. `TRADES` says what it
-    asks for: "pairs" (enter_pair, exit_pair), "symbols" or "basket" (target). Symbols can be traded; the others are
-    observed, but for the built-in pairs.
+    asks for: "pairs" (enter_pair, exit_pair), "symbols" or "basket" (target). Baskets are only observed.
     """
 
     CONFIG_SCHEMA: ClassVar[Mapping[str, Any] | type[BaseModel]]
