@@ -66,7 +66,7 @@ class OrderExpired(OrderEvent):
 
 
 class PairTradeEvent(Event):
-    """A change of one pair trade."""
+    """A change of one trade: of a pair or, with one leg, of `instance:SYMBOL`."""
 
     speaker: ClassVar[str] = "orders"
     aggregate: ClassVar[str] = "pair_trade"
@@ -82,7 +82,7 @@ class PairOpening(PairTradeEvent):
 
 
 class PairOpened(PairTradeEvent):
-    """Both legs are filled as they should be."""
+    """All legs are filled as they should be."""
 
 
 class PairClosing(PairTradeEvent):
@@ -94,7 +94,7 @@ class PairClosed(PairTradeEvent):
 
 
 class LegImbalanceFound(PairTradeEvent):
-    """The legs do not hedge each other; what was filled is being unwound."""
+    """The legs do not hedge each other, or a person gave the entry up; what was filled is being unwound."""
 
 
 class PairUnwound(PairTradeEvent):

@@ -8,7 +8,7 @@ from src.shared.messages.base import Event
 
 
 class SignalRaised(Event):
-    """A pair was decided on in a slot, whatever the decision."""
+    """A pair, or `instance:SYMBOL`, was decided on in a slot, whatever the decision; the latter has no z."""
 
     speaker: ClassVar[str] = "signals"
     aggregate: ClassVar[str] = "signal"
