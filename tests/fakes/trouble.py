@@ -29,7 +29,7 @@ class Trouble(Strategy):
         if how == "eats":
             eaten = []
             while True:
-                eaten.append(bytearray(64 * 2**20))
+                eaten.append(bytearray(2**28))
         if how == "leaves":
             os._exit(3)
         context.orders.target(context.config.symbol, 0.5)

@@ -259,7 +259,7 @@ def test_one_that_raises_loops_sleeps_eats_or_leaves_harms_no_other(at_desk: Des
     for name in ("a-first", "z-last"):
         at_desk.on(name)
     at_desk.on("built-in", "buy_and_hold", symbols=["KO"])
-    with Cells(at_desk.folder, Budget(cpu_seconds=0.5, seconds=3, megabytes=256)) as cells:
+    with Cells(at_desk.folder, Budget(cpu_seconds=1, seconds=3, megabytes=256)) as cells:
         found = run(at_desk.slots(cells))
         at_desk.now += timedelta(seconds=29)
         early = run(at_desk.slots(cells))
@@ -272,7 +272,7 @@ def test_one_that_raises_loops_sleeps_eats_or_leaves_harms_no_other(at_desk: Des
     assert {fault.instance_id: fault.in_a_row for fault in later.failed} == dict.fromkeys(kinds, 2)
     story = at_desk.instances.show("loops")
     assert [fault.in_a_row for fault in story.faults] == [2, 1]
-    assert "more than 0.5 s of CPU" in story.faults[0].detail
+    assert "more than 1 s of CPU" in story.faults[0].detail
     assert story.faults[0].back_off_until - story.faults[0].occurred_at == timedelta(seconds=60)
     at_desk.instances.set("loops", {"how": "well"}, **PERSON)
     assert list(run(at_desk.slots()).decided) == ["loops"]
