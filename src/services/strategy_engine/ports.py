@@ -307,7 +307,7 @@ class InstanceRepository(Protocol):
         ...
 
     def add_faults(self, faults: Sequence[Fault]) -> None:
-        """Store faults."""
+        """Store faults; one of an instance that has a newer one than the caller knew was met twice, and is left out."""
         ...
 
     def note(self, note: AuditNote) -> None:

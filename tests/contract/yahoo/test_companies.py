@@ -128,7 +128,7 @@ def test_days_of_earnings_are_a_span_until_they_are_near_and_the_last_one_stays_
 
 
 def test_an_answer_without_a_day_to_come_takes_none_back(twin: TwinHandle, companies: YahooCompanies) -> None:
-    nothing = {"quoteSummary.result.0.calendarEvents.earnings.earningsDate": []}
+    nothing: dict[str, object] = {"quoteSummary.result.0.calendarEvents.earnings.earningsDate": []}
     twin.admin.fault(kind="extra", endpoint="GET /yahoo/v10/*", set=nothing)
 
     answer = companies.ask(CompanyDataset.EARNINGS, "KELV", TODAY)

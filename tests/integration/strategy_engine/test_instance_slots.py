@@ -192,6 +192,26 @@ def test_the_hourly_run_and_the_engine_at_once_store_one_decision(at_desk: Desk)
     assert {row["state"]["calls"] for row in rows(at_desk.engine, "SELECT state FROM strategy.instance_state")} == {1}
 
 
+def test_a_fault_that_the_hourly_run_and_the_engine_meet_at_once_is_recorded_once(at_desk: Desk) -> None:
+    at_desk.on("mine", how="raises")
+    together = threading.Barrier(2)
+
+    class Waiting(InlineRunner):
+        def steps(self, market: Market, jobs: Sequence[Job]) -> list[Stepped | Failed]:
+            together.wait(20)
+            return super().steps(market, jobs)
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(run, [at_desk.slots(Waiting(at_desk.folder)) for _ in range(2)]))
+    once = at_desk.instances.show("mine").faults
+    at_desk.now += timedelta(seconds=30)
+    run(at_desk.slots())
+
+    assert [[fault.instance_id for fault in each.failed] for each in found] == [["mine"]] * 2
+    assert [fault.in_a_row for fault in once] == [1]
+    assert [fault.in_a_row for fault in at_desk.instances.show("mine").faults] == [2, 1]
+
+
 def test_what_is_switched_off_or_set_while_it_decides_has_not_decided(at_desk: Desk) -> None:
     at_desk.on("off")
     at_desk.on("set")

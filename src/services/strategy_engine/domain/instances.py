@@ -56,7 +56,10 @@ class StoredState:
 
 @dataclass(frozen=True)
 class Fault:
-    """A call that failed. `in_a_row` counts them since one went well; until `back_off_until` nothing is called."""
+    """A call that failed. `in_a_row` counts them since one went well; until `back_off_until` nothing is called.
+
+    `number` counts all faults that are stored; one that is not stored yet has that of the last that was known.
+    """
 
     instance_id: str
     config_version: int
@@ -65,6 +68,7 @@ class Fault:
     in_a_row: int
     occurred_at: datetime
     back_off_until: datetime
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,8 @@ def next_fault(standing: Standing, kind: FaultKind, detail: str, now: datetime, 
     before = standing.open_fault
     in_a_row = before.in_a_row + 1 if before else 1
     until = now + back_off.after(in_a_row)
-    return Fault(standing.id, standing.instance.config_version, kind, detail, in_a_row, now, until)
+    known = standing.fault.number if standing.fault else 0
+    return Fault(standing.id, standing.instance.config_version, kind, detail, in_a_row, now, until, known)
 
 
 @dataclass(frozen=True)
