@@ -204,8 +204,8 @@ class StrategyKind:
 class StrategyTypes(Protocol):
     """The strategies that there are."""
 
-    def find(self, name: str) -> StrategyKind:
-        """Return a strategy by its name.
+    def find(self, name: str, config: Mapping[str, object]) -> StrategyKind:
+        """Return a strategy by its name, with a config that it can use.
 
         Raises:
             InputInvalid: there is none, or its file is broken; the message says which there are, or what is wrong.
@@ -307,7 +307,7 @@ class InstanceRepository(Protocol):
         ...
 
     def add_faults(self, faults: Sequence[Fault]) -> None:
-        """Store faults; one of an instance that has a newer one than the caller knew was met twice, and is left out."""
+        """Store faults, but for those of instances with a newer one than was known: it is the same, met by two."""
         ...
 
     def note(self, note: AuditNote) -> None:
@@ -325,6 +325,15 @@ class Market:
     ticks: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Described:
+    """A strategy and a config of it that can be used: every field, with the strategy's defaults."""
+
+    config: Mapping[str, Any]
+    trades: str
+    digest: str
+
+
 class StrategyRunner(Protocol):
     """Calls strategies where they can do no harm. One answer for each job, in the order of the jobs."""
 
@@ -338,6 +347,10 @@ class StrategyRunner(Protocol):
 
     def ticks(self, market: Market, tick: Tick, jobs: Sequence[Job]) -> list[Stepped | Failed]:
         """Let each instance look at a tick."""
+        ...
+
+    def described(self, jobs: Sequence[Job]) -> list[Described | Failed]:
+        """Say what each strategy is and whether its config can be used; a wrong one is `broken`."""
         ...
 
     def drawings(self, market: Market, jobs: Sequence[Job]) -> list[tuple[Mapping[str, object], ...] | Failed]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ class Desk:
         (folder / "trouble.py").write_text(TROUBLE)
         self.engine, self.folder, self.now = engine, folder, MORNING
         self.store = SqlUnitOfWork(engine, SqlInstanceRepository)
-        self.instances = Instances(self.store, StrategyFiles(folder))
+        self.instances = Instances(self.store, StrategyFiles(folder, lambda: nullcontext(InlineRunner(folder))))
 
     def on(self, name: str, strategy: str = "trouble", mode: str = "observe", **config: Any) -> None:
         self.instances.create(name, strategy, config, **PERSON)

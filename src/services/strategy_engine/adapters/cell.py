@@ -146,9 +146,16 @@ def _draw(cell: Cell, job: Job, tick: Tick | None) -> Answer:
     return {"widgets": WIDGETS.dump_python(draw(kind, config, state, market, held), mode="json")}
 
 
+def _describe(cell: Cell, job: Job, tick: Tick | None) -> Answer:
+    del tick
+    kind = cell.kind(job)
+    config = kind.config.plain(kind.config.validate(job.config))
+    return {"config": config, "trades": kind.trades, "digest": kind.digest}
+
+
 Call = Callable[[Cell, Job, Tick | None], Answer]
 
-_CALLS: Mapping[str, Call] = {"reach": _reach, "step": _step, "draw": _draw}
+_CALLS: Mapping[str, Call] = {"reach": _reach, "describe": _describe, "step": _step, "draw": _draw}
 
 
 def _market(cell: Cell) -> SlotData:
