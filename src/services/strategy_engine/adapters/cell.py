@@ -76,13 +76,14 @@ class Cell:
     def answer(self, request: Market | Ask) -> list[Answer]:
         """Take in a market, or call each job's strategy."""
         if isinstance(request, Market):
-            self.market = SlotData(request.time, request.series, request.pairs, MappingProxyType(dict(request.ticks)))
+            ticks = MappingProxyType(dict(request.ticks))
+            self.market = SlotData(request.time, request.series, request.pairs, ticks, request.whole)
             return []
         # A file that was edited since the last request counts from this one on.
         self._kinds.clear()
         if request.tick is not None and self.market is not None:
-            ticks = {**self.market.ticks, request.tick.symbol: request.tick.price}
-            self.market = replace(self.market, ticks=MappingProxyType(ticks))
+            newer = {**self.market.ticks, request.tick.symbol: request.tick.price}
+            self.market = replace(self.market, ticks=MappingProxyType(newer))
         return [self._one(number, _CALLS[request.what], job, request.tick) for number, job in enumerate(request.jobs)]
 
     def kind(self, job: Job) -> StrategyType:
@@ -128,6 +129,7 @@ def _reach(cell: Cell, job: Job, tick: Tick | None) -> Answer:
         "pairs": kind.pairs(config),
         "warmup_bars": kind.warmup_bars(config),
         "has_ticks": kind.has_ticks,
+        "whole_bars": kind.whole_bars,
         "digest": kind.digest,
     }
 

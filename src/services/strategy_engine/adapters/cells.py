@@ -296,6 +296,7 @@ def reach_or_fault(answer: Answer) -> Reach | Failed:
         answer["warmup_bars"],
         answer["has_ticks"],
         answer["digest"],
+        answer["whole_bars"],
     )
 
 

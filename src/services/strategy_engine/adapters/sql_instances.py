@@ -24,10 +24,11 @@ from src.services.strategy_engine.domain.instances import (
 )
 from src.services.strategy_engine.ports import StoredDecision
 from src.shared.domain.audit import AuditNote
-from src.shared.domain.bars import CloseSeries
+from src.shared.domain.bars import BarSeries, CloseSeries
 from src.shared.domain.instances import FaultKind, InstanceMode
 from src.shared.domain.pairs import FINISHED_TRADES
 from src.shared.infra.database.audit import write_note
+from src.shared.infra.database.closes import read_whole_bars
 from src.shared.infra.database.locks import lock_key
 from src.shared.infra.database.tables import instance, instance_decision, instance_fault, pair_trade
 
@@ -197,6 +198,10 @@ class SqlInstanceRepository:
     def closes(self, symbols: Sequence[str], ends: Sequence[datetime]) -> CloseSeries:
         """Read closes on a grid."""
         return self._pairs.closes(symbols, ends)
+
+    def bars(self, symbols: Sequence[str], ends: Sequence[datetime]) -> BarSeries:
+        """Read whole bars on a grid."""
+        return read_whole_bars(self._connection, symbols, ends)
 
     def watched_pairs(self, slot: datetime) -> list[WatchedPair]:
         """List the pairs to decide about at `slot`."""
