@@ -32,7 +32,7 @@ from src.shared.failpoints import Crashed, armed
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
 from tests.fakes.stored_market import store_closes, store_pairs, store_trade
 from tests.fakes.strategy_runner import InlineRunner
-from tests.fakes.trouble import TROUBLE
+from tests.fakes.trouble import RANGE, TROUBLE
 from tests.integration.strategy_engine.test_evaluate_slot import (
     CALENDAR,
     CLOSE,
@@ -160,6 +160,31 @@ def test_an_observing_instance_records_what_it_would_have_done_and_remembers(at_
     assert (one["given"]["held"]["fractions"], two["given"]["held"]["fractions"]) == ({}, {"KO": 0.5})
     assert (two["numbers"], two["bars_digest"] != one["bars_digest"]) == ({"calls": 2, "price": 61.0}, True)
     assert rows(at_desk.engine, "SELECT 1 FROM strategy.pair_signal") == []
+
+
+def test_whole_bars_reach_those_who_read_them_and_name_what_was_given(at_desk: Desk) -> None:
+    (at_desk.folder / "range.py").write_text(RANGE)
+    for name, strategy, symbol in (
+        ("whole", "range", "KO"),
+        ("closes", "trouble", "KO"),
+        ("other", "trouble", "PEP"),
+    ):
+        at_desk.on(name, strategy, symbol=symbol)
+    run(at_desk.slots())
+    with at_desk.engine.begin() as connection:
+        connection.execute(text("UPDATE data_ingestion.market_data SET high = high + 1"))
+    at_desk.on("whole-later", "range")
+    at_desk.on("closes-later")
+
+    run(at_desk.slots())
+
+    (whole,), (later,) = at_desk.stored("whole"), at_desk.stored("whole-later")
+    (closes,), (closes_later,) = at_desk.stored("closes"), at_desk.stored("closes-later")
+    assert whole["numbers"] == {"high": 60.0, "open": 60.0, "last": 1000.0}
+    assert (later["numbers"]["high"], whole["bars_digest"] == later["bars_digest"]) == (61.0, False)
+    assert (closes["numbers"]["price"], closes["bars_digest"]) == (60.0, closes_later["bars_digest"])
+    assert [each["given"]["whole_bars"] for each in (whole, closes)] == [True, False]
+    assert at_desk.stored("other")[0]["numbers"]["price"] is None
 
 
 def test_another_config_begins_anew_for_that_instance_alone(at_desk: Desk) -> None:

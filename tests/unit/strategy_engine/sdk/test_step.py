@@ -40,7 +40,7 @@ from src.shared.domain.pairs import PairTradeState
 from tests.unit.strategy_engine.builders import make_pair
 from tests.unit.strategy_engine.sdk.scene import SLOT, kind_of, slot_of, taken
 
-Act = Callable[[Context], None]
+Act = Callable[[Context], object]
 CLOSES = {"KO": [60.0, 61.0, 62.0], "PEP": [170.0, 171.0, math.nan], "SPY": [500.0, 501.0, 502.0]}
 TRADE = UnfinishedTrade(Direction.LONG_SPREAD, PairTradeState.OPEN, SLOT - timedelta(hours=2))
 
