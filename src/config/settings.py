@@ -217,7 +217,9 @@ class StrategySettings(_Component):
         1, ge=1, le=64, description="Workers that scan side by side in the flow; 1: none but the flow itself."
     )
     discovery_dask_scheduler: str = Field(
-        "", description="Address of a Dask scheduler whose workers scan; empty: discovery_workers on this machine."
+        "",
+        pattern=r"^((tcp|tls|ws|wss)://\S+)?$",
+        description="Address of a Dask scheduler whose workers scan; empty: discovery_workers on this machine.",
     )
 
 

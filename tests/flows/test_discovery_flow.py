@@ -27,6 +27,7 @@ from src.shared.infra.database.tables import pair_registry
 from src.shared.infra.embedded.ports import free_port
 from src.shared.prefect.config import SOURCE_ROOT
 from src.shared.prefect.flows.strategy_engine.weekly_pair_discovery_flow import weekly_pair_discovery
+from src.shared.prefect.tasks import discovery_tasks
 from src.shared.prefect.tasks.discovery_tasks import scan_part
 from tests.fakes.desk import SLOT, Installation
 from tests.fakes.markets import TWIN_SYMBOLS, twin_closes
@@ -116,7 +117,23 @@ async def test_parts_are_scanned_by_the_workers_of_a_scheduler_elsewhere(
 
     name, summary = await ended()
 
-    with Client(cluster, timeout=30) as asked:
+    with Client(cluster, timeout=30) as asked:  # type: ignore[no-untyped-call]
         done = asked.run_on_scheduler(lambda dask_scheduler: dask_scheduler.transition_counter)
     assert (name, summary["symbols"], summary["pairs"], summary["passed"]) == ("Completed", 14, 91, 4)
     assert done > 0
+
+
+async def test_a_scheduler_that_is_away_is_named_with_its_setting(
+    client: PrefectClient, desk: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_closes(desk.services.engine, TWIN_SYMBOLS, ENDS, twin_closes(ENDS))
+    monkeypatch.setattr(discovery_tasks, "_SCHEDULER_SECONDS", 0.2)
+    chosen = {"discovery_dask_scheduler": f"tcp://127.0.0.1:{free_port()}"}
+    set_strategy(desk, desk.services.settings.strategy.model_copy(update=chosen))
+
+    state = await weekly_pair_discovery.with_options(retries=0)(return_state=True)
+
+    assert state.is_failed()
+    assert "No scheduler of Dask answers: start one, or correct TRADEWINDS_STRATEGY_DISCOVERY_DASK" in str(
+        state.message
+    )
