@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -56,7 +57,7 @@ class Floor:
         (folder / "asks.py").write_text(ASKS)
         self.desk, self.folder, self.slot = desk, folder, SLOT
         self.store = SqlUnitOfWork(desk.services.engine, SqlInstanceRepository)
-        self.instances = Instances(self.store, StrategyFiles(folder))
+        self.instances = Instances(self.store, StrategyFiles(folder, lambda: nullcontext(InlineRunner(folder))))
         self.instances.create("mine", "asks", {}, **SOMEBODY)
         self.mode("active")
 

@@ -89,7 +89,7 @@ class Instances:
         parse_instance_id(instance_id)
         _refuse_elsewhere(account, market)
         checked = self.types.check(strategy, _given(config))
-        trades = self.types.find(strategy).trades
+        trades = self.types.find(strategy, checked).trades
         made = Instance(
             instance_id, strategy, account, market, checked, 1, InstanceMode.OFF, _checked_note(note), now, trades
         )
@@ -130,7 +130,7 @@ class Instances:
                 config_version=before.config_version + (config != before.config),
                 note=before.note if note is None else _checked_note(note),
                 updated_at=now,
-                trades=self.types.find(before.strategy).trades,
+                trades=self.types.find(before.strategy, config).trades,
             )
             if (after.config, after.note) == (before.config, before.note):
                 return before, before
@@ -156,7 +156,9 @@ class Instances:
                 return before, before
             if mode is not InstanceMode.OFF:
                 self.types.check(before.strategy, before.config)
-            trades = before.trades if mode is InstanceMode.OFF else self.types.find(before.strategy).trades
+            trades = (
+                before.trades if mode is InstanceMode.OFF else self.types.find(before.strategy, before.config).trades
+            )
             after = replace(before, mode=mode, updated_at=now, trades=trades)
             if mode is InstanceMode.ACTIVE:
                 _refuse_untradable(work.repo, after)
