@@ -117,6 +117,7 @@ def test_an_entry_is_approved_with_every_number_and_no_second_leg() -> None:
     assert found.quantity_2 == 0
     assert "z" not in found.numbers
     assert found.numbers["shortable"] == {"symbol": None}
+    assert set(found.numbers["earnings"]) == {"sessions", "AAA"}  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize(
