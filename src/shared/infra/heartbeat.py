@@ -16,6 +16,9 @@ LISTENER = "execution-listener"
 STRATEGY_ENGINE = "strategy-engine"
 """The process that runs instances of strategies."""
 
+EVENT_BRIDGE = "event-bridge"
+"""The process that starts flow runs by events."""
+
 CONNECTED = "connected"
 """What it says when all is well."""
 
