@@ -47,6 +47,7 @@ from src.shared.infra.database.tables.instances import (
 )
 from src.shared.infra.database.tables.ops import (
     alert,
+    alert_condition,
     archive_file,
     audit_log,
     backup_run,
@@ -80,6 +81,7 @@ __all__ = [
     "SCHEMAS",
     "WRITE_OFF",
     "alert",
+    "alert_condition",
     "archive_file",
     "audit_log",
     "backup_run",
