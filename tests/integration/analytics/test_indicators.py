@@ -127,14 +127,11 @@ def test_whatever_is_said_to_be_up_to_date_has_nothing_to_do(
         elif change == "head gone":
             remove_bars(connection, KIND, {"KO": bars.end[:100]})
         else:
-            row = technical_indicators.c.bar_end == in_the_middle[0].item().replace(tzinfo=UTC)
-            days = {"bar_end": technical_indicators.c.bar_end + timedelta(hours=1)}
-            rows = (
-                technical_indicators.delete() if change == "rows gone" else technical_indicators.update().values(days)
-            )
-            connection.execute(rows.where(row))
-    looked = indicators.store
-    with looked() as work:
+            t = technical_indicators
+            moved = t.update().values(bar_end=t.c.bar_end + timedelta(hours=1))
+            which = t.c.bar_end == in_the_middle[0].item().replace(tzinfo=UTC)
+            connection.execute((t.delete() if change == "rows gone" else moved).where(which))
+    with indicators.store() as work:
         said = work.repo.up_to_date(KIND, ["KO"], indicator_set(indicators.parameters, DAILY).set_id)
 
     assert said == ({"KO": 200} if change == "head gone" else {})

@@ -59,8 +59,8 @@ _SAME_END = text(f"""
     WHERE last.bar_end = newest.bar_end AND last.set_id = :set_id
 """)  # noqa: S608
 
-# The server compares: as many rows as bars, and the same digest of the pairs (end, recorded). Rows from before the first
-# bar are those of what the archive took.
+# The server compares: as many rows as bars, and the same digest of the pairs (end, recorded). Rows from before the
+# first bar are those of what the archive took.
 _UP_TO_DATE = text(f"""
     SELECT bars.symbol, bars.number FROM (
         SELECT symbol, count(*) AS number, min(bar_end) AS first,
