@@ -55,8 +55,10 @@ chaos: setup ## Run seeds of the simulation, a line for each that fails (SEEDS= 
 	@$(VENV)/python -m tests.simulation.run --seeds $(SEEDS) --first $(FIRST_SEED) --jobs $(JOBS) \
 		$(if $(filter 1 yes true,$(VERBOSE)),--trace)
 
-crash-matrix: setup ## Kill a slot at every ordered pair of failpoints (takes an hour or more)
-	@CRASH_MATRIX=all $(VENV)/pytest tests/chaos/test_crash_matrix.py
+# All pairs take hours; PART=3/16 is the third of sixteen parts that make the whole.
+PART ?= 1/1
+crash-matrix: setup ## Kill a slot at every ordered pair of failpoints (PART=3/16 for a sixteenth)
+	@CRASH_MATRIX=$(PART) $(VENV)/pytest tests/chaos/test_crash_matrix.py
 
 check: setup ## Format, lint, types, import contracts
 	@$(VENV)/ruff format --check .

@@ -27,6 +27,7 @@ COMPANY_DATA = {
     "statements": ("statements",),
     "holders": ("holders",),
     "dividends": ("dividends", "splits"),
+    "earnings": ("earnings",),
 }
 EVERYTHING = ("bars", *COMPANY_DATA)
 ADJUSTMENTS: tuple["Adjustment", ...] = ("split", "raw")

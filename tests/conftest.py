@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import uuid
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "tradewinds-tests-"
 _TEMPLATE = "trading_template"
+_PREFECT_INSIDE = pytest.StashKey[bool]()
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class TradingDatabase:
         return self.url(OWNER_ROLE)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that two workers end at about the same time; end with Prefect in the process.
 
     Prefect 3.8.8 leaves connections to its server open; it would show in somebody else's test.
@@ -56,7 +58,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if _has_prefect_inside(item):
             for rule in ("ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"):
                 item.add_marker(pytest.mark.filterwarnings(rule))
+            config.stash[_PREFECT_INSIDE] = True
     items.sort(key=lambda item: 0 if item.get_closest_marker("e2e") else 1 + _has_prefect_inside(item))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Let Prefect's open connections be found after the last test too."""
+    if config.stash.get(_PREFECT_INSIDE, False):
+        warnings.filterwarnings("ignore", "unclosed", ResourceWarning)
+        warnings.simplefilter("ignore", pytest.PytestUnraisableExceptionWarning)
 
 
 def _has_prefect_inside(item: pytest.Item) -> bool:

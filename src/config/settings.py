@@ -222,7 +222,9 @@ class StrategySettings(_Component):
         1, ge=1, le=64, description="Workers that scan side by side in the flow; 1: none but the flow itself."
     )
     discovery_dask_scheduler: str = Field(
-        "", description="Address of a Dask scheduler whose workers scan; empty: discovery_workers on this machine."
+        "",
+        pattern=r"^((tcp|tls|ws|wss)://\S+)?$",
+        description="Address of a Dask scheduler whose workers scan; empty: discovery_workers on this machine.",
     )
 
 
@@ -252,6 +254,7 @@ class RiskSettings(_Component):
     rolling_loss_days: int = _limit("rolling_loss_days", 5)
     max_drawdown_fraction: FiniteFloat = _limit("max_drawdown_fraction", 0.05)
     event_days: int = _limit("event_days", 2)
+    earnings_sessions: int = _limit("earnings_sessions", 1)
 
     def limits(self) -> dict[str, Decimal]:
         """Every limit by name; a switch is 1 or 0."""
@@ -350,6 +353,7 @@ class YahooSettings(_Component):
     statements_due_days: PositiveFloat = Field(28.0, description="Ask again for statements after this many days.")
     holders_due_days: PositiveFloat = Field(28.0, description="Ask again for holders after this many days.")
     dividends_due_days: PositiveFloat = Field(6.0, description="Ask again for dividends and splits after these days.")
+    earnings_due_days: PositiveFloat = Field(6.0, description="Ask again when a company reports after these days.")
 
 
 class TwinSettings(_Component):

@@ -1,7 +1,7 @@
 """Answers recorded from Yahoo are read without loss: one test for each that we would ask for.
 
-Not asked for, and so not read: `quote-*` (the quote is part of the summary), the modules `calendarEvents` and
-`earnings`, the screener and the trending symbols.
+Not asked for, and so not read: `quote-*` (the quote is part of the summary), the module `earnings` (its
+days are those of `calendarEvents`), the screener and the trending symbols.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 from src.services.data_ingestion.adapters.yahoo import companies
 from src.services.data_ingestion.adapters.yahoo.answers import YahooSaid, content_of, explained
 from src.services.data_ingestion.adapters.yahoo.charts import dividends_of, read_chart, splits_of
-from src.services.data_ingestion.domain.company import CompanyInfo, KeyStatistics
+from src.services.data_ingestion.domain.company import CompanyInfo, EarningsDay, KeyStatistics
 from src.shared.domain.errors import Transient
 from tests.shared_data import shared_file
 
@@ -56,6 +56,13 @@ SUMMARIES = tuple(
     for module in ("defaultKeyStatistics", "price", "summaryDetail")
     for symbol in ("AAPL", "ADH", "AMZN", "GOOG", "QQQ")
 )
+EARNINGS = {
+    "AAPL": (date(2025, 4, 30), date(2025, 5, 5), date(2025, 1, 30)),
+    "ADH": None,
+    "AMZN": (date(2025, 4, 28), date(2025, 5, 2), date(2025, 2, 6)),
+    "GOOG": (date(2025, 4, 23), date(2025, 4, 28), date(2025, 2, 4)),
+    "QQQ": None,
+}
 # What Yahoo tells in these modules and has a column of its own here.
 TOLD = {
     "defaultKeyStatistics": {
@@ -166,10 +173,27 @@ def test_a_recorded_summary_is_read_whole_or_known_to_be_none(name: str) -> None
         assert (who.quote_type, who.exchange) == (wanted["quoteType"], wanted["exchangeName"])
 
 
+@pytest.mark.parametrize("symbol", EARNINGS)
+def test_recorded_days_of_earnings_are_read_whole_or_known_to_be_none(symbol: str) -> None:
+    answer, days = recorded(f"quoteSummary-calendarEvents-{symbol}"), EARNINGS[symbol]
+    body = json.dumps(answer["bodyJson"])
+    if days is None:
+        assert YahooSaid(404, *(explained(body) or ("", ""))).means_nothing_there
+        return
+
+    (summary,) = content_of(body, "quoteSummary")
+    read = companies.earnings(symbol, summary, TODAY)
+
+    first, last, called = days
+    assert read.rows == (EarningsDay(called, called), EarningsDay(first, last, is_estimate=True))
+    assert (read.all_after, read.unread) == (TODAY, ())
+
+
 def test_every_recorded_answer_is_read_or_named_as_not_asked_for() -> None:
     folder: Path = shared_file(FOLDER)
-    read = {*CHARTS, *EMPTY, *UNREADABLE, *SUMMARIES}
-    other = ("quote-", "quoteSummary-calendarEvents-", "quoteSummary-earnings-", "screener-", "trendingSymbols-")
+    calendars = (f"quoteSummary-calendarEvents-{symbol}" for symbol in EARNINGS)
+    read = {*CHARTS, *EMPTY, *UNREADABLE, *SUMMARIES, *calendars}
+    other = ("quote-", "quoteSummary-earnings-", "screener-", "trendingSymbols-")
 
     left = {path.stem for path in folder.glob("*.json")} - read
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from src.shared.infra.embedded.ports import free_port
@@ -36,8 +37,15 @@ class Prompt:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=800,
         )
+
+    def demo(self, *words: str) -> dict[str, Any]:
+        """Run a demo that succeeds and return its summary."""
+        done = self.run("demo", *words)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        summary: dict[str, Any] = json.loads((self.home / "demo" / "summary.json").read_text())
+        return summary
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "src.services.cli.main", *words]
@@ -46,9 +54,21 @@ class Prompt:
         rows: list[dict[str, Any]] = json.loads(self.run("status", "--json").stdout)["rows"]
         return {row["name"]: row["pid"] for row in rows}
 
+    def processes(self) -> list[str]:
+        """The command lines of what runs for the state folder."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if str(self.home) in " ".join([*process.cmdline(), *process.environ().values()]):
+                    found.append(" ".join(process.cmdline()))
+            except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+                continue
+        return found
 
-@pytest.fixture
+
+@pytest.fixture(scope="module")
 def prompt() -> Iterator[Prompt]:
+    """A prompt whose folder was used before, but for the first test: that is the faster start."""
     with new_prompt() as made:
         yield made
 
@@ -66,4 +86,5 @@ def new_prompt() -> Iterator[Prompt]:
         yield made
     finally:
         made.run("down", "--now")
+        made.run("down", "--now", TRADEWINDS_HOME=str(home / "demo"))
         shutil.rmtree(root, ignore_errors=True)

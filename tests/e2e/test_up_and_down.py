@@ -36,31 +36,29 @@ def test_up_detached_serves_until_down_and_down_leaves_nothing(prompt: Prompt) -
 
 
 @pytest.mark.chaos
-def test_a_foreground_up_that_was_killed_is_taken_over_by_the_next_one(prompt: Prompt) -> None:
+def test_a_foreground_up_is_taken_over_when_killed_starts_again_what_dies_and_ends_on_an_interrupt_or_down(
+    prompt: Prompt,
+) -> None:
     first = _foreground(prompt)
     before = prompt.pids()
     first.send_signal(signal.SIGKILL)
     first.wait(30)
 
     second = _foreground(prompt)
-
     assert prompt.pids() == before
+
+    twin = before["Twin of the vendors"]
+    assert twin is not None
+    os.kill(twin, signal.SIGKILL)
+    _eventually(lambda: prompt.pids()["Twin of the vendors"] not in (None, twin))
+
     second.send_signal(signal.SIGINT)
     assert second.wait(240) == 130
     assert not any(_lives(pid) for pid in before.values() if pid)
 
-
-@pytest.mark.chaos
-def test_a_process_that_dies_is_started_again_and_down_ends_the_foreground(prompt: Prompt) -> None:
-    foreground = _foreground(prompt)
-    killed = prompt.pids()["Twin of the vendors"]
-    assert killed is not None
-    os.kill(killed, signal.SIGKILL)
-
-    _eventually(lambda: prompt.pids()["Twin of the vendors"] not in (None, killed))
-
+    third = _foreground(prompt)
     assert prompt.run("down").returncode == 0
-    assert foreground.wait(60) == 0
+    assert third.wait(60) == 0
     assert prompt.run("status").returncode == 1
 
 

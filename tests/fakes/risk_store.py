@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from src.services.risk_management.domain.equity import CashFlow, EquityPoint, equity_history, restated
-from src.services.risk_management.domain.events import MarketEvent
+from src.services.risk_management.domain.events import EarningsReport, MarketEvent
 from src.services.risk_management.domain.review import OpenTrade, SlotSignal
 from src.services.risk_management.domain.state import EquityHistory, Standing
 from src.services.risk_management.domain.values import LimitChange, LimitRow, in_force
@@ -43,6 +43,7 @@ class FakeRiskRepository:
     readings: list[Reading] = field(default_factory=list)
     booked: Decimal = Decimal(0)
     events: list[MarketEvent] = field(default_factory=list)
+    reports: list[EarningsReport] = field(default_factory=list)
     fits: dict[str, PairFit] = field(default_factory=dict)
     alerts: list[AlertRaised] = field(default_factory=list)
 
@@ -111,6 +112,9 @@ class FakeRiskRepository:
 
     def upcoming_events(self, symbols: Sequence[str], first: date, last: date) -> list[MarketEvent]:
         return [event for event in self.events if event.symbol in symbols and first <= event.day <= last]
+
+    def earnings_reports(self, symbols: Sequence[str], since: date) -> list[EarningsReport]:
+        return [report for report in self.reports if report.symbol in symbols and report.last_day >= since]
 
     def pair_fit(self, pair_id: str) -> PairFit | None:
         return self.fits.get(pair_id)

@@ -29,7 +29,14 @@ from src.shared.domain.pairs import Direction, Pair, PairMode, PairTradeState
 from src.shared.domain.signals import SignalAction, signal_id
 from src.shared.infra.database.bar_months import add_months
 from src.shared.infra.database.binary_copy import Field, copy_into
-from src.shared.infra.database.tables import corporate_action, market_data, pair_signal, pair_trade, stock_splits
+from src.shared.infra.database.tables import (
+    corporate_action,
+    earnings_dates,
+    market_data,
+    pair_signal,
+    pair_trade,
+    stock_splits,
+)
 from tests.fakes.pairs import write_pair
 
 _LOAD = UUID(int=1)
@@ -137,6 +144,14 @@ def store_split(engine: Engine, symbol: str, day: date, teller: str = "broker") 
     rates = {"vendor_type": "forward_split", "old_rate": 1, "new_rate": 4, "cash_per_share": 0}
     with engine.begin() as connection:
         connection.execute(insert(corporate_action).values(**row, **rates))
+
+
+def store_earnings(engine: Engine, symbol: str, first: date, last: date | None = None) -> None:
+    """Store a day of earnings, or with a last day the span that it is expected in."""
+    days = {"first_day": first, "last_day": last or first, "is_estimate": last is not None}
+    with engine.begin() as connection:
+        connection.execute(text(_LOAD_RUN), {"id": _LOAD, "at": _LONG_AGO, "end": _LONG_AGO + timedelta(days=1)})
+        connection.execute(insert(earnings_dates).values(symbol=symbol, vendor="yahoo", load_run_id=_LOAD, **days))
 
 
 def trade_row(

@@ -7,9 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from src.services.strategy_engine.adapters.cell import PROGRESS_BYTES, Ask, Budget, Cell
-from src.services.strategy_engine.adapters.cells import drawing_or_fault, reach_or_fault, stepped_or_fault
+from src.services.strategy_engine.adapters.cells import (
+    described_or_fault,
+    drawing_or_fault,
+    reach_or_fault,
+    stepped_or_fault,
+)
 from src.services.strategy_engine.domain.instances import Failed, Job, Reach, Stepped
-from src.services.strategy_engine.ports import Market
+from src.services.strategy_engine.ports import Described, Market
 from src.shared.domain.ticks import Tick
 
 
@@ -31,6 +36,9 @@ class InlineRunner:
     def drawings(self, market: Market, jobs: Sequence[Job]) -> list[tuple[Mapping[str, object], ...] | Failed]:
         self._cell.answer(market)
         return [drawing_or_fault(each) for each in self._cell.answer(Ask("draw", tuple(jobs)))]
+
+    def described(self, jobs: Sequence[Job]) -> list[Described | Failed]:
+        return [described_or_fault(each) for each in self._cell.answer(Ask("describe", tuple(jobs)))]
 
     def close(self) -> None:
         self._cell.market = None

@@ -1,4 +1,4 @@
-"""A strategy file that does as its config says: well, or in each way in which a strategy can fail."""
+"""Strategy files: one does as its config says, well or in each way in which one can fail; one reads whole bars."""
 
 TROUBLE = '''
 import os
@@ -29,7 +29,7 @@ class Trouble(Strategy):
         if how == "eats":
             eaten = []
             while True:
-                eaten.append(bytearray(64 * 2**20))
+                eaten.append(bytearray(2**28))
         if how == "leaves":
             os._exit(3)
         context.orders.target(context.config.symbol, 0.5)
@@ -41,3 +41,24 @@ class Trouble(Strategy):
             raise ValueError("over a tick")
         context.state["ticks"] += 1
 '''
+
+
+RANGE = '''
+import numpy as np
+
+from src.services.strategy_engine.sdk import Strategy
+
+
+class Range(Strategy):
+    """Notes the whole bar of each slot, and the highest of the last three."""
+
+    CONFIG_SCHEMA = {"symbol": {"type": "symbol", "default": "KO"}}
+    WARMUP_BARS = 3
+    WHOLE_BARS = True
+
+    def on_bar(self, context, bar):
+        bars = context.bars(context.config.symbol, 3)
+        last = bar.bars.get(context.config.symbol)
+        context.note(high=np.nanmax(bars.high), open=bars.open[-1], last=None if last is None else last.volume)
+'''
+"""A strategy file that reads whole bars."""

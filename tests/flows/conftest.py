@@ -19,10 +19,13 @@ from uuid import UUID
 
 import httpx
 import pytest
-from prefect import Flow
+import tenacity
+from prefect import Flow, Task
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 
 from src.config.settings import Settings, load_settings
 from src.shared.infra.embedded.ports import free_port
@@ -48,6 +51,15 @@ async def eventually(what: Callable[[], Awaitable[T | None]], seconds: float = 6
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         await asyncio.sleep(0.1)
     return answer
+
+
+@pytest.fixture(autouse=True)
+def nothing_between_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have what is repeated be repeated at once; how long is waited is looked at elsewhere."""
+    monkeypatch.setattr(tenacity, "wait_random_exponential", lambda **_: tenacity.wait_none())
+    modules = [module for name, module in sys.modules.items() if name.startswith("src.shared.prefect.tasks.")]
+    for each in {each for module in modules for each in vars(module).values() if isinstance(each, Task)}:
+        monkeypatch.setattr(each, "retry_delay_seconds", [0.0] * each.retries)
 
 
 @pytest.fixture(scope="session")
@@ -108,6 +120,9 @@ def server(settings: Settings, environment: dict[str, str], home: Path) -> Itera
             assert time.monotonic() < deadline, (home / "server.log").read_text()
             time.sleep(0.2)
         yield settings.prefect_api_url
+        # What this process still has to tell a server is told now: after its end the interpreter might wait for ever.
+        for told in (APILogWorker, EventsWorker):
+            told.drain_all(timeout=20)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,6 @@ from src.shared.prefect.flows.data_ingestion.polygon_daily_ingestion_flow import
 from src.shared.prefect.flows.data_ingestion.polygon_historical_backfill_flow import polygon_historical_backfill
 from src.shared.prefect.flows.data_ingestion.polygon_incremental_update_flow import polygon_incremental_update
 from src.shared.prefect.monitoring import Stopped, progress
-from src.shared.prefect.tasks import history_tasks
 from src.shared.prefect.tasks.wiring import services
 from tests.fakes.desk import FIRST, SECOND, Installation
 
@@ -46,11 +45,9 @@ load.run(wired.bar_source("polygon"), sys.argv[3:], start, end, "1Hour", "split"
 
 
 @pytest.fixture
-def evening(desk: Installation, monkeypatch: pytest.MonkeyPatch) -> Installation:
-    """After the close of the first session, with nothing between one attempt and the next."""
+def evening(desk: Installation) -> Installation:
+    """After the close of the first session."""
     desk.twin.admin.move_clock(EVENING)
-    for each in (history_tasks.load_history, history_tasks.load_reference):
-        monkeypatch.setattr(each, "retry_delay_seconds", [0.0] * 3)
     return desk
 
 

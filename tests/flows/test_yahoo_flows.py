@@ -15,6 +15,7 @@ from src.shared.infra.database.tables import (
     company_info,
     company_officers,
     dividends,
+    earnings_dates,
     financial_statements,
     institutional_holders,
     key_statistics,
@@ -60,6 +61,7 @@ async def test_company_data_brings_information_officers_and_statistics_of_what_i
 
     assert (name, sorted(told)) == ("Completed", ["information", "key statistics"])
     assert (count(desk, company_info), count(desk, company_officers), count(desk, key_statistics)) == (2, 8, 2)
+    assert count(desk, earnings_dates) == 2 * 2
 
 
 async def test_a_second_run_finds_nothing_due_unless_it_is_forced(client: PrefectClient, desk: Installation) -> None:
@@ -69,7 +71,7 @@ async def test_a_second_run_finds_nothing_due_unless_it_is_forced(client: Prefec
     forced, again = await ended(yahoo_key_statistics, force=True)
 
     assert (name, summary["asked"]) == ("NOT_DUE", 0)
-    assert (forced, again["asked"], again["rows_changed"]) == ("Completed", 2, 0)
+    assert (forced, again["asked"], again["rows_changed"]) == ("Completed", 2 * 2, 0)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,15 @@ from src.shared.infra.embedded import postgres as postgres_module
 from src.shared.infra.embedded import redis as redis_module
 from src.shared.infra.embedded.stack import redis_url, trading_database_url
 from src.shared.infra.environment import check_known, check_settings
-from src.shared.infra.heartbeat import CONNECTED, EVENT_BRIDGE, LISTENER, last_beat
+from src.shared.infra.heartbeat import (
+    CONNECTED,
+    EVENT_BRIDGE,
+    LISTENER,
+    NO_ENGINE,
+    STRATEGY_ENGINE,
+    last_beat,
+    last_seen,
+)
 from src.shared.infra.prefect_api import prefect_credentials
 from src.shared.infra.redaction import redactor_for
 
@@ -78,8 +86,7 @@ def diagnose(settings: Settings) -> Diagnosis:
     if all(finding.verdict == "ok" for finding in findings if finding.name in {"PostgreSQL", "schema"}):
         findings.extend(differing_limits(settings))
     if all(finding.verdict == "ok" for finding in findings if finding.name == "Redis"):
-        findings.append(listener(settings))
-        findings.extend(bridge(settings))
+        findings.extend((listener(settings), strategy_engine(settings), *bridge(settings)))
     hidden = tuple(Finding(f.name, f.verdict, redact(f.detail), f.mend) for f in findings)
     return Diagnosis(hidden, _versions(), tuple(describe(settings)))
 
@@ -132,6 +139,18 @@ def bridge(settings: Settings) -> Iterator[Finding]:
         yield Finding(name, "warning", detail, "Run `tradewinds up`; its log is logs/event-bridge.log.")
     else:
         yield Finding(name, "ok" if said == CONNECTED else "warning", f"the bridge is {said}")
+
+
+def strategy_engine(settings: Settings) -> Finding:
+    """Say what the strategy engine does: it leads, waits for one that does, or is dead since when."""
+    name, url = "strategy engine", redis_url(settings)
+    said, seen = last_beat(url, STRATEGY_ENGINE), last_seen(url, STRATEGY_ENGINE)
+    if said is not None:
+        return Finding(name, "ok" if said == CONNECTED else "warning", f"the engine is {said}")
+    if seen is None:
+        return Finding(name, "ok", NO_ENGINE)
+    detail = f"no sign of life since {seen}: instances decide in the hourly run alone."
+    return Finding(name, "warning", detail, "Run `tradewinds up`; its log is logs/strategy-engine.log.")
 
 
 def _look(name: str, look: Callable[[Settings], str], mend: str, settings: Settings) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
@@ -42,11 +42,15 @@ class AlreadyUp(UserError):
 
 
 class Suite:
-    """Servers and processes of one state folder. ``step`` wraps each piece of work, to show progress."""
+    """Servers and processes of one state folder.
 
-    def __init__(self, settings: Settings, step: Step) -> None:
+    ``step`` wraps each piece of work, to show progress; ``flows`` names the deployments to register, all when None.
+    """
+
+    def __init__(self, settings: Settings, step: Step, flows: Sequence[str] | None = None) -> None:
         self._settings = settings
         self._step = step
+        self._flows = flows
         self._supervisor = supervisor(settings)
 
     @contextmanager
@@ -204,7 +208,7 @@ class Suite:
         from src.shared.prefect.deployments import deploy
 
         with self._step("flows deployed"):
-            deploy(self._settings)
+            deploy(self._settings, only=self._flows)
 
     def _launch(self, needs: Needs, undo: ExitStack) -> None:
         for child in self._that_need(needs):

@@ -72,6 +72,7 @@ def build_companies(settings: Settings, engine: Engine, client: Callable[[], Alp
             CompanyDataset.HOLDERS: yahoo.holders_due_days,
             CompanyDataset.DIVIDENDS: yahoo.dividends_due_days,
             CompanyDataset.SPLITS: yahoo.dividends_due_days,
+            CompanyDataset.EARNINGS: yahoo.earnings_due_days,
         },
         workers=yahoo.symbols_at_once,
     )

@@ -9,7 +9,14 @@ from typing import Protocol
 from uuid import UUID
 
 from src.services.data_ingestion.domain.basis import Replaced
-from src.services.data_ingestion.domain.company import Answer, CompanyDataset, CompanyLoad, Outcome, Stored
+from src.services.data_ingestion.domain.company import (
+    Answer,
+    CompanyDataset,
+    CompanyLoad,
+    EarningsTold,
+    Outcome,
+    Stored,
+)
 from src.services.data_ingestion.domain.differences import Written
 from src.services.data_ingestion.domain.gate import Rejection
 from src.services.data_ingestion.domain.grid import Span
@@ -274,6 +281,11 @@ class CompanyRepository(Protocol):
 
     def finish_load(self, load_run_id: UUID, load: CompanyLoad) -> None:
         """Write how a load went into its row."""
+        ...
+
+    def earnings(self, symbols: Sequence[str], since: date) -> list[EarningsTold]:
+        """List days of earnings from a day on, those withdrawn too, by symbol and day; of all without a symbol."""
+        ...
 
 
 class HistoryRepository(Protocol):

@@ -7,7 +7,7 @@ from src.services.notification.adapters.health_probes import HeartbeatProbe, Htt
 from src.services.notification.ports import Probe
 from src.shared.infra.alpaca.keys import broker_headers
 from src.shared.infra.embedded.stack import redis_url, trading_database_url
-from src.shared.infra.heartbeat import LISTENER
+from src.shared.infra.heartbeat import LISTENER, NO_ENGINE, STRATEGY_ENGINE
 
 
 def build_probes(settings: Settings) -> tuple[Probe, ...]:
@@ -16,6 +16,7 @@ def build_probes(settings: Settings) -> tuple[Probe, ...]:
         PostgresProbe("PostgreSQL", lambda: _database_url(settings)),
         RedisProbe("Redis", lambda: redis_url(settings)),
         HeartbeatProbe("Trade updates listener", LISTENER, lambda: redis_url(settings)),
+        HeartbeatProbe("Strategy engine", STRATEGY_ENGINE, lambda: redis_url(settings), NO_ENGINE),
         HttpProbe("Broker clock", f"{settings.broker_url}/v2/clock", lambda: broker_headers(settings)),
         HttpProbe("Prefect API", f"{settings.prefect_api_url}/health"),
     )

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from src.services.risk_management.domain.equity import CashFlow, EquityPoint
-from src.services.risk_management.domain.events import MarketEvent
+from src.services.risk_management.domain.events import EarningsReport, MarketEvent
 from src.services.risk_management.domain.review import OpenTrade, SlotSignal
 from src.services.risk_management.domain.state import EquityHistory, Standing
 from src.services.risk_management.domain.values import LimitChange, LimitRow
@@ -142,6 +142,10 @@ class RiskRepository(Protocol):
 
     def upcoming_events(self, symbols: Sequence[str], first: date, last: date) -> list[MarketEvent]:
         """Read the known events of these symbols on New York days `first` to `last`, by day."""
+        ...
+
+    def earnings_reports(self, symbols: Sequence[str], since: date) -> list[EarningsReport]:
+        """Read when these symbols report, as far as it is told, from a New York day on."""
         ...
 
     def pair_fit(self, pair_id: str) -> PairFit | None:

@@ -137,7 +137,8 @@ def build_instances(settings: Settings, engine: Engine | None = None) -> Instanc
         Unreachable: as `build`.
     """
     engine = engine or make_engine(trading_database_url(settings), settings.database)
-    return Instances(SqlUnitOfWork(engine, SqlInstanceRepository), StrategyFiles(settings.strategy_folder))
+    files = StrategyFiles(settings.strategy_folder, lambda: build_cells(settings))
+    return Instances(SqlUnitOfWork(engine, SqlInstanceRepository), files)
 
 
 def build_cells(settings: Settings) -> Cells:

@@ -30,7 +30,7 @@ from src.services.strategy_engine.domain.replay import PairDecision, PastInstanc
 from src.services.strategy_engine.domain.trade_history import TradeHistory
 from src.services.strategy_engine.domain.universe import Excluded
 from src.shared.domain.audit import AuditNote
-from src.shared.domain.bars import BarKind, CloseSeries
+from src.shared.domain.bars import BarKind, BarSeries, CloseSeries
 from src.shared.domain.corporate_actions import CorporateActionKind
 from src.shared.domain.instances import InstanceMode
 from src.shared.domain.pairs import FoundBy, Pair, PairMode
@@ -204,8 +204,8 @@ class StrategyKind:
 class StrategyTypes(Protocol):
     """The strategies that there are."""
 
-    def find(self, name: str) -> StrategyKind:
-        """Return a strategy by its name.
+    def find(self, name: str, config: Mapping[str, object]) -> StrategyKind:
+        """Return a strategy by its name, with a config that it can use.
 
         Raises:
             InputInvalid: there is none, or its file is broken; the message says which there are, or what is wrong.
@@ -286,6 +286,10 @@ class InstanceRepository(Protocol):
         """Read the closes of finished hourly bars on the grid of `ends`, NaN where there is none."""
         ...
 
+    def bars(self, symbols: Sequence[str], ends: Sequence[datetime]) -> BarSeries:
+        """Read whole bars as `closes` reads closes."""
+        ...
+
     def watched_pairs(self, slot: datetime) -> list[WatchedPair]:
         """List, by pair id, the pairs in observe, active or closing and all with an unfinished trade."""
         ...
@@ -307,7 +311,7 @@ class InstanceRepository(Protocol):
         ...
 
     def add_faults(self, faults: Sequence[Fault]) -> None:
-        """Store faults."""
+        """Store faults, but for those of instances with a newer one than was known: it is the same, met by two."""
         ...
 
     def note(self, note: AuditNote) -> None:
@@ -317,12 +321,25 @@ class InstanceRepository(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Market:
-    """What all instances are given in a slot: the time, the closes, the pairs, and ticks since the bar by symbol."""
+    """What all instances are given in a slot: the time, the closes, the pairs, and ticks since the bar by symbol.
+
+    `whole` has whole bars of the symbols of those that read them, on the grid of `series`.
+    """
 
     time: SlotTime
     series: CloseSeries
     pairs: tuple[WatchedPair, ...] = ()
     ticks: Mapping[str, float] = field(default_factory=dict)
+    whole: BarSeries | None = None
+
+
+@dataclass(frozen=True)
+class Described:
+    """A strategy and a config of it that can be used: every field, with the strategy's defaults."""
+
+    config: Mapping[str, Any]
+    trades: str
+    digest: str
 
 
 class StrategyRunner(Protocol):
@@ -338,6 +355,10 @@ class StrategyRunner(Protocol):
 
     def ticks(self, market: Market, tick: Tick, jobs: Sequence[Job]) -> list[Stepped | Failed]:
         """Let each instance look at a tick."""
+        ...
+
+    def described(self, jobs: Sequence[Job]) -> list[Described | Failed]:
+        """Say what each strategy is and whether its config can be used; a wrong one is `broken`."""
         ...
 
     def drawings(self, market: Market, jobs: Sequence[Job]) -> list[tuple[Mapping[str, object], ...] | Failed]:
@@ -391,6 +412,10 @@ class ReplayStore(Protocol):
         """Read the closes on the grid of `ends` as they are now, NaN where there is none."""
         ...
 
+    def bars(self, symbols: Sequence[str], ends: Sequence[datetime]) -> BarSeries:
+        """Read whole bars as `closes` reads closes."""
+        ...
+
     def bar_versions(self, symbols: Sequence[str], first: datetime, last: datetime) -> list[BarVersion]:
         """Read every value that was stored of the bars that end in [first, last]."""
         ...
@@ -405,6 +430,10 @@ class StudyStore(Protocol):
 
     def closes(self, symbols: Sequence[str], ends: Sequence[datetime], kind: BarKind) -> CloseSeries:
         """Read stored closes on the grid of `ends`, NaN where there is none."""
+        ...
+
+    def bars(self, symbols: Sequence[str], ends: Sequence[datetime], kind: BarKind) -> BarSeries:
+        """Read whole bars as `closes` reads closes."""
         ...
 
     def watched_pairs(self, slot: datetime) -> list[WatchedPair]:

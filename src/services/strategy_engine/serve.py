@@ -106,6 +106,7 @@ class Server:
     calendar: TradingCalendar
     pauses: Pauses
     beat: Callable[[str], None]
+    stand_by: Callable[[str], None]
 
     def run(self, stop: threading.Event, *, waits_for_another: bool = True) -> bool:
         """Work until `stop` is set; servers that are away are waited for. Say whether this engine led at all.
@@ -123,7 +124,7 @@ class Server:
                         continue
                 if not waits_for_another:
                     return has_led
-                self.beat("waiting: another engine leads")
+                self.stand_by("waiting: another engine leads")
                 stop.wait(self.pauses.standby)
             except (Transient, Unreachable) as error:
                 self.beat("waiting for PostgreSQL")
@@ -302,4 +303,5 @@ def _wired(settings: Settings) -> Iterator[Server]:
         pauses = Pauses(reconcile=settings.strategy.reconcile_seconds)
         stream = TickStream(settings.data_stream_url, broker_keys(settings), settings.broker.connect_timeout_seconds)
         calendar = TradingCalendar()
-        yield Server(database, engine, bus, ticks, stream, client.clock, calendar, pauses, heartbeat.beat)
+        signs = heartbeat.beat, heartbeat.stand_by
+        yield Server(database, engine, bus, ticks, stream, client.clock, calendar, pauses, *signs)

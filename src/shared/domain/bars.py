@@ -155,6 +155,42 @@ class CloseSeries:
             return np.full(len(self.ends), np.nan)
         return self.closes[:, self.symbols.index(symbol)]
 
+    def beside(self, other: CloseSeries) -> CloseSeries:
+        """Put the symbols of another series, on the same grid, after these."""
+        closes = np.concatenate([self.closes, other.closes], axis=1)
+        return CloseSeries((*self.symbols, *other.symbols), self.ends, closes)
+
     def pair(self, symbol_1: str, symbol_2: str) -> tuple[Floats, Floats]:
         """Return both legs' closes, each of length T."""
         return self.column(symbol_1), self.column(symbol_2)
+
+
+@dataclass(frozen=True, eq=False)
+class BarSeries:
+    """Whole bars of several symbols on one time grid.
+
+    `ends` has T slots, oldest first; prices in dollars and volumes in shares have shape (T, S), all NaN where a
+    symbol has no bar; `symbols` has S names in the order of the columns.
+    """
+
+    symbols: tuple[str, ...]
+    ends: tuple[datetime, ...]
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+
+    @property
+    def values(self) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+        """Open, high, low, close and volume."""
+        return self.open, self.high, self.low, self.close, self.volume
+
+    @property
+    def closes(self) -> CloseSeries:
+        """The closes alone."""
+        return CloseSeries(self.symbols, self.ends, self.close)
+
+    def first(self, count: int) -> BarSeries:
+        """Return the first `count` rows."""
+        return BarSeries(self.symbols, self.ends[:count], *(each[:count] for each in self.values))

@@ -14,7 +14,7 @@ from typing import Literal
 
 from src.shared.domain.errors import InputInvalid
 
-Unit = Literal["of equity", "fraction", "on/off", "trades", "pairs", "orders", "bars", "days"]
+Unit = Literal["of equity", "fraction", "on/off", "trades", "pairs", "orders", "bars", "days", "sessions"]
 
 _FRACTIONS = frozenset({"of equity", "fraction"})
 _SWITCH = {
@@ -123,6 +123,13 @@ _ALL = (
     _bounds("max_drawdown_fraction", "of equity", "0.001", "1", "Drawdown from peak that halts entries."),
     _bounds(
         "event_days", "days", "0", "10", "Days, today included, without a known event in either leg; 0: not asked."
+    ),
+    _bounds(
+        "earnings_sessions",
+        "sessions",
+        "0",
+        "10",
+        "Sessions before and after a leg's day of earnings without an entry; 0: not asked.",
     ),
 )
 

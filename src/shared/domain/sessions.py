@@ -50,6 +50,15 @@ class TradingCalendar:
 
         return list(self._schedule[bisect_left(self._days, first) : bisect_right(self._days, last)])
 
+    def days_around(self, day: date, count: int) -> tuple[date, date]:
+        """Return the day of the session `count` before a day and that of the one after it; 0 is the day itself."""
+        if count == 0:
+            return day, day
+        wide = timedelta(days=2 * count + 10)
+        before = self.sessions(day - wide, day - timedelta(days=1))
+        after = self.sessions(day + timedelta(days=1), day + wide)
+        return before[-count].day, after[count - 1].day
+
     def session_at(self, moment: datetime) -> Session | None:
         """Return the session that is open at `moment` (open ≤ moment < close), if any."""
         near = self.sessions(moment.date() - timedelta(days=1), moment.date() + timedelta(days=1))

@@ -15,6 +15,7 @@ from src.services.data_ingestion.domain.company import (
     CompanyDataset,
     CompanyInfo,
     DividendPaid,
+    EarningsDay,
     Holder,
     KeyStatistics,
     Officer,
@@ -31,6 +32,7 @@ OF_COMPANIES = [
     CompanyDataset.OFFICERS,
     CompanyDataset.STATISTICS,
     CompanyDataset.HOLDERS,
+    CompanyDataset.EARNINGS,
 ]
 
 
@@ -110,6 +112,39 @@ def test_dividends_and_splits_are_the_twin_s_actions(twin: TwinHandle, companies
         SplitDone(date(2025, 3, 10), Decimal(1), Decimal(2)),
     )
     assert companies.ask(CompanyDataset.SPLITS, "KYLO", today).empty_because
+
+
+def test_days_of_earnings_are_a_span_until_they_are_near_and_the_last_one_stays_told(
+    twin: TwinHandle, companies: YahooCompanies
+) -> None:
+    far = companies.ask(CompanyDataset.EARNINGS, "KELV", TODAY)
+    twin.admin.move_clock("2025-04-21T15:30:05Z")
+    near = companies.ask(CompanyDataset.EARNINGS, "KELV", date(2025, 4, 21))
+
+    last = EarningsDay(date(2025, 2, 5), date(2025, 2, 5))
+    assert far.rows == (last, EarningsDay(date(2025, 5, 4), date(2025, 5, 8), is_estimate=True))
+    assert near.rows == (last, EarningsDay(date(2025, 5, 6), date(2025, 5, 6)))
+    assert (far.all_after, near.all_after) == (TODAY, date(2025, 4, 21))
+
+
+def test_an_answer_without_a_day_to_come_takes_none_back(twin: TwinHandle, companies: YahooCompanies) -> None:
+    nothing: dict[str, object] = {"quoteSummary.result.0.calendarEvents.earnings.earningsDate": []}
+    twin.admin.fault(kind="extra", endpoint="GET /yahoo/v10/*", set=nothing)
+
+    answer = companies.ask(CompanyDataset.EARNINGS, "KELV", TODAY)
+
+    assert answer.rows == (EarningsDay(date(2025, 2, 5), date(2025, 2, 5)),)
+    assert answer.all_after is None
+
+
+def test_a_day_of_earnings_that_can_t_be_read_is_set_aside(twin: TwinHandle, companies: YahooCompanies) -> None:
+    odd = {"quoteSummary.result.0.calendarEvents.earnings.earningsDate": ["soon"]}
+    twin.admin.fault(kind="extra", endpoint="GET /yahoo/v10/*", set=odd)
+
+    answer = companies.ask(CompanyDataset.EARNINGS, "KELV", TODAY)
+
+    assert [each.reason for each in answer.unread] == ["earningsDate: 'soon' is no number"]
+    assert len(answer.rows) == 1
 
 
 @pytest.mark.parametrize("form", ["infinity", "infinity_text", "nan", "not_available"])
@@ -267,3 +302,8 @@ def test_the_library_s_own_ticker_reads_the_same_from_the_twin(
         if isinstance(row, Holder)
     ] == held["Holder"].tolist()
     assert ticker.info["longName"] == "Kelvin Grid"
+    _, coming = companies.ask(CompanyDataset.EARNINGS, "KELV", TODAY).rows
+    assert isinstance(coming, EarningsDay)
+    # The library takes the days of the machine's time zone.
+    both = zip(ticker.calendar["Earnings Date"], [coming.first_day, coming.last_day], strict=True)
+    assert all(abs((their_day - our_day).days) <= 1 for their_day, our_day in both)

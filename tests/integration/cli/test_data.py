@@ -17,7 +17,7 @@ from src.shared.domain.sessions import TradingCalendar
 from src.shared.infra.database.tables import data_quarantine
 from src.shared.prefect.tasks.wiring import services
 from tests.fakes.desk import FIRST, PAIR, SECOND, SLOT, Installation
-from tests.fakes.stored_market import store_series
+from tests.fakes.stored_market import store_earnings, store_series
 from tests.unit.data_ingestion.series import walk
 
 TRADED = Series(FIRST, HOURLY, "alpaca", "split")
@@ -112,6 +112,19 @@ def test_quotes_are_those_of_the_broker_and_one_that_is_not_there_is_named(desk:
     assert all(each["bid"] in shown.out and each["ask"] in shown.out for each in (first, second))
 
 
+def test_days_of_earnings_are_shown_as_they_were_told(desk: Installation) -> None:
+    nothing = desk.tradewinds("data", "earnings")
+    store_earnings(desk.services.engine, FIRST, SLOT.date() + timedelta(days=3))
+    store_earnings(desk.services.engine, SECOND, SLOT.date() - timedelta(days=15))
+    shown = desk.tradewinds("data", "earnings")
+    (told,) = json.loads(desk.tradewinds("data", "earnings", "--symbols", FIRST, "--json").out)
+
+    assert (nothing.code, nothing.out) == (0, "No day of earnings is known.\n")
+    assert (FIRST in shown.out, SECOND in shown.out) == (True, False)
+    assert told["day"] == {"first_day": "2025-03-06", "last_day": "2025-03-06", "is_estimate": False}
+    assert told["withdrawn_at"] is None
+
+
 MISTAKES = [
     (["quotes", "--symbols", "KO;PEP"], "is not a symbol"),
     (["quotes", "--symbols", ","], "at least one symbol"),
@@ -119,6 +132,7 @@ MISTAKES = [
     (["validate", "--symbols", "KO;PEP"], "is not a symbol"),
     (["quarantine", "--symbols", "a'; DROP"], "is not a symbol"),
     (["quarantine", "--last", "0"], "--last"),
+    (["earnings", "--symbols", "KO;PEP"], "is not a symbol"),
     (["repair", "--symbols", "", *DAYS], "at least one symbol"),
     (["repair", "--symbols", FIRST, "--from", "yesterday", "--to", "2025-03-03"], "--from yesterday: write a day"),
     (["repair", "--symbols", FIRST, "--from", "2025-03-03", "--to", "2025-03-01"], "before it begins"),

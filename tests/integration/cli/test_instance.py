@@ -11,6 +11,17 @@ from tests.fakes.desk import PAIR, SLOT, Installation
 from tests.fakes.trouble import TROUBLE
 
 
+def test_a_file_that_never_ends_is_refused_and_the_command_comes_back(desk: Installation) -> None:
+    folder = desk.services.settings.strategy_folder
+    folder.mkdir(parents=True)
+    (folder / "endless.py").write_text("while True:\n    pass\n")
+
+    said = desk.tradewinds("instance", "create", "mine", "endless", "--why", "to see")
+
+    assert (said.code, said.out) == (2, "")
+    assert said.err == f"error: {folder}/endless.py can't be loaded: the call took more than 2 s of CPU\n"
+
+
 def test_an_instance_is_made_watched_changed_and_ended(desk: Installation) -> None:
     Path(desk.services.settings.strategy_folder).mkdir(parents=True)
     (desk.services.settings.strategy_folder / "trouble.py").write_text(TROUBLE)

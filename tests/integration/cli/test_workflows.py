@@ -8,6 +8,7 @@ from pathlib import Path
 
 from src.shared.prefect.config import SOURCE_ROOT
 from tests.fakes.desk import PAIR, SLOT, Installation
+from tests.fakes.trouble import RANGE
 
 EXAMPLES = SOURCE_ROOT / "deployment" / "workflows"
 
@@ -51,6 +52,24 @@ def test_an_example_runs_against_the_twin_and_decides_about_a_fresh_bar(desk: In
     ]
     assert lines[-1].startswith("Now: ")
     assert "NO_DECISION" not in lines[-1]
+
+
+def test_a_strategy_may_read_whole_bars_but_not_resampled_ones(desk: Installation, tmp_path: Path) -> None:
+    desk.services.settings.strategy_folder.mkdir(parents=True)
+    (desk.services.settings.strategy_folder / "range.py").write_text(RANGE)
+    template = '[meta]\nstudy = "range"\n[loader]\nrecords = 5\n{more}\n[strategy]\ntype = "range"\n{model}'
+    model = 'model = { symbol = "KELV" }'
+    for name, more in (("whole", ""), ("longer", 'resampling = "4Hour"')):
+        (tmp_path / f"{name}.toml").write_text(template.format(more=more, model=model))
+
+    said = desk.tradewinds("workflow", "run", str(tmp_path / "whole.toml"), "--json")
+    refused = desk.tradewinds("workflow", "run", str(tmp_path / "longer.toml"))
+
+    decisions = json.loads(said.out)["decisions"]
+    assert [each["numbers"]["last"] > 0 for each in decisions] == [True] * 5
+    assert all(each["numbers"]["high"] >= each["numbers"]["open"] for each in decisions)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "longer.toml: [loader] resampling: range reads whole bars, and closes alone are resampled" in refused.err
 
 
 def test_bars_that_are_too_old_give_no_decision(desk: Installation, tmp_path: Path) -> None:

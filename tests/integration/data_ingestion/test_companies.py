@@ -20,6 +20,7 @@ from src.services.data_ingestion.domain.company import (
     CompanyLoad,
     CompanyRow,
     DividendPaid,
+    EarningsDay,
     Holder,
     KeyStatistics,
     Officer,
@@ -35,6 +36,7 @@ from src.shared.infra.database.tables import (
     company_load,
     company_officers,
     data_quarantine,
+    earnings_dates,
     financial_statements,
     load_run,
 )
@@ -52,6 +54,10 @@ ROWS: Mapping[CompanyDataset, tuple[CompanyRow, ...]] = {
     CompanyDataset.HOLDERS: (Holder("Northgate", DAY, shares=100.0, held=0.081),),
     CompanyDataset.DIVIDENDS: (DividendPaid(DAY, Decimal("0.25")),),
     CompanyDataset.SPLITS: (SplitDone(DAY, Decimal(1), Decimal(2)),),
+    CompanyDataset.EARNINGS: (
+        EarningsDay(DAY, DAY),
+        EarningsDay(date(2025, 4, 1), date(2025, 4, 5), is_estimate=True),
+    ),
 }
 
 
@@ -78,14 +84,16 @@ class Desk:
     now: datetime = NOW
 
     def load(self, dataset: CompanyDataset, *symbols: str, **more: Any) -> CompanyLoad:
-        data = CompanyData(
+        return self.data().load(dataset, symbols or ("KELV",), **more)
+
+    def data(self) -> CompanyData:
+        return CompanyData(
             work=SqlUnitOfWork(self.engine, SqlCompanyRepository),
             source=self.source,
             now=lambda: self.now,
             due_days=dict.fromkeys(CompanyDataset, 7.0),
             workers=2,
         )
-        return data.load(dataset, symbols or ("KELV",), **more)
 
     def say(self, *rows: CompanyRow, unread: tuple[Unread, ...] = ()) -> None:
         self.source.says = lambda _: Answer(rows, unread, "" if rows else "there is none")
@@ -192,6 +200,35 @@ def test_an_empty_answer_and_one_that_was_read_in_part_take_nothing_away(at: Des
 
     assert (empty.outcome, empty.reason) == ("empty", "there is none")
     assert at.count(company_officers) == 2
+
+
+def test_a_day_of_earnings_that_moves_replaces_the_one_to_come_and_what_was_told_stays_readable(at: Desk) -> None:
+    past, guess = EarningsDay(DAY, DAY), EarningsDay(date(2025, 4, 1), date(2025, 4, 5), is_estimate=True)
+    fixed = EarningsDay(date(2025, 4, 8), date(2025, 4, 8))
+    today = NOW.date()
+    at.source.says = lambda _: Answer((past, guess), all_after=today)
+    at.load(CompanyDataset.EARNINGS)
+    at.source.says = lambda _: Answer((fixed,), all_after=today)
+
+    (outcome,) = at.load(CompanyDataset.EARNINGS, force=True).outcomes
+
+    assert (outcome.stored.new, outcome.stored.withdrawn) == (1, 1)
+    days = [(row["first_day"], row["last_day"], row["is_estimate"]) for row in at.rows(earnings_dates)]
+    assert days == [(DAY, DAY, False), (fixed.first_day, fixed.last_day, False)]
+    told = at.data().earnings(["KELV"], today)
+    assert [(each.day, each.withdrawn_at is None) for each in told] == [(guess, False), (fixed, True)]
+    assert at.data().earnings([], date(2025, 4, 9)) == at.data().earnings(["KYLO"], DAY) == []
+
+
+def test_a_report_of_today_or_before_is_never_taken_back(at: Desk) -> None:
+    today, coming = NOW.date(), EarningsDay(date(2025, 6, 3), date(2025, 6, 3))
+    at.source.says = lambda _: Answer((EarningsDay(today, today),), all_after=today - timedelta(days=1))
+    at.load(CompanyDataset.EARNINGS)
+    at.source.says = lambda _: Answer((coming,), all_after=today)
+
+    at.load(CompanyDataset.EARNINGS, force=True)
+
+    assert [row["first_day"] for row in at.rows(earnings_dates)] == [today, coming.first_day]
 
 
 def test_older_reports_of_holders_stay(at: Desk) -> None:

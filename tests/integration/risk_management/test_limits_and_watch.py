@@ -14,7 +14,7 @@ from sqlalchemy import Engine, func, select, text
 from src.config.settings import load_settings
 from src.services.risk_management.adapters.risk_repository import SqlRiskRepository
 from src.services.risk_management.bootstrap import build_limits, build_watch
-from src.services.risk_management.domain.events import MarketEvent
+from src.services.risk_management.domain.events import EarningsReport, MarketEvent
 from src.services.risk_management.use_cases.limits import LimitBook
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.pairs import PairTradeState
@@ -33,6 +33,7 @@ from src.shared.infra.database.tables import (
     outbox,
     portfolio_reading,
 )
+from tests.fakes.stored_market import store_earnings
 from tests.fakes.twin_server import TwinHandle, running_twin
 from tests.integration.risk_management.test_risk_repository import count, register, trade
 from tests.unit.risk_management.examples import NOW, SLOT
@@ -184,6 +185,17 @@ def test_announced_actions_are_the_events_of_their_day(engine: Engine) -> None:
 
     assert found == [MarketEvent("AAA", date(2026, 11, 19), "cash dividend")]
     assert none == []
+
+
+def test_reports_that_are_over_before_the_day_are_not_read(engine: Engine) -> None:
+    store_earnings(engine, "AAA", date(2026, 11, 16), date(2026, 11, 17))
+    store_earnings(engine, "BBB", date(2026, 11, 18), date(2026, 11, 20))
+    store_earnings(engine, "CCC", date(2026, 11, 18))
+
+    with engine.connect() as connection:
+        found = SqlRiskRepository(connection, read_closes).earnings_reports(["AAA", "BBB"], date(2026, 11, 18))
+
+    assert found == [EarningsReport("BBB", date(2026, 11, 18), date(2026, 11, 20), is_estimate=True)]
 
 
 def test_the_peaks_reset_is_found_by_an_index(engine: Engine) -> None:

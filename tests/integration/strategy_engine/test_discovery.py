@@ -27,7 +27,7 @@ from src.shared.failpoints import OF_DISCOVERY, Crashed, armed
 from src.shared.infra.database.tables import METADATA, corporate_action, dividends, pair_registry, symbol
 from tests.fakes.markets import TRUE_PAIRS, TWIN_SYMBOLS, names, twin_closes, walks
 from tests.fakes.pairs import registered_pair
-from tests.fakes.stored_market import store_closes, store_split
+from tests.fakes.stored_market import store_closes, store_earnings, store_split
 
 UNTIL = datetime(2025, 3, 3, 21, tzinfo=UTC)
 NOW = UNTIL + timedelta(hours=1)
@@ -212,6 +212,10 @@ def test_symbols_with_an_obstacle_are_left_out_and_what_is_announced_is_flagged(
             connection.execute(insert(dividends).values(symbol=name, ex_date=day, **paid))
         block(connection, "XULA")
 
+    store_earnings(engine, "VEXI", date(2025, 3, 12))
+    store_earnings(engine, "VUNO", date(2025, 3, 16), date(2025, 3, 20))
+    store_earnings(engine, "KELV", date(2025, 2, 5))
+
     report = search(discovery)
 
     assert {each.symbol: each.reason for each in report.search.excluded} == {
@@ -222,7 +226,10 @@ def test_symbols_with_an_obstacle_are_left_out_and_what_is_announced_is_flagged(
     }
     assert report.search.symbols == tuple(sorted(set(TWIN_SYMBOLS) - {"JARQ", "QVEL", "XULA", "ZORN"}))
     events = {pair.id: pair.events for pair in report.survivors}
-    assert events == {"KELV/KYLO": "KYLO ex-dividend 2025-03-10", "VUNO/VEXI": None}
+    assert events == {
+        "KELV/KYLO": "KYLO ex-dividend 2025-03-10",
+        "VUNO/VEXI": "VUNO earnings, estimated 2025-03-16; VEXI earnings 2025-03-12",
+    }
 
 
 def block(connection: Any, name: str) -> None:

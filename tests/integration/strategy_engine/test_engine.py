@@ -89,7 +89,16 @@ class Running:
         self.engine = InstanceEngine(desk.slots(InlineRunner(desk.folder)))
         self.beats: list[str] = []
         self.server = Server(
-            desk.engine, self.engine, self.bus, self.ticks, stream, self._clock, CALENDAR, QUICK, self.beats.append
+            desk.engine,
+            self.engine,
+            self.bus,
+            self.ticks,
+            stream,
+            self._clock,
+            CALENDAR,
+            QUICK,
+            self.beats.append,
+            self.beats.append,
         )
 
     def _clock(self) -> MarketClock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from src.shared.failpoints import Crashed, armed
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
 from tests.fakes.stored_market import store_closes, store_pairs, store_trade
 from tests.fakes.strategy_runner import InlineRunner
-from tests.fakes.trouble import TROUBLE
+from tests.fakes.trouble import RANGE, TROUBLE
 from tests.integration.strategy_engine.test_evaluate_slot import (
     CALENDAR,
     CLOSE,
@@ -59,7 +60,7 @@ class Desk:
         (folder / "trouble.py").write_text(TROUBLE)
         self.engine, self.folder, self.now = engine, folder, MORNING
         self.store = SqlUnitOfWork(engine, SqlInstanceRepository)
-        self.instances = Instances(self.store, StrategyFiles(folder))
+        self.instances = Instances(self.store, StrategyFiles(folder, lambda: nullcontext(InlineRunner(folder))))
 
     def on(self, name: str, strategy: str = "trouble", mode: str = "observe", **config: Any) -> None:
         self.instances.create(name, strategy, config, **PERSON)
@@ -161,6 +162,31 @@ def test_an_observing_instance_records_what_it_would_have_done_and_remembers(at_
     assert rows(at_desk.engine, "SELECT 1 FROM strategy.pair_signal") == []
 
 
+def test_whole_bars_reach_those_who_read_them_and_name_what_was_given(at_desk: Desk) -> None:
+    (at_desk.folder / "range.py").write_text(RANGE)
+    for name, strategy, symbol in (
+        ("whole", "range", "KO"),
+        ("closes", "trouble", "KO"),
+        ("other", "trouble", "PEP"),
+    ):
+        at_desk.on(name, strategy, symbol=symbol)
+    run(at_desk.slots())
+    with at_desk.engine.begin() as connection:
+        connection.execute(text("UPDATE data_ingestion.market_data SET high = high + 1"))
+    at_desk.on("whole-later", "range")
+    at_desk.on("closes-later")
+
+    run(at_desk.slots())
+
+    (whole,), (later,) = at_desk.stored("whole"), at_desk.stored("whole-later")
+    (closes,), (closes_later,) = at_desk.stored("closes"), at_desk.stored("closes-later")
+    assert whole["numbers"] == {"high": 60.0, "open": 60.0, "last": 1000.0}
+    assert (later["numbers"]["high"], whole["bars_digest"] == later["bars_digest"]) == (61.0, False)
+    assert (closes["numbers"]["price"], closes["bars_digest"]) == (60.0, closes_later["bars_digest"])
+    assert [each["given"]["whole_bars"] for each in (whole, closes)] == [True, False]
+    assert at_desk.stored("other")[0]["numbers"]["price"] is None
+
+
 def test_another_config_begins_anew_for_that_instance_alone(at_desk: Desk) -> None:
     at_desk.on("mine")
     at_desk.on("yours")
@@ -190,6 +216,26 @@ def test_the_hourly_run_and_the_engine_at_once_store_one_decision(at_desk: Desk)
     assert sorted([*found[0].decided, *found[1].decided]) == ["a", "b", "c"]
     assert len(rows(at_desk.engine, DECISIONS)) == 3
     assert {row["state"]["calls"] for row in rows(at_desk.engine, "SELECT state FROM strategy.instance_state")} == {1}
+
+
+def test_a_fault_that_the_hourly_run_and_the_engine_meet_at_once_is_recorded_once(at_desk: Desk) -> None:
+    at_desk.on("mine", how="raises")
+    together = threading.Barrier(2)
+
+    class Waiting(InlineRunner):
+        def steps(self, market: Market, jobs: Sequence[Job]) -> list[Stepped | Failed]:
+            together.wait(20)
+            return super().steps(market, jobs)
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(run, [at_desk.slots(Waiting(at_desk.folder)) for _ in range(2)]))
+    once = at_desk.instances.show("mine").faults
+    at_desk.now += timedelta(seconds=30)
+    run(at_desk.slots())
+
+    assert [[fault.instance_id for fault in each.failed] for each in found] == [["mine"]] * 2
+    assert [fault.in_a_row for fault in once] == [1]
+    assert [fault.in_a_row for fault in at_desk.instances.show("mine").faults] == [2, 1]
 
 
 def test_what_is_switched_off_or_set_while_it_decides_has_not_decided(at_desk: Desk) -> None:
@@ -259,7 +305,7 @@ def test_one_that_raises_loops_sleeps_eats_or_leaves_harms_no_other(at_desk: Des
     for name in ("a-first", "z-last"):
         at_desk.on(name)
     at_desk.on("built-in", "buy_and_hold", symbols=["KO"])
-    with Cells(at_desk.folder, Budget(cpu_seconds=0.5, seconds=3, megabytes=256)) as cells:
+    with Cells(at_desk.folder, Budget(cpu_seconds=1, seconds=3, megabytes=256)) as cells:
         found = run(at_desk.slots(cells))
         at_desk.now += timedelta(seconds=29)
         early = run(at_desk.slots(cells))
@@ -272,7 +318,7 @@ def test_one_that_raises_loops_sleeps_eats_or_leaves_harms_no_other(at_desk: Des
     assert {fault.instance_id: fault.in_a_row for fault in later.failed} == dict.fromkeys(kinds, 2)
     story = at_desk.instances.show("loops")
     assert [fault.in_a_row for fault in story.faults] == [2, 1]
-    assert "more than 0.5 s of CPU" in story.faults[0].detail
+    assert "more than 1 s of CPU" in story.faults[0].detail
     assert story.faults[0].back_off_until - story.faults[0].occurred_at == timedelta(seconds=60)
     at_desk.instances.set("loops", {"how": "well"}, **PERSON)
     assert list(run(at_desk.slots()).decided) == ["loops"]

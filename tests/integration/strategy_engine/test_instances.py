@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
@@ -23,6 +24,7 @@ from src.shared.infra.database.engine import make_engine
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
 from tests.conftest import TradingDatabase
 from tests.fakes.stored_market import store_pairs, store_trade
+from tests.fakes.strategy_runner import InlineRunner
 from tests.fakes.trouble import TROUBLE
 from tests.unit.strategy_engine.builders import make_pair
 
@@ -33,7 +35,8 @@ PERSON: dict[str, Any] = {"who": "ada", "why": "to see", "now": NOW}
 @pytest.fixture
 def desk_of_instances(engine: Engine, tmp_path: Path) -> Instances:
     (tmp_path / "trouble.py").write_text(TROUBLE)
-    return Instances(SqlUnitOfWork(engine, SqlInstanceRepository), StrategyFiles(tmp_path))
+    files = StrategyFiles(tmp_path, lambda: nullcontext(InlineRunner(tmp_path)))
+    return Instances(SqlUnitOfWork(engine, SqlInstanceRepository), files)
 
 
 @pytest.fixture

@@ -21,11 +21,13 @@ from src.shared.domain.bars import Floats
 from src.shared.domain.instances import InstanceMode
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.domain.signals import SignalAction, signal_id
+from src.shared.infra.database.closes import read_closes
 from src.shared.infra.database.tables import risk_decision
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
 from tests.fakes.bar_source import FakeBarSource
 from tests.fakes.desk import FIRST, PAIR, SECOND, Installation
 from tests.fakes.pairs import registered_pair, write_pair
+from tests.fakes.trouble import RANGE
 from tests.fakes.typed import Said
 from tests.fakes.vendor import FakeVendor
 
@@ -60,13 +62,17 @@ class Scene:
             for (start, end), close in zip(SPANS, closes, strict=True):
                 self.set(symbol, start, end, float(close))
 
-    def set(self, symbol: str, start: datetime, end: datetime, close: float) -> None:
-        """Have another close in all half hours of a bar."""
+    def set(self, symbol: str, start: datetime, end: datetime, close: float, high: float | None = None) -> None:
+        """Have another close in all half hours of a bar, and maybe a high of its own."""
         moment = start
         while moment < end:
-            prices = {"open": close, "high": close * 1.001, "low": close * 0.999, "close": close}
+            prices = {"open": close, "high": high or close * 1.001, "low": close * 0.999, "close": close}
             self.source.change(symbol, "30Min", moment, **prices)
             moment += HALF
+
+    def stored_close(self, symbol: str, end: datetime) -> float:
+        with self.desk.services.engine.connect() as connection:
+            return float(read_closes(connection, [symbol], [end]).closes[0, 0])
 
     def load(self, *, again: bool = False, until: datetime = CLOSE) -> None:
         history = HistoryLoad(
@@ -383,24 +389,35 @@ def test_instances_decide_the_same_again_and_what_changed_since_is_told(scene: S
     settings.strategy_folder.mkdir()
     file = settings.strategy_folder / "counting.py"
     file.write_text(COUNTING)
+    (settings.strategy_folder / "range.py").write_text(RANGE)
     by: dict[str, Any] = {"who": "test", "why": "test", "now": SLOTS[0]}
     instances = build_instances(settings, engine)
     instances.create("reverting", "mean_reversion", {"symbol": FIRST, "window_bars": 20}, **by)
     instances.create("mine", "counting", {"symbol": FIRST}, **by)
-    for name in ("reverting", "mine"):
+    instances.create("whole", "range", {"symbol": FIRST}, **by)
+    for name in ("reverting", "mine", "whole"):
         instances.mode(name, InstanceMode.OBSERVE, **by)
     with closing(build_cells(settings)) as cells:
         slots = build_slots(settings, engine, cells)
         for slot in SLOTS[:2]:
-            assert {"reverting", "mine"} <= set(
+            assert {"reverting", "mine", "whole"} <= set(
                 slots.run_instances(slot, slot + timedelta(seconds=20), CLOSE).decided
             )
+    scene.as_owner("ALTER TABLE strategy.instance_decision DISABLE TRIGGER USER")
+    # Decisions of before there were whole bars do not say that they were on closes.
+    scene.as_owner(
+        "UPDATE strategy.instance_decision SET given = given - 'whole_bars' WHERE instance_id = 'reverting'"
+    )
 
     code, facts = scene.facts()
-    # A bar is restated that only the second slot has seen, a wish is taken away by hand, a file is edited.
+    # A high is restated that only the second slot has seen, then the whole bar; a wish is taken away by hand, a file
+    # is edited.
+    close = scene.stored_close(FIRST, SLOTS[1])
+    scene.set(FIRST, STARTS[SLOTS[1]], SLOTS[1], close, high=2 * close)
+    scene.load(again=True, until=SLOTS[1])
+    high = scene.facts()[1]
     scene.set(FIRST, STARTS[SLOTS[1]], SLOTS[1], 21.0)
     scene.load(again=True, until=SLOTS[1])
-    scene.as_owner("ALTER TABLE strategy.instance_decision DISABLE TRIGGER USER")
     scene.as_owner(
         "UPDATE strategy.instance_decision SET wishes = '[]' WHERE instance_id = 'reverting' AND slot = :slot",
         slot=SLOTS[0],
@@ -410,7 +427,11 @@ def test_instances_decide_the_same_again_and_what_changed_since_is_told(scene: S
     file.unlink()
     gone = of("mine", scene.facts()[1])
 
-    assert (code, facts["counts"]) == (0, {"same": 6})
+    assert (code, facts["counts"]) == (0, {"same": 8})
+    assert [each["cause"] for each in of("whole", high)] == ["same", "restated bar"]
+    (change,) = of("whole", high)[1]["changes"]
+    assert (change["what"], change["new"], change["old"] < change["new"]) == ("high", 2 * close, True)
+    assert [each["cause"] for each in of("reverting", high)] == ["same", "same"]
     assert [each["action"] for each in of("reverting", facts)] == ["target KELV", "target KELV"]
     assert code_after == 1
     tampered, restated = of("reverting", after)

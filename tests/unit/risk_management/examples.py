@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
 
 from src.services.risk_management.domain.book import Book, Entry, Holding
 from src.services.risk_management.domain.correlations import Correlations
+from src.services.risk_management.domain.events import EarningsCalendar, EarningsReport
 from src.services.risk_management.domain.limits import RiskLimits
 from src.services.risk_management.domain.review import SlotSignal
 from src.services.risk_management.domain.sizing import Size, SizingRules
@@ -52,6 +53,7 @@ LIMITS = RiskLimits(
     max_rolling_loss_fraction=Decimal("0.05"),
     max_drawdown_fraction=Decimal("0.05"),
     event_days=2,
+    earnings_sessions=1,
 )
 
 SEED = {
@@ -76,6 +78,7 @@ SEED = {
     "rolling_loss_days": Decimal(5),
     "max_drawdown_fraction": LIMITS.max_drawdown_fraction,
     "event_days": Decimal(LIMITS.event_days),
+    "earnings_sessions": Decimal(LIMITS.earnings_sessions),
 }
 
 SESSION = SessionRules(overnight=False, max_slot_age=timedelta(minutes=15))
@@ -121,6 +124,11 @@ def correlations(between: dict[tuple[str, str], float] | None = None) -> Correla
     return Correlations(symbols, matrix)
 
 
+def earnings(*reports: EarningsReport) -> EarningsCalendar:
+    """Make what is known of earnings on 18 November with a span of one session."""
+    return EarningsCalendar(reports, *CALENDAR.days_around(date(2026, 11, 18), LIMITS.earnings_sessions))
+
+
 def book(**changes: object) -> Book:
     """Make a book in which everything is well, but for the changes."""
     calm = Book(
@@ -138,6 +146,7 @@ def book(**changes: object) -> Book:
         equity=EquityHistory(Decimal(100_000), Decimal(100_000), Decimal(100_000)),
         booked=Decimal(0),
         events=(),
+        earnings=earnings(),
         orders_last_minute=0,
         orders_today=0,
         planned_orders=0,

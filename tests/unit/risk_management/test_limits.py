@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from src.services.risk_management.domain.book import Book, Entry
 from src.services.risk_management.domain.codes import RejectCode
-from src.services.risk_management.domain.events import MarketEvent
+from src.services.risk_management.domain.events import EarningsCalendar, EarningsReport, MarketEvent
 from src.services.risk_management.domain.limits import LIMITS as ALL_LIMITS
 from src.services.risk_management.domain.limits import Limit, RiskLimits, judge, may_exit
 from src.services.risk_management.domain.review import decide_exits
@@ -25,6 +25,7 @@ from src.shared.domain.pairs import PairMode
 from src.shared.domain.risk import APPROVED, RiskState
 from src.shared.domain.signals import SignalAction
 from tests.unit.risk_management.examples import (
+    CALENDAR,
     CLOSE,
     LIMITS,
     SLOT,
@@ -32,6 +33,7 @@ from tests.unit.risk_management.examples import (
     asset,
     book,
     correlations,
+    earnings,
     entry,
     holding,
     signal,
@@ -53,6 +55,11 @@ def equity(now: str, peak: str = "100000", day_first: str = "100000") -> EquityH
 
 def hard_to_borrow(symbol: str) -> AssetReport:
     return replace(asset(symbol), easy_to_borrow=False)
+
+
+def reports(symbol: str, first: int, last: int | None = None) -> EarningsReport:
+    """Make a report in November; with a last day it is an estimate."""
+    return EarningsReport(symbol, date(2026, 11, first), date(2026, 11, last or first), last not in (None, first))
 
 
 # Each row breaks one rule and all that are asked later, so that the order shows.
@@ -83,6 +90,7 @@ BROKEN: list[tuple[RejectCode, dict[str, object], dict[str, object], dict[str, o
     (RejectCode.NOT_SHORTABLE, {}, {"assets": {"AAA": asset("AAA"), "BBB": hard_to_borrow("BBB")}}, {}),
     (RejectCode.BUYING_POWER, {}, {"account": account(buying_power="10")}, {}),
     (RejectCode.EVENT_RISK, {}, {"events": (MarketEvent("BBB", date(2026, 11, 19), "ex-dividend"),)}, {}),
+    (RejectCode.EARNINGS_RISK, {}, {"earnings": earnings(reports("BBB", 19))}, {}),
 ]
 
 
@@ -288,6 +296,53 @@ def test_an_event_of_a_leg_denies_within_the_days_asked_for(day: int, days: int,
 
     assert verdict.code == code_expected
     assert verdict.until == (None if verdict.allowed else datetime(2026, 11, day + 1, 5, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "sessions", "code_expected"),
+    [
+        # The 18th is a Wednesday, the 26th a holiday.
+        (16, 16, 1, APPROVED),
+        (17, 17, 1, RejectCode.EARNINGS_RISK),
+        (18, 18, 1, RejectCode.EARNINGS_RISK),
+        (19, 19, 1, RejectCode.EARNINGS_RISK),
+        (20, 20, 1, APPROVED),
+        (16, 20, 1, RejectCode.EARNINGS_RISK),
+        (13, 13, 3, RejectCode.EARNINGS_RISK),
+        (12, 12, 3, APPROVED),
+        (21, 21, 3, RejectCode.EARNINGS_RISK),
+        (25, 25, 6, RejectCode.EARNINGS_RISK),
+        (27, 27, 6, RejectCode.EARNINGS_RISK),
+        (28, 28, 6, APPROVED),
+        (18, 18, 0, APPROVED),
+    ],
+)
+def test_a_leg_that_reports_denies_so_many_sessions_before_and_after(
+    first: int, last: int, sessions: int, code_expected: str
+) -> None:
+    near = CALENDAR.days_around(date(2026, 11, 18), sessions)
+    known = EarningsCalendar((reports("AAA", first, last), reports("ZZZ", 18)), *near)
+
+    verdict = judge(entry(), book(earnings=known), replace(LIMITS, earnings_sessions=sessions))
+
+    assert verdict.code == code_expected
+
+
+def test_the_denial_names_the_leg_and_the_days_and_what_is_not_known_is_no_denial() -> None:
+    soon = judge(entry(), book(earnings=earnings(reports("BBB", 19, 23), reports("BBB", 30))), LIMITS)
+    later = judge(entry(), book(earnings=earnings(reports("BBB", 30))), LIMITS)
+
+    assert soon.reason == (
+        "BBB reports earnings on 2026-11-19 to 2026-11-23 (estimated); no entry within 1 session of it."
+    )
+    assert soon.until == datetime(2026, 11, 19, 5, tzinfo=UTC)
+    assert soon.numbers["earnings"] == {
+        "sessions": 1,
+        "AAA": "unknown",
+        "BBB": "2026-11-19 to 2026-11-23 (estimated)",
+    }
+    assert later.allowed
+    assert later.numbers["earnings"] == {"sessions": 1, "AAA": "unknown", "BBB": "2026-11-30"}
 
 
 @pytest.mark.parametrize("rule", ALL_LIMITS, ids=lambda rule: rule.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from math import inf, nan
 
@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from src.services.risk_management.domain.events import EarningsReport
 from src.services.risk_management.domain.review import OpenTrade, SlotSignal
 from src.services.risk_management.use_cases.review import PEAK_RESET, STATE_CHANGED, RiskManagement, SlotReview
 from src.shared.domain.errors import InputInvalid, Transient
@@ -82,6 +83,19 @@ def test_closed_trades_with_an_edge_earn_half_kelly_up_to_the_leg_cap() -> None:
 
     assert decision.numbers["size"]["basis"] == "half_kelly"  # type: ignore[index]
     assert (decision.quantity_1, decision.quantity_2) == (Decimal(100), Decimal(-200))  # 10 % of 100,000
+
+
+def test_a_leg_that_reports_denies_its_pair_alone_and_an_exit_passes() -> None:
+    # Reported after yesterday's close: the first session after it is today.
+    told = EarningsReport("BBB", date(2026, 11, 17), date(2026, 11, 17), is_estimate=False)
+    risk = service(signal(), signal("CCC/DDD"), signal("EEE/BBB", EXIT), reports=[told])
+
+    reviewed = review(risk)
+
+    assert codes(reviewed) == {"AAA/BBB": "EARNINGS_RISK", "CCC/DDD": "APPROVED", "EEE/BBB": "APPROVED"}
+    denied = next(each for each in reviewed.decisions if each.code == "EARNINGS_RISK")
+    assert denied.reason == "BBB reports earnings on 2026-11-17; no entry within 1 session of it."
+    assert denied.numbers["limits"]["earnings_sessions"] == "1"  # type: ignore[index]
 
 
 def test_closed_trades_without_an_edge_deny() -> None:

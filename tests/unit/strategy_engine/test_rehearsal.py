@@ -25,6 +25,24 @@ from src.shared.domain.sessions import TradingCalendar
 from tests.fakes.strategy_runner import InlineRunner
 from tests.unit.strategy_engine.sdk.scene import written
 
+WHOLE = """\
+from src.services.strategy_engine.sdk import Strategy
+
+
+class Whole(Strategy):
+    CONFIG_SCHEMA = {"symbol": {"type": "symbol"}}
+    WARMUP_BARS = 20
+    WHOLE_BARS = True
+
+    def on_bar(self, context, bar):
+        symbol = context.config.symbol
+        bars = context.bars(symbol, 20)
+        now = bar.bars.get(symbol)
+        context.note(bars=len(bars.high), high=bars.high[-1], widest=(bars.high - bars.low).max())
+        if now is not None and now.volume > 0:
+            context.orders.target(symbol, 0.1, reason="TRADED" if now.low < now.high else "STILL")
+"""
+
 BUILT_IN = sorted(path.stem for path in BUILT_IN_FOLDER.glob("[a-z]*.py"))
 
 MINE = """\
@@ -245,3 +263,11 @@ def test_a_config_is_made_up_where_there_is_no_default() -> None:
         "on": False,
         "there": 7,
     }
+
+
+def test_a_strategy_that_reads_whole_bars_is_given_them_and_a_missing_one_is_missing(tmp_path: Path) -> None:
+    done = rehearsed(written(tmp_path, "whole.py", WHOLE))
+
+    assert done.asked == {"target TRADED": SLOTS - 1}
+    assert done.numbers["bars"] == 20
+    assert done.numbers["high"] > 0

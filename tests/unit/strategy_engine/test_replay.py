@@ -13,6 +13,7 @@ import pytest
 from src.services.strategy_engine.domain.bar_versions import (
     BarChangeKind,
     BarVersion,
+    bars_at,
     change_times,
     changes_since,
     closes_at,
@@ -27,11 +28,12 @@ from src.services.strategy_engine.domain.decision import (
     decide,
 )
 from src.services.strategy_engine.domain.evaluation import SlotTime, WatchedPair, evaluate_pairs
+from src.services.strategy_engine.domain.instances import bars_digest
 from src.services.strategy_engine.domain.reasons import Reason
 from src.services.strategy_engine.domain.replay import Difference, PairDecision, differences, read_inputs
 from src.services.strategy_engine.domain.spread import read_spreads
 from src.services.strategy_engine.domain.trade_history import TradeHistory, TradeStep, step_times, unfinished_at
-from src.shared.domain.bars import CloseSeries
+from src.shared.domain.bars import BarSeries, CloseSeries
 from src.shared.domain.pairs import Direction, PairMode, PairTradeState
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.domain.signals import SpreadReading
@@ -171,6 +173,7 @@ def test_bars_are_put_back_as_the_table_held_them_at_a_moment() -> None:
         (third, None, 30.0, BarChangeKind.ARRIVED, T0 + 6 * SECOND),
         (fourth, 80.0, 40.0, BarChangeKind.REBASED, T0 + 4 * SECOND),
     ]
+    assert changes_since(versions, ("KO",), now.ends, T0 + 3 * SECOND, whole=True) == changes
     assert change_times(versions, T0, T0 + 5 * SECOND) == [T0 + 5 * SECOND, T0 + 4 * SECOND]
 
 
@@ -199,3 +202,32 @@ def test_a_trade_without_steps_stands_where_its_row_says() -> None:
     found = unfinished_at([history], T0 + SECOND)
     assert found is not None
     assert (found.state, found.direction) == (PairTradeState.OPEN, Direction.SHORT_SPREAD)
+
+
+def test_whole_bars_are_put_back_and_another_high_alone_is_a_change_of_them() -> None:
+    ends = series(10.0, 20.0).ends
+    now = BarSeries(("KO",), ends, *(np.array([[value], [2 * value]]) for value in (9.0, 12.0, 8.0, 10.0, 500.0)))
+    versions = [
+        BarVersion("KO", ends[0], 10.0, T0, others=(9.0, 12.0, 8.0, 500.0)),
+        BarVersion("KO", ends[1], 20.0, T0, T0 + 5 * SECOND, BarChangeKind.RESTATED, (18.0, 23.0, 16.0, 900.0)),
+        BarVersion("KO", ends[1], 20.0, T0 + 5 * SECOND, others=(18.0, 24.0, 16.0, 1000.0)),
+    ]
+
+    then = bars_at(now, versions, {"KO"}, T0 + 3 * SECOND)
+
+    assert [values[1, 0] for values in then.values] == [18.0, 23.0, 16.0, 20.0, 900.0]
+    assert [values[0, 0] for values in then.values] == [9.0, 12.0, 8.0, 10.0, 500.0]
+    assert changes_since(versions, ("KO",), ends, T0 + 3 * SECOND) == []
+    (change,) = changes_since(versions, ("KO",), ends, T0 + 3 * SECOND, whole=True)
+    assert (change.what, change.old, change.new, change.kind) == ("high", 23.0, 24.0, BarChangeKind.RESTATED)
+
+
+def test_what_was_seen_is_named_by_every_value_of_whole_bars_and_by_closes_as_ever() -> None:
+    ends = series(10.0, 20.0).ends
+    bars = BarSeries(("KO",), ends, *(np.array([[value], [2 * value]]) for value in (9.0, 12.0, 8.0, 10.0, 500.0)))
+    other = replace(bars, volume=bars.volume + 1)
+
+    assert bars_digest(bars.closes, ["KO"], 2) == bars_digest(other.closes, ["KO"], 2)
+    assert bars_digest(bars.closes, ["KO"], 2, bars) != bars_digest(other.closes, ["KO"], 2, other)
+    # Decisions that are stored already have this name of their closes.
+    assert bars_digest(bars.closes, ["KO"], 2).startswith("bfefd6f0fd7ef004")

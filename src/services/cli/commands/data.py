@@ -1,7 +1,8 @@
-"""`tradewinds data`: how stored bars stand, what was rejected, repairs from another vendor, quotes."""
+"""`tradewinds data`: how stored bars stand, what was rejected, repairs from another vendor, quotes, earnings."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from src.services.data_ingestion.domain.company import EarningsTold
     from src.services.data_ingestion.domain.rules.verdict import Verdict
     from src.services.data_ingestion.ports import RejectedRow
     from src.services.data_ingestion.use_cases.quality import Repair, SeriesStatus
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 _BLOCKED = 1
 _NOT_REPAIRED = 1
 _NO_QUOTE = 1
+_REPORTS_SHOWN = timedelta(days=14)
 _STYLES = {"block": "red", "warning": "yellow", "info": ""}
 
 Symbols = Annotated[str, typer.Option(metavar="A,B", help="Of these symbols alone.")]
@@ -32,7 +35,7 @@ Vendor = Annotated[str | None, typer.Option(help="Of this vendor alone, such as 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     group = typer.Typer(no_args_is_help=True, help="Look at stored bars and quotes, judge and repair bars.")
-    for command in (status, validate, repair, quarantine, quotes):
+    for command in (status, validate, repair, quarantine, quotes, earnings):
         group.command()(command)
     app.add_typer(group, name="data")
 
@@ -129,6 +132,31 @@ def quotes(
     if absent := [name for name in names if name not in found]:
         typer.echo(f"No quote of {', '.join(absent)}.", err=True)
         raise typer.Exit(_NO_QUOTE)
+
+
+def earnings(symbols: Symbols = "", as_json: Json = False) -> None:
+    """Show when companies report, from the last two weeks on, as vendors told it and what they told before."""
+    from src.services.cli.desk import console, print_json, print_table, wired
+
+    found = wired()
+    told = found.companies.earnings(_symbols(symbols), found.market_time().date() - _REPORTS_SHOWN)
+    if as_json:
+        print_json(told)
+    else:
+        print_table(console(), earnings_table(told), "No day of earnings is known.")
+
+
+def earnings_table(told: Iterable[EarningsTold]) -> Table:
+    """Lay days of earnings out, those that were moved after those that stand."""
+    from src.services.cli.desk import table, when
+
+    made = table("Earnings", "symbol", "reports on", "told by", "told at", "", whole=("symbol", "reports on"))
+    for each in told:
+        day = each.day
+        days = f"{day.first_day}" if day.first_day == day.last_day else f"{day.first_day} to {day.last_day}"
+        standing = f"until {when(each.withdrawn_at)}" if each.withdrawn_at else "estimated" if day.is_estimate else ""
+        made.add_row(each.symbol, days, each.vendor, when(each.told_at), standing)
+    return made
 
 
 def quotes_table(found: Iterable[Quote]) -> Table:

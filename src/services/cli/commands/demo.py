@@ -97,9 +97,11 @@ def _log_to_file_only(settings: Settings) -> None:
 
 @contextmanager
 def _suite(settings: Settings, console: Console, *, keep: bool) -> Iterator[None]:
+    from src.services.cli.demo.replay import FLOW
     from src.services.cli.lifecycle import Suite
 
-    suite = Suite(settings, shown_on(console))
+    # Only who keeps the suite has a use for the other flows, which take their time to be registered.
+    suite = Suite(settings, shown_on(console), flows=None if keep else [FLOW])
     with suite.claimed():
         try:
             suite.start()

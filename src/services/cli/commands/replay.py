@@ -85,9 +85,10 @@ def _reasons(each: ReplayedDecision) -> list[str]:
 def _change(change: BarChange) -> str:
     from src.services.cli.desk import exactly, when
 
+    what = "" if change.what == "close" else f"{change.what} "
     old = "none" if change.old is None else f"{change.old:g}"
     new = "none" if change.new is None else f"{change.new:g}"
-    said = f"{change.kind.value} bar {change.symbol} at {when(change.end)}: {old} → {new}"
+    said = f"{change.kind.value} bar {change.symbol} at {when(change.end)}: {what}{old} → {new}"
     return f"{said} ({exactly(change.at)})"
 
 

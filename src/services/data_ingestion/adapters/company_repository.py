@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Table, and_, delete, func, select, update
+from sqlalchemy import Connection, Table, and_, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from src.services.data_ingestion.adapters.company_history import keep_earlier
@@ -16,15 +16,17 @@ from src.services.data_ingestion.adapters.load_runs import begin_run, finish_run
 from src.services.data_ingestion.adapters.quarantine import keep_aside
 from src.services.data_ingestion.domain.company import (
     KEY_OF,
-    WHOLE,
     Answer,
     CompanyDataset,
     CompanyLoad,
     CompanyRow,
+    EarningsDay,
+    EarningsTold,
     KeyStatistics,
     Outcome,
     Stored,
     Unread,
+    is_taken_back,
     key_of,
 )
 from src.shared.domain.ids import derived_id
@@ -34,6 +36,7 @@ from src.shared.infra.database.tables import (
     company_load,
     company_officers,
     dividends,
+    earnings_dates,
     financial_statements,
     institutional_holders,
     key_statistics,
@@ -48,10 +51,25 @@ TABLES: Mapping[CompanyDataset, Table] = {
     CompanyDataset.HOLDERS: institutional_holders,
     CompanyDataset.DIVIDENDS: dividends,
     CompanyDataset.SPLITS: stock_splits,
+    CompanyDataset.EARNINGS: earnings_dates,
 }
 """Where each dataset is kept."""
 
 _PROBLEMS_KEPT = 200
+
+_EARNINGS = text("""
+    SELECT symbol, vendor, first_day, last_day, is_estimate, recorded_at, CAST(NULL AS timestamptz) AS superseded_at
+      FROM data_ingestion.earnings_dates
+     WHERE last_day >= :since
+       AND (symbol = ANY (CAST(:symbols AS text[])) OR cardinality(CAST(:symbols AS text[])) = 0)
+     UNION ALL
+    SELECT symbol, vendor, CAST(earlier->>'first_day' AS date), CAST(earlier->>'last_day' AS date),
+           CAST(earlier->>'is_estimate' AS boolean), recorded_at, superseded_at
+      FROM data_ingestion.company_history
+     WHERE dataset = 'earnings' AND CAST(earlier->>'last_day' AS date) >= :since
+       AND (symbol = ANY (CAST(:symbols AS text[])) OR cardinality(CAST(:symbols AS text[])) = 0)
+     ORDER BY symbol, superseded_at NULLS LAST, first_day
+""")
 
 Key = tuple[Any, ...]
 Values = dict[str, Any]
@@ -102,7 +120,7 @@ class SqlCompanyRepository:
         known = self._known(table, dataset, about, answer.rows)
         new = [values for key, values in said.items() if key not in known]
         differing = {key: values for key, values in said.items() if key in known and not _same(values, known[key])}
-        gone = [key for key in known if key not in said] if dataset in WHOLE and not answer.unread else []
+        gone = [key for key in known if key not in said and is_taken_back(dataset, key, answer)]
         restated, withdrawn = [known[key] for key in differing], [known[key] for key in gone]
         keep_earlier(self._connection, vendor, dataset, restated, load_run_id, "restated")
         keep_earlier(self._connection, vendor, dataset, withdrawn, load_run_id, "withdrawn")
@@ -144,6 +162,20 @@ class SqlCompanyRepository:
             rows_rejected=sum(each.unread for each in asked),
             problems=[f"{each.symbol}: {each.reason}" for each in asked if each.reason][:_PROBLEMS_KEPT],
         )
+
+    def earnings(self, symbols: Sequence[str], since: date) -> list[EarningsTold]:
+        """List what stands and what was said before."""
+        found = self._connection.execute(_EARNINGS, {"symbols": list(symbols), "since": since})
+        return [
+            EarningsTold(
+                row.symbol,
+                row.vendor,
+                EarningsDay(row.first_day, row.last_day, row.is_estimate),
+                row.recorded_at,
+                row.superseded_at,
+            )
+            for row in found
+        ]
 
     def _known(
         self, table: Table, dataset: CompanyDataset, about: Values, rows: Sequence[CompanyRow]

@@ -27,6 +27,7 @@ class CompanyDataset(StrEnum):
     HOLDERS = "holders"
     DIVIDENDS = "dividends"
     SPLITS = "splits"
+    EARNINGS = "earnings"
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,27 @@ class SplitDone:
     new_shares: Decimal
 
 
-CompanyRow = CompanyInfo | Officer | KeyStatistics | StatementItem | Holder | DividendPaid | SplitDone
+@dataclass(frozen=True)
+class EarningsDay:
+    """When a company tells what it earned: a day, or the first and the last that it may be."""
+
+    first_day: date
+    last_day: date
+    is_estimate: bool = False
+
+
+@dataclass(frozen=True)
+class EarningsTold:
+    """A day of earnings as a vendor told it; `withdrawn_at` is when it said otherwise, None while it stands."""
+
+    symbol: str
+    vendor: str
+    day: EarningsDay
+    told_at: datetime
+    withdrawn_at: datetime | None
+
+
+CompanyRow = CompanyInfo | Officer | KeyStatistics | StatementItem | Holder | DividendPaid | SplitDone | EarningsDay
 
 
 @dataclass(frozen=True)
@@ -172,11 +193,16 @@ class Unread:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a vendor said of one company, one dataset: rows, rows that could not be read, and why it is empty."""
+    """What a vendor said of one company, one dataset: rows, rows that could not be read, and why it is empty.
+
+    `all_after`, where it is known, says that it is all there is of days after that one: what was announced of them
+    before and is not said any more was moved or called off.
+    """
 
     rows: tuple[CompanyRow, ...] = ()
     unread: tuple[Unread, ...] = ()
     empty_because: str = ""
+    all_after: date | None = None
 
 
 @dataclass(frozen=True)
@@ -236,6 +262,7 @@ KEY_OF: Mapping[CompanyDataset, tuple[str, ...]] = {
     CompanyDataset.HOLDERS: ("organization", "report_date"),
     CompanyDataset.DIVIDENDS: ("ex_date", "kind"),
     CompanyDataset.SPLITS: ("ex_date",),
+    CompanyDataset.EARNINGS: ("first_day",),
 }
 """What tells the rows of one company apart, by dataset."""
 
@@ -246,6 +273,15 @@ WHOLE = frozenset({CompanyDataset.INFORMATION, CompanyDataset.OFFICERS})
 def key_of(dataset: CompanyDataset, row: Any) -> tuple[Any, ...]:
     """Return what tells a row apart from the others of its company."""
     return tuple(getattr(row, name) for name in KEY_OF[dataset])
+
+
+def is_taken_back(dataset: CompanyDataset, key: tuple[Any, ...], answer: Answer) -> bool:
+    """Say whether a stored row is gone that the answer does not hold; what could not be read in part says nothing."""
+    if answer.unread:
+        return False
+    if dataset in WHOLE:
+        return True
+    return dataset is CompanyDataset.EARNINGS and answer.all_after is not None and key[0] > answer.all_after
 
 
 def without_doubles(dataset: CompanyDataset, rows: Sequence[CompanyRow]) -> tuple[CompanyRow, ...]:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from src.services.data_ingestion.domain.company import (
@@ -14,6 +14,7 @@ from src.services.data_ingestion.domain.company import (
     CompanyDataset,
     CompanyLoad,
     CompanyOutcome,
+    EarningsTold,
     Outcome,
     is_due,
 )
@@ -109,6 +110,16 @@ class CompanyData:
         with self.work() as work:
             loaded = work.repo.loaded_at(self.source.vendor, dataset, symbols)
         return [name for name in symbols if is_due(loaded.get(name), at, self.due_days[dataset])]
+
+    def earnings(self, symbols: Sequence[str], since: date) -> list[EarningsTold]:
+        """List days of earnings that are not over before a day, those that were moved too; of all without a symbol.
+
+        Raises:
+            InputInvalid: a name is no symbol.
+        """
+        names = [parse_symbol(symbol) for symbol in symbols]
+        with self.work() as work:
+            return work.repo.earnings(names, since)
 
     def _begin(self, dataset: CompanyDataset, symbols: Sequence[str], now: datetime) -> UUID:
         with self.work() as work:

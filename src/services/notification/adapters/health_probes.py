@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from src.shared.domain.errors import Unreachable
-from src.shared.infra.heartbeat import heartbeat_key
+from src.shared.infra.heartbeat import heartbeat_key, last_seen_key
 
 _HTTP_SECONDS = 10.0
 
@@ -47,24 +47,32 @@ class RedisProbe:
 
 @dataclass(frozen=True)
 class HeartbeatProbe:
-    """The last sign of life of a process that can't be asked; `url` gives the address of Redis, when asked."""
+    """The last sign of life of a process that can't be asked; `url` gives the address of Redis, when asked.
+
+    `without` says what it means that there was none for a week, where the suite can do without the process.
+    """
 
     name: str
     process: str
     url: Callable[[], str]
+    without: str = ""
 
     async def ask(self) -> str:
         """Read what it said last.
 
         Raises:
-            Unreachable: it has said nothing for a while.
+            Unreachable: it has said nothing for a while; the message says since when, where that is known.
         """
         from redis.asyncio import Redis
 
         async with Redis.from_url(self.url(), decode_responses=True) as redis:
-            said = await redis.get(heartbeat_key(self.process))
+            key = heartbeat_key(self.process)
+            said, seen = await redis.get(key), await redis.get(last_seen_key(key))
+        if said is None and seen is None and self.without:
+            return self.without
         if said is None:
-            raise Unreachable("no sign of life: see its log, or start it with `tradewinds up`")
+            since = f" since {seen!s}" if seen else ""
+            raise Unreachable(f"no sign of life{since}: see its log, or start it with `tradewinds up`")
         return str(said)
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, and_, cast, exists, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from src.services.risk_management.domain.equity import CashFlow, EquityPoint, equity_history, restated
-from src.services.risk_management.domain.events import MarketEvent
+from src.services.risk_management.domain.events import EarningsReport, MarketEvent
 from src.services.risk_management.domain.review import OpenTrade, SlotSignal
 from src.services.risk_management.domain.state import EquityHistory, Standing
 from src.services.risk_management.domain.values import LimitChange, LimitRow
@@ -33,6 +33,7 @@ from src.shared.infra.database.tables import (
     audit_log,
     cash_flow,
     corporate_action,
+    earnings_dates,
     equity_point,
     limit_change,
     order_intent,
@@ -214,6 +215,16 @@ class SqlRiskRepository:
             .order_by(action.ex_date, action.symbol, action.corporate_action_id)
         )
         return [MarketEvent(row.symbol, row.ex_date, row.kind.replace("_", " ")) for row in rows]
+
+    def earnings_reports(self, symbols: Sequence[str], since: date) -> list[EarningsReport]:
+        """Read days of earnings that are not over before `since`, whoever told them."""
+        e = earnings_dates.c
+        rows = self._connection.execute(
+            select(e.symbol, e.first_day, e.last_day, e.is_estimate)
+            .where(e.symbol.in_(symbols), e.last_day >= since)
+            .order_by(e.first_day, e.symbol)
+        )
+        return [EarningsReport(row.symbol, row.first_day, row.last_day, row.is_estimate) for row in rows]
 
     def pair_fit(self, pair_id: str) -> PairFit | None:
         """Read a registered pair."""

@@ -9,7 +9,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from src.services.risk_management.domain.correlations import Correlations
-from src.services.risk_management.domain.events import MarketEvent
+from src.services.risk_management.domain.events import EarningsCalendar, MarketEvent
 from src.services.risk_management.domain.sizing import Size
 from src.services.risk_management.domain.state import EquityHistory, Standing
 from src.shared.domain.orders import AccountReport, AssetReport
@@ -106,6 +106,7 @@ class Book:
     equity: EquityHistory
     booked: Decimal
     events: tuple[MarketEvent, ...]
+    earnings: EarningsCalendar
     orders_last_minute: int
     orders_today: int
     planned_orders: int

@@ -48,6 +48,7 @@ class RiskLimits:
     max_rolling_loss_fraction: Decimal
     max_drawdown_fraction: Decimal
     event_days: int
+    earnings_sessions: int
 
 
 @dataclass(frozen=True)
@@ -404,8 +405,7 @@ class BuyingPower(Limit):
 class EventRisk(Limit):
     """No entry shortly before a day on which one leg's price is known to jump for a reason of its own.
 
-    What is known are the companies' announcements that the broker has (dividends, splits, mergers and the like);
-    nobody tells earnings yet.
+    What is known are the companies' announcements that the broker has: dividends, splits, mergers and the like.
     """
 
     name, code, scope = "events", RejectCode.EVENT_RISK, "symbol"
@@ -424,6 +424,26 @@ class EventRisk(Limit):
         numbers: dict[str, object] = {"symbol": last.symbol, "event": last.kind, "day": last.day.isoformat()}
         until = datetime.combine(last.day + timedelta(days=1), time(), NEW_YORK)
         return _verdict(self, False, f"{last.symbol}: {last.kind} on {last.day}.", numbers, until)
+
+
+class EarningsRisk(Limit):
+    """No entry some sessions before and after a leg tells what it earned. Where no day is known, entries pass."""
+
+    name, code, scope = "earnings", RejectCode.EARNINGS_RISK, "symbol"
+
+    def check(self, entry: Entry, book: Book, limits: RiskLimits) -> Verdict:
+        """Look for the first report of either leg near today."""
+        if limits.earnings_sessions == 0:
+            return _verdict(self, True, "", {"asked": False})
+        legs = entry.symbol_1, entry.symbol_2
+        numbers: dict[str, object] = {"sessions": limits.earnings_sessions}
+        numbers |= {symbol: book.earnings.told(symbol) for symbol in legs}
+        near = book.earnings.near(legs)
+        if not near:
+            return _verdict(self, True, "", numbers)
+        span = f"{limits.earnings_sessions} session{'s' if limits.earnings_sessions > 1 else ''}"
+        reason = f"{near[0].symbol} reports earnings on {near[0]}; no entry within {span} of it."
+        return _verdict(self, False, reason, numbers, _tomorrow(book.now))
 
 
 LIMITS: tuple[Limit, ...] = (
@@ -453,6 +473,7 @@ LIMITS: tuple[Limit, ...] = (
     Shortable(),
     BuyingPower(),
     EventRisk(),
+    EarningsRisk(),
 )
 """All limits in the order in which they are asked."""
 

@@ -117,6 +117,7 @@ class LimitsInForce:
             max_rolling_loss_fraction=self["max_rolling_loss_fraction"],
             max_drawdown_fraction=self["max_drawdown_fraction"],
             event_days=int(self["event_days"]),
+            earnings_sessions=int(self["earnings_sessions"]),
         )
 
     def sizing_rules(self) -> SizingRules:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from src.services.risk_management.domain.book import ORDERS_PER_TRADE, PRICE_COLLAR, Book
 from src.services.risk_management.domain.correlations import closes_at, correlate, last_closes
 from src.services.risk_management.domain.equity import CashFlow, EquityPoint
-from src.services.risk_management.domain.events import MarketEvent
+from src.services.risk_management.domain.events import EarningsCalendar, MarketEvent
 from src.services.risk_management.domain.review import (
     OpenTrade,
     SlotSignal,
@@ -234,6 +234,7 @@ class RiskManagement:
             equity=account.equity,
             booked=booked_lately(repo, account.in_force, moment.now),
             events=self._events(repo, entries, account.in_force, moment.now),
+            earnings=self._earnings(repo, entries, account.in_force, moment.now),
             orders_last_minute=last_minute,
             orders_today=today,
             planned_orders=ORDERS_PER_TRADE * (exits + len(waiting)),
@@ -247,6 +248,13 @@ class RiskManagement:
         symbols = sorted({symbol for entry in entries for symbol in entry.symbols})
         today = new_york_day(now)
         return tuple(repo.upcoming_events(symbols, today, today + timedelta(days=int(in_force["event_days"]))))
+
+    def _earnings(
+        self, repo: RiskRepository, entries: Sequence[SlotSignal], in_force: LimitsInForce, now: datetime
+    ) -> EarningsCalendar:
+        symbols = sorted({symbol for entry in entries for symbol in entry.symbols})
+        first, last = self.calendar.days_around(new_york_day(now), int(in_force["earnings_sessions"]))
+        return EarningsCalendar(tuple(repo.earnings_reports(symbols, first)), first, last)
 
 
 def assess_and_store(

@@ -76,13 +76,14 @@ class Cell:
     def answer(self, request: Market | Ask) -> list[Answer]:
         """Take in a market, or call each job's strategy."""
         if isinstance(request, Market):
-            self.market = SlotData(request.time, request.series, request.pairs, MappingProxyType(dict(request.ticks)))
+            ticks = MappingProxyType(dict(request.ticks))
+            self.market = SlotData(request.time, request.series, request.pairs, ticks, request.whole)
             return []
         # A file that was edited since the last request counts from this one on.
         self._kinds.clear()
         if request.tick is not None and self.market is not None:
-            ticks = {**self.market.ticks, request.tick.symbol: request.tick.price}
-            self.market = replace(self.market, ticks=MappingProxyType(ticks))
+            newer = {**self.market.ticks, request.tick.symbol: request.tick.price}
+            self.market = replace(self.market, ticks=MappingProxyType(newer))
         return [self._one(number, _CALLS[request.what], job, request.tick) for number, job in enumerate(request.jobs)]
 
     def kind(self, job: Job) -> StrategyType:
@@ -128,6 +129,7 @@ def _reach(cell: Cell, job: Job, tick: Tick | None) -> Answer:
         "pairs": kind.pairs(config),
         "warmup_bars": kind.warmup_bars(config),
         "has_ticks": kind.has_ticks,
+        "whole_bars": kind.whole_bars,
         "digest": kind.digest,
     }
 
@@ -146,9 +148,16 @@ def _draw(cell: Cell, job: Job, tick: Tick | None) -> Answer:
     return {"widgets": WIDGETS.dump_python(draw(kind, config, state, market, held), mode="json")}
 
 
+def _describe(cell: Cell, job: Job, tick: Tick | None) -> Answer:
+    del tick
+    kind = cell.kind(job)
+    config = kind.config.plain(kind.config.validate(job.config))
+    return {"config": config, "trades": kind.trades, "digest": kind.digest}
+
+
 Call = Callable[[Cell, Job, Tick | None], Answer]
 
-_CALLS: Mapping[str, Call] = {"reach": _reach, "step": _step, "draw": _draw}
+_CALLS: Mapping[str, Call] = {"reach": _reach, "describe": _describe, "step": _step, "draw": _draw}
 
 
 def _market(cell: Cell) -> SlotData:

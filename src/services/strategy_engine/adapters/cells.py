@@ -27,7 +27,7 @@ from loguru import logger
 
 from src.services.strategy_engine.adapters.cell import PROGRESS_BYTES, Ask, Budget
 from src.services.strategy_engine.domain.instances import Failed, Job, Reach, Stepped
-from src.services.strategy_engine.ports import Market
+from src.services.strategy_engine.ports import Described, Market
 from src.services.strategy_engine.sdk.loader import BUILT_IN_FOLDER
 from src.shared.domain.errors import Transient
 from src.shared.domain.instances import FaultKind
@@ -195,6 +195,10 @@ class Cells:
         """Let each instance look at a tick."""
         return self._all("step", jobs, market, tick, stepped_or_fault)
 
+    def described(self, jobs: Sequence[Job]) -> list[Described | Failed]:
+        """Ask what each strategy is and whether its config can be used."""
+        return self._all("describe", jobs, None, None, described_or_fault)
+
     def drawings(self, market: Market, jobs: Sequence[Job]) -> list[tuple[Mapping[str, object], ...] | Failed]:
         """Let each instance show how it stands."""
         return self._all("draw", jobs, market, None, drawing_or_fault)
@@ -292,6 +296,7 @@ def reach_or_fault(answer: Answer) -> Reach | Failed:
         answer["warmup_bars"],
         answer["has_ticks"],
         answer["digest"],
+        answer["whole_bars"],
     )
 
 
@@ -302,6 +307,11 @@ def stepped_or_fault(answer: Answer) -> Stepped | Failed:
     return Stepped(
         tuple(answer["wishes"]), answer["state"], answer["held_after"], answer["numbers"], tuple(answer["log"])
     )
+
+
+def described_or_fault(answer: Answer) -> Described | Failed:
+    """Read what a strategy is."""
+    return _failed(answer) if "fault" in answer else Described(answer["config"], answer["trades"], answer["digest"])
 
 
 def drawing_or_fault(answer: Answer) -> tuple[Mapping[str, object], ...] | Failed:

@@ -87,6 +87,13 @@ _EX_DIVIDEND = text("""
        AND kind = 'cash_dividend'
 """)
 
+_EARNINGS = text("""
+    SELECT symbol, CASE WHEN bool_or(is_estimate) THEN 'earnings, estimated' ELSE 'earnings' END AS what, first_day
+      FROM data_ingestion.earnings_dates
+     WHERE symbol = ANY (CAST(:symbols AS text[])) AND last_day > :after AND first_day <= :until
+     GROUP BY symbol, first_day
+""")
+
 _REBASED = text("""
     SELECT symbol, max(effective_at) AS effective_at FROM data_ingestion.series_rebase
      WHERE symbol = ANY (CAST(:symbols AS text[])) AND effective_at > :start AND effective_at <= :end
@@ -153,6 +160,8 @@ class SqlDiscoveryRepository:
                  for row in self._connection.execute(_EX_DIVIDEND, asked)]  # fmt: skip
         found += [CompanyEvent(row.symbol, row.kind.replace("_", " "), row.ex_date)
                   for row in self._connection.execute(_ACTIONS, asked)]  # fmt: skip
+        found += [CompanyEvent(row.symbol, row.what, row.first_day)
+                  for row in self._connection.execute(_EARNINGS, asked)]  # fmt: skip
         return sorted(found, key=lambda each: (each.day, each.symbol, each.what))
 
     def known_pairs(self) -> dict[frozenset[str], KnownPair]:

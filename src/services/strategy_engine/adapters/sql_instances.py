@@ -24,17 +24,18 @@ from src.services.strategy_engine.domain.instances import (
 )
 from src.services.strategy_engine.ports import StoredDecision
 from src.shared.domain.audit import AuditNote
-from src.shared.domain.bars import CloseSeries
+from src.shared.domain.bars import BarSeries, CloseSeries
 from src.shared.domain.instances import FaultKind, InstanceMode
 from src.shared.domain.pairs import FINISHED_TRADES
 from src.shared.infra.database.audit import write_note
+from src.shared.infra.database.closes import read_whole_bars
 from src.shared.infra.database.locks import lock_key
 from src.shared.infra.database.tables import instance, instance_decision, instance_fault, pair_trade
 
 _STANDINGS = """
     SELECT i.*, s.state, s.held, s.strategy_digest, s.config_version AS state_version, s.slot,
            s.updated_at AS state_at, f.kind, f.detail, f.in_a_row, f.occurred_at, f.back_off_until,
-           f.config_version AS fault_version
+           f.config_version AS fault_version, f.fault_id
       FROM strategy.instance i
       LEFT JOIN strategy.instance_state s USING (instance_id)
       LEFT JOIN LATERAL (
@@ -101,6 +102,18 @@ _KEEP_STATES = text("""
       FROM given g JOIN strategy.instance i USING (instance_id)
      WHERE s.instance_id = g.instance_id AND s.slot IS NOT DISTINCT FROM g.slot AND i.mode <> 'off'
        AND s.config_version = g.config_version AND i.config_version = g.config_version
+""")
+
+# Who called at the same time has met the same failure, and has stored it.
+_ADD_FAULTS = text("""
+    INSERT INTO strategy.instance_fault
+           (instance_id, config_version, kind, detail, in_a_row, occurred_at, back_off_until)
+    SELECT instance_id, config_version, kind, detail, in_a_row, occurred_at, back_off_until
+      FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(
+           instance_id text, config_version int, kind text, detail text, in_a_row int, occurred_at timestamptz,
+           back_off_until timestamptz, number bigint)
+     WHERE NOT EXISTS (
+            SELECT FROM strategy.instance_fault f WHERE f.instance_id = g.instance_id AND f.fault_id > g.number)
 """)
 
 _WRITERS = lock_key("instance decisions")
@@ -186,6 +199,10 @@ class SqlInstanceRepository:
         """Read closes on a grid."""
         return self._pairs.closes(symbols, ends)
 
+    def bars(self, symbols: Sequence[str], ends: Sequence[datetime]) -> BarSeries:
+        """Read whole bars on a grid."""
+        return read_whole_bars(self._connection, symbols, ends)
+
     def watched_pairs(self, slot: datetime) -> list[WatchedPair]:
         """List the pairs to decide about at `slot`."""
         return self._pairs.watched_pairs(slot)
@@ -209,9 +226,10 @@ class SqlInstanceRepository:
             self._connection.execute(_KEEP_STATES, {"rows": _packed(states), "now": now})
 
     def add_faults(self, faults: Sequence[Fault]) -> None:
-        """Store faults."""
+        """Store faults of instances that have no newer one than the caller knew; writers take turns."""
         if faults:
-            self._connection.execute(insert(instance_fault), [asdict(fault) for fault in faults])
+            self._take_turns()
+            self._connection.execute(_ADD_FAULTS, {"rows": _packed(faults)})
 
     def note(self, note: AuditNote) -> None:
         """Add a line to the audit log."""
@@ -221,7 +239,7 @@ class SqlInstanceRepository:
         self._connection.execute(select(func.pg_advisory_xact_lock(_WRITERS)))
 
 
-def _packed(values: Sequence[InstanceDecision] | Sequence[LateState]) -> str:
+def _packed(values: Sequence[InstanceDecision] | Sequence[LateState] | Sequence[Fault]) -> str:
     # Not asdict: it copies every state and log deeply.
     rows = [{name: getattr(value, name) for name in value.__dataclass_fields__} for value in values]
     return json.dumps(rows, default=datetime.isoformat)
@@ -247,4 +265,5 @@ def _fault(row: Mapping[Any, Any], config_version: int) -> Fault:
         row["in_a_row"],
         row["occurred_at"],
         row["back_off_until"],
+        row["fault_id"],
     )

@@ -14,10 +14,10 @@ from src.services.strategy_engine.domain.decision import DataBlock
 from src.services.strategy_engine.domain.replay import PairDecision, PastInstanceDecision
 from src.services.strategy_engine.domain.trade_history import TradeHistory, TradeStep
 from src.services.strategy_engine.ports import PairPast
-from src.shared.domain.bars import CloseSeries
+from src.shared.domain.bars import BarSeries, CloseSeries
 from src.shared.domain.pairs import Direction, PairTradeState
 from src.shared.domain.signals import SpreadReading
-from src.shared.infra.database.closes import TRADED_SERIES, read_closes
+from src.shared.infra.database.closes import TRADED_SERIES, read_closes, read_whole_bars
 from src.shared.infra.database.verdicts import blocking_verdicts
 from src.shared.messages.orders import PAIR_TRADE_EVENTS, PairTradeEvent
 from src.shared.messages.signals import SignalRaised
@@ -94,11 +94,11 @@ _PASTS = text(f"""
 """)  # noqa: S608 (constants)
 
 _VERSIONS = text(f"""
-    SELECT symbol, bar_end, close, recorded_at, NULL AS superseded_at, NULL AS reason
+    SELECT symbol, bar_end, close, recorded_at, NULL AS superseded_at, NULL AS reason, open, high, low, volume
       FROM data_ingestion.market_data
      WHERE symbol = ANY (CAST(:symbols AS text[])) AND bar_end BETWEEN :first AND :last AND {_OF_SERIES}
      UNION ALL
-    SELECT symbol, bar_end, close, recorded_at, superseded_at, reason
+    SELECT symbol, bar_end, close, recorded_at, superseded_at, reason, open, high, low, volume
       FROM data_ingestion.market_data_history
      WHERE symbol = ANY (CAST(:symbols AS text[])) AND bar_end BETWEEN :first AND :last AND {_OF_SERIES}
 """)  # noqa: S608 (constants)
@@ -161,11 +161,23 @@ class SqlReplayStore:
         """Read closes on a grid."""
         return read_closes(self._connection, symbols, ends)
 
+    def bars(self, symbols: Sequence[str], ends: Sequence[datetime]) -> BarSeries:
+        """Read whole bars on a grid."""
+        return read_whole_bars(self._connection, symbols, ends)
+
     def bar_versions(self, symbols: Sequence[str], first: datetime, last: datetime) -> list[BarVersion]:
         """Read the bars that are there and those that were."""
         asked = {"symbols": list(symbols), "first": first, "last": last, **TRADED_SERIES}
         return [
-            BarVersion(row.symbol, row.bar_end, row.close, row.recorded_at, row.superseded_at, _kind(row.reason))
+            BarVersion(
+                row.symbol,
+                row.bar_end,
+                row.close,
+                row.recorded_at,
+                row.superseded_at,
+                _kind(row.reason),
+                (row.open, row.high, row.low, row.volume),
+            )
             for row in self._connection.execute(_VERSIONS, asked)
         ]
 

@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 
 from src.services.strategy_engine.adapters.sql_strategy import SqlStrategyRepository
 from src.services.strategy_engine.domain.evaluation import WatchedPair
-from src.shared.domain.bars import BarKind, CloseSeries
-from src.shared.infra.database.closes import read_closes
+from src.shared.domain.bars import BarKind, BarSeries, CloseSeries
+from src.shared.infra.database.closes import read_closes, read_whole_bars
 
 
 class SqlStudyStore:
@@ -22,6 +22,10 @@ class SqlStudyStore:
     def closes(self, symbols: Sequence[str], ends: Sequence[datetime], kind: BarKind) -> CloseSeries:
         """Read closes on a grid."""
         return read_closes(self._connection, symbols, ends, kind)
+
+    def bars(self, symbols: Sequence[str], ends: Sequence[datetime], kind: BarKind) -> BarSeries:
+        """Read whole bars on a grid."""
+        return read_whole_bars(self._connection, symbols, ends, kind)
 
     def watched_pairs(self, slot: datetime) -> list[WatchedPair]:
         """Read the registry."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from src.services.strategy_engine.domain.decision import Thresholds
 from src.services.strategy_engine.domain.evaluation import Rules
-from src.shared.domain.bars import CloseSeries
+from src.shared.domain.bars import BarSeries, CloseSeries
 from src.shared.domain.instances import FaultKind, InstanceMode
 from src.shared.domain.pairs import Pair, PairMode
 
@@ -56,7 +56,10 @@ class StoredState:
 
 @dataclass(frozen=True)
 class Fault:
-    """A call that failed. `in_a_row` counts them since one went well; until `back_off_until` nothing is called."""
+    """A call that failed. `in_a_row` counts them since one went well; until `back_off_until` nothing is called.
+
+    `number` counts all faults that are stored; one that is not stored yet has that of the last that was known.
+    """
 
     instance_id: str
     config_version: int
@@ -65,6 +68,7 @@ class Fault:
     in_a_row: int
     occurred_at: datetime
     back_off_until: datetime
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,8 @@ def next_fault(standing: Standing, kind: FaultKind, detail: str, now: datetime, 
     before = standing.open_fault
     in_a_row = before.in_a_row + 1 if before else 1
     until = now + back_off.after(in_a_row)
-    return Fault(standing.id, standing.instance.config_version, kind, detail, in_a_row, now, until)
+    known = standing.fault.number if standing.fault else 0
+    return Fault(standing.id, standing.instance.config_version, kind, detail, in_a_row, now, until, known)
 
 
 @dataclass(frozen=True)
@@ -292,13 +297,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Reach:
-    """What an instance looks at, by its config: symbols, pairs ("all" or ids), bars; and the code that says so."""
+    """What an instance looks at, by its config: symbols, pairs ("all" or ids), bars; and the code that says so.
+
+    Without `whole_bars` it sees closes alone.
+    """
 
     symbols: tuple[str, ...]
     pairs: str | tuple[str, ...]
     warmup_bars: int
     has_ticks: bool
     digest: str
+    whole_bars: bool = False
 
     def takes(self, pair_id: str) -> bool:
         """Say whether it looks at a pair."""
@@ -324,9 +333,13 @@ class Failed:
     detail: str
 
 
-def bars_digest(series: CloseSeries, symbols: Sequence[str], bars: int) -> str:
-    """Name the closes that an instance saw: its symbols in the order given, the last `bars` rows."""
-    columns = [series.column(symbol)[-bars:] for symbol in symbols]
+def bars_digest(series: CloseSeries, symbols: Sequence[str], bars: int, whole: BarSeries | None = None) -> str:
+    """Name the closes, or whole bars, that an instance saw: its symbols in the order given, the last `bars` rows."""
+    if whole is None:
+        columns = [series.column(symbol)[-bars:] for symbol in symbols]
+    else:
+        places = [whole.symbols.index(symbol) for symbol in symbols]
+        columns = [values[-bars:, place] for place in places for values in whole.values]
     # The calendar says which ends lie between the first and the last.
     ends = series.ends[-bars:]
     named = "\x1f".join((*symbols, str(len(ends)), *(end.isoformat() for end in (*ends[:1], *ends[-1:]))))

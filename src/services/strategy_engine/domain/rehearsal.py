@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from src.services.strategy_engine.domain.evaluation import WatchedPair
-from src.shared.domain.bars import CloseSeries, Floats
+from src.shared.domain.bars import BarSeries, CloseSeries, Floats
 from src.shared.domain.ids import parse_pair_id
 from src.shared.domain.pairs import Pair, PairMode
 from src.shared.domain.sessions import TradingCalendar
@@ -38,6 +38,19 @@ def made_up_closes(symbols: Sequence[str], bars: int, missing_at: int, calendar:
     if symbols:
         closes[missing_at, 0] = np.nan
     return CloseSeries(tuple(symbols), ends, closes)
+
+
+def made_up_bars(series: CloseSeries) -> BarSeries:
+    """Make whole bars around closes: each opens at the close before it, and goes a little beyond both."""
+    closes = series.closes
+    opens = np.concatenate([closes[:1], closes[:-1]])
+    opens = np.where(np.isnan(opens), closes, opens)
+    opens[np.isnan(closes)] = np.nan
+    generator = np.random.default_rng(_SEED)
+    beyond = 1 + _OWN_SD * generator.random((2, *closes.shape))
+    volume = np.where(np.isnan(closes), np.nan, generator.integers(1_000, 100_000, closes.shape))
+    high, low = np.maximum(opens, closes) * beyond[0], np.minimum(opens, closes) / beyond[1]
+    return BarSeries(series.symbols, series.ends, opens, high, low, closes, volume)
 
 
 def made_up_pairs(named: str | Sequence[str]) -> tuple[WatchedPair, ...]:

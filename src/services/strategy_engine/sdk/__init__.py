@@ -3,7 +3,7 @@
 from src.services.strategy_engine.sdk.config import Different, PairName, PairNames, Symbol, Symbols
 from src.services.strategy_engine.sdk.context import Clock, Context, Orders, Position
 from src.services.strategy_engine.sdk.rules import ZConfig, ZRules, ZState
-from src.services.strategy_engine.sdk.slot import SlotBar
+from src.services.strategy_engine.sdk.slot import Bars, PriceBar, SlotBar
 from src.services.strategy_engine.sdk.strategy import Strategy
 from src.services.strategy_engine.sdk.widgets import Line, LineChart, Metric, Table, Text, Widget
 from src.services.strategy_engine.sdk.wishes import EnterPair, ExitPair, Target, Wish
@@ -13,6 +13,7 @@ from src.shared.domain.signals import SignalAction
 from src.shared.domain.ticks import Tick
 
 __all__ = [
+    "Bars",
     "Clock",
     "Context",
     "Different",
@@ -27,6 +28,7 @@ __all__ = [
     "PairName",
     "PairNames",
     "Position",
+    "PriceBar",
     "SignalAction",
     "SlotBar",
     "Strategy",

@@ -14,7 +14,7 @@ import numpy as np
 
 from src.services.strategy_engine.domain.evaluation import SlotTime, UnfinishedTrade, WatchedPair
 from src.services.strategy_engine.sdk.plain import storable
-from src.services.strategy_engine.sdk.slot import Held, SlotData, exchange_calendar
+from src.services.strategy_engine.sdk.slot import Bars, Held, SlotData, exchange_calendar
 from src.services.strategy_engine.sdk.wishes import EnterPair, ExitPair, Target, Wish
 from src.shared.domain.bars import CloseSeries, Floats
 from src.shared.domain.errors import StrategyFault
@@ -50,6 +50,7 @@ class Scope:
     symbols: tuple[str, ...]
     pairs: tuple[WatchedPair, ...]
     warmup_bars: int
+    whole_bars: bool = False
 
     @cached_property
     def pair_ids(self) -> frozenset[str]:
@@ -248,11 +249,19 @@ class Context:
             StrategyFault: the symbol is not one of the instance's, or more bars are asked for than the strategy
                 said it needs.
         """
-        if symbol not in self._scope.seen:
-            raise StrategyFault(f"read {symbol}, which is not among its symbols {_listed(self._scope.symbols)}")
-        if not 0 < bars <= self._scope.warmup_bars:
-            raise StrategyFault(f"read {bars} bars of {symbol}; it says that it needs {self._scope.warmup_bars}")
+        self._refuse_unread(symbol, bars)
         return self._slot.closes(symbol, bars)
+
+    def bars(self, symbol: str, bars: int) -> Bars:
+        """Return the last `bars` whole bars: open, high, low, close and volume, each as `history` has closes.
+
+        Raises:
+            StrategyFault: as `history`, or the strategy does not say that it reads whole bars.
+        """
+        if not self._scope.whole_bars:
+            raise StrategyFault(f"read whole bars of {symbol}; it needs WHOLE_BARS = True to be given them")
+        self._refuse_unread(symbol, bars)
+        return self._slot.bars(symbol, bars)
 
     def closes(self, symbols: Sequence[str], bars: int) -> CloseSeries:
         """Return the closes of several symbols side by side, with the ends of their bars.
@@ -283,6 +292,12 @@ class Context:
             self._collected.numbers[storable(name, MOST_NAME_LETTERS)] = _number(name, value)
         if len(self._collected.numbers) > MOST_NUMBERS:
             raise StrategyFault(f"noted more than {MOST_NUMBERS} figures in one call")
+
+    def _refuse_unread(self, symbol: str, bars: int) -> None:
+        if symbol not in self._scope.seen:
+            raise StrategyFault(f"read {symbol}, which is not among its symbols {_listed(self._scope.symbols)}")
+        if not 0 < bars <= self._scope.warmup_bars:
+            raise StrategyFault(f"read {bars} bars of {symbol}; it says that it needs {self._scope.warmup_bars}")
 
 
 def _reason(text: str) -> str:

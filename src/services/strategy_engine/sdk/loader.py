@@ -253,6 +253,10 @@ def _check_class(path: Path, line: int | None, strategy: type[Strategy]) -> None
         raise _broken(
             path, line, f"TRADES of {strategy.__name__} is {strategy.TRADES!r}; it is one of {_either(Trades)}"
         )
+    if type(strategy.WHOLE_BARS) is not bool:
+        raise _broken(
+            path, line, f"WHOLE_BARS of {strategy.__name__} is {strategy.WHOLE_BARS!r}; it is True or False"
+        )
     bars: Any = strategy.WARMUP_BARS
     if type(bars) is not int or bars < 1:
         raise _broken(path, line, f"WARMUP_BARS of {strategy.__name__} is {bars!r}; it is a number of bars from 1 on")

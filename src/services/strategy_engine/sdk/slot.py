@@ -13,7 +13,7 @@ import numpy as np
 
 from src.services.strategy_engine.domain.evaluation import SlotTime, UnfinishedTrade, WatchedPair
 from src.services.strategy_engine.sdk.wishes import EnterPair, ExitPair, Target, Wish
-from src.shared.domain.bars import CloseSeries, Floats
+from src.shared.domain.bars import BarSeries, CloseSeries, Floats
 from src.shared.domain.pairs import PairTradeState
 from src.shared.domain.sessions import TradingCalendar
 
@@ -22,12 +22,41 @@ def _nothing() -> Mapping[str, Any]:
     return MappingProxyType({})
 
 
+_NO_BARS = (np.empty((0, 0)),) * 5
+
+
+@dataclass(frozen=True)
+class PriceBar:
+    """One whole bar: prices in dollars, volume in shares."""
+
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
+@dataclass(frozen=True, eq=False)
+class Bars:
+    """Whole bars of one symbol as arrays of one length, oldest first; all NaN where there is no bar."""
+
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+
+
 @dataclass(frozen=True)
 class SlotBar:
-    """The bar that ends at the slot: the close of each symbol of the instance that has one."""
+    """The bar that ends at the slot: the close of each symbol of the instance that has one.
+
+    `bars` has the whole bars, for a strategy that says it reads them (`WHOLE_BARS`).
+    """
 
     slot: datetime
     closes: Mapping[str, float]
+    bars: Mapping[str, PriceBar] = field(default_factory=_nothing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +65,14 @@ class SlotData:
 
     `series` holds finished bars up to the slot, of all symbols that any instance names. `pairs` are the registered
     pairs that instances may trade, each with its unfinished trade in the account. `ticks` are prices newer than the
-    bars, by symbol.
+    bars, by symbol. `whole` has the same bars with all their values, of the symbols of those who read them.
     """
 
     time: SlotTime
     series: CloseSeries
     pairs: tuple[WatchedPair, ...] = ()
     ticks: Mapping[str, float] = field(default_factory=_nothing)
+    whole: BarSeries | None = None
 
     def __post_init__(self) -> None:
         """Refuse bars that end after the slot: nobody knew them then."""
@@ -50,22 +80,35 @@ class SlotData:
             raise ValueError(f"a bar ends at {self.series.ends[-1]}, after the slot {self.time.slot}")
 
     @classmethod
-    def at(cls, series: CloseSeries, time: SlotTime, pairs: tuple[WatchedPair, ...] = ()) -> SlotData:
-        """Take of a longer series what is known at the slot."""
+    def at(
+        cls,
+        series: CloseSeries,
+        time: SlotTime,
+        pairs: tuple[WatchedPair, ...] = (),
+        whole: BarSeries | None = None,
+    ) -> SlotData:
+        """Take of longer series what is known at the slot."""
         from bisect import bisect_right
 
         known = bisect_right(series.ends, time.slot)
-        return cls(time, CloseSeries(series.symbols, series.ends[:known], series.closes[:known]), pairs)
+        closes = CloseSeries(series.symbols, series.ends[:known], series.closes[:known])
+        return cls(time, closes, pairs, whole=whole.first(known) if whole else None)
 
     def closes(self, symbol: str, bars: int) -> Floats:
         """Return a copy of the last `bars` closes, shape (bars,), oldest first; NaN where there is none."""
-        closes = np.full(bars, np.nan)
-        column = self._columns.get(symbol)
-        if column is not None and bars:
-            known = self.series.closes[-bars:, column]
-            closes[bars - len(known) :] = known
-        closes.setflags(write=False)
-        return closes
+        return _last(self.series.closes, self._columns.get(symbol), bars)
+
+    def bars(self, symbol: str, bars: int) -> Bars:
+        """Return copies of the last `bars` whole bars, all NaN where there is none."""
+        values = self.whole.values if self.whole else _NO_BARS
+        return Bars(*(_last(each, self._whole_columns.get(symbol), bars) for each in values))
+
+    def last_bar(self, symbol: str) -> PriceBar | None:
+        """Return the whole bar that ends at the slot; None where there is none."""
+        column = self._whole_columns.get(symbol)
+        if self.whole is None or column is None or self.last_close(symbol) is None:
+            return None
+        return PriceBar(*(float(values[-1, column]) for values in self.whole.values))
 
     def price(self, symbol: str) -> float | None:
         """Return the newest tick, else the close of the bar that ends at the slot; None without either."""
@@ -80,6 +123,10 @@ class SlotData:
             return None
         close = float(self.series.closes[-1, column])
         return None if np.isnan(close) else close
+
+    @cached_property
+    def _whole_columns(self) -> dict[str, int]:
+        return {symbol: column for column, symbol in enumerate(self.whole.symbols)} if self.whole else {}
 
     @cached_property
     def _columns(self) -> dict[str, int]:
@@ -116,6 +163,15 @@ class Held:
                 case ExitPair(pair_id=pair):
                     trades.pop(pair, None)
         return Held(MappingProxyType(fractions), MappingProxyType(trades))
+
+
+def _last(values: Floats, column: int | None, bars: int) -> Floats:
+    found = np.full(bars, np.nan)
+    if column is not None and bars:
+        known = values[-bars:, column]
+        found[bars - len(known) :] = known
+    found.setflags(write=False)
+    return found
 
 
 def with_trades(pairs: Iterable[WatchedPair], held: Held) -> tuple[WatchedPair, ...]:

@@ -143,10 +143,10 @@ def _own(config: BaseModel) -> BaseModel:
 
 
 def _bar(slot: SlotData, scope: Scope) -> SlotBar:
-    closes = {symbol: slot.last_close(symbol) for symbol in sorted(scope.seen)}
-    return SlotBar(
-        slot.time.slot, MappingProxyType({name: close for name, close in closes.items() if close is not None})
-    )
+    seen = sorted(scope.seen)
+    closes = {name: close for name in seen if (close := slot.last_close(name)) is not None}
+    bars = {name: bar for name in seen if (bar := slot.last_bar(name)) is not None} if scope.whole_bars else {}
+    return SlotBar(slot.time.slot, MappingProxyType(closes), MappingProxyType(bars))
 
 
 def _scope_of(kind: StrategyType, config: BaseModel, slot: SlotData, held: Held) -> Scope:
@@ -160,7 +160,7 @@ def _scope_of(kind: StrategyType, config: BaseModel, slot: SlotData, held: Held)
         raise StrategyFault(f"it needs {bars} bars of history; between 1 and {MOST_WARMUP_BARS} can be had")
     # The rules of a pair read its own window, whatever the strategy's class says.
     window = max((each.pair.z_window_bars for each in chosen), default=0)
-    return Scope(kind.trades, kind.symbols(config), chosen, max(bars, window))
+    return Scope(kind.trades, kind.symbols(config), chosen, max(bars, window), kind.whole_bars)
 
 
 def _guarded(kind: StrategyType, where: str, call: Callable[[], T]) -> T:

@@ -22,13 +22,14 @@ class Strategy:
 
     An object lives for one call only: what is to be remembered belongs into `context.state`. `TRADES` says what it
     asks for: "pairs" (enter_pair, exit_pair), "symbols" or "basket" (target). Only pairs can be traded so far; the
-    others are observed.
+    others are observed. With `WHOLE_BARS` it is given open, high, low and volume besides closes.
     """
 
     CONFIG_SCHEMA: ClassVar[Mapping[str, Any] | type[BaseModel]]
     STATE: ClassVar[Mapping[str, Any] | type[BaseModel]] = {}
     WARMUP_BARS: ClassVar[int] = 1
     TRADES: ClassVar[Trades] = "symbols"
+    WHOLE_BARS: ClassVar[bool] = False
 
     def symbols(self, config: Any) -> Sequence[str]:
         """Name the symbols whose bars it needs; by default those of `config.symbol` and `config.symbols`."""
@@ -84,6 +85,11 @@ class StrategyType:
     def description(self) -> str:
         """The first paragraph of the class's docstring in one line."""
         return " ".join((self.strategy.__doc__ or "").strip().split("\n\n")[0].split())
+
+    @property
+    def whole_bars(self) -> bool:
+        """Say whether it reads whole bars, not closes alone."""
+        return self.strategy.WHOLE_BARS
 
     @property
     def has_ticks(self) -> bool:

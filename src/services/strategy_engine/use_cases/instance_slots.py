@@ -28,6 +28,7 @@ from src.services.strategy_engine.domain.instances import (
 )
 from src.services.strategy_engine.ports import InstanceRepository, Market, StrategyRunner
 from src.services.strategy_engine.use_cases.slots import close_of_slot, with_blocks
+from src.shared.domain.bars import BarSeries, CloseSeries
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.instances import FaultKind, InstanceMode
 from src.shared.domain.sessions import TradingCalendar
@@ -136,10 +137,9 @@ class InstanceSlots:
                 pairs = with_blocks(watched, work.repo.data_blocks(_legs(watched)))
             at_work = [_at_work(each, reach, pairs, self._config(each)) for each, reach in able]
             bars = max((each.bars for each in at_work), default=0)
-            symbols = sorted({symbol for each in at_work for symbol in each.symbols})
             ends = [end for _, end in self.calendar.last_spans(time.slot, bars)] if bars else []
-            series = work.repo.closes(symbols, ends)
-        return Market(time, series, tuple(pairs)), at_work
+            series, whole = _read(work.repo, at_work, ends)
+        return Market(time, series, tuple(pairs), whole=whole), at_work
 
     def record_faults(self, standings: Sequence[Standing], failed: Mapping[str, Failed]) -> None:
         """Store how calls failed, by the ids of their instances.
@@ -207,6 +207,19 @@ class InstanceSlots:
         return InstanceRun(slot, dict(sorted(decided.items())), tuple(faults), resting)
 
 
+def _read(
+    repo: InstanceRepository, at_work: Sequence[AtWork], ends: Sequence[datetime]
+) -> tuple[CloseSeries, BarSeries | None]:
+    """Read each symbol once: whole bars where somebody reads them, closes of the others."""
+    symbols = {symbol for each in at_work for symbol in each.symbols}
+    in_whole = {symbol for each in at_work if each.reach.whole_bars for symbol in each.symbols}
+    series = repo.closes(sorted(symbols - in_whole), ends)
+    if not in_whole:
+        return series, None
+    whole = repo.bars(sorted(in_whole), ends)
+    return series.beside(whole.closes), whole
+
+
 def _fault_of(standing: Standing, failed: Failed, now: datetime, back_off: BackOff) -> Fault:
     detail = " ".join(failed.detail.replace("\x00", " ").split())[:MOST_DETAIL_LETTERS]
     return next_fault(standing, failed.kind, detail.encode("utf-8", "replace").decode(), now, back_off)
@@ -254,6 +267,7 @@ def _decision(market: Market, each: AtWork, stepped: Stepped) -> InstanceDecisio
         "held": each.job.held,
         "pairs": [watched_json(pair) for pair in each.pairs],
         "bars": each.bars,
+        "whole_bars": each.reach.whole_bars,
     }
     before = known.state if known else None
     return InstanceDecision(
@@ -264,7 +278,9 @@ def _decision(market: Market, each: AtWork, stepped: Stepped) -> InstanceDecisio
         state_before=before,
         state_after=stepped.state,
         state_digest=digest_of(before),
-        bars_digest=bars_digest(market.series, each.symbols, each.bars),
+        bars_digest=bars_digest(
+            market.series, each.symbols, each.bars, market.whole if each.reach.whole_bars else None
+        ),
         given=given,
         held_after=stepped.held_after,
         wishes=stepped.wishes,

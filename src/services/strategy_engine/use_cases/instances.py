@@ -170,7 +170,7 @@ class Instances:
             _commit(work, AuditNote(who, "instance deleted", instance_id, why, what))
 
     def _refuse_untradable(self, instance: Instance) -> None:
-        trades = self.types.find(instance.strategy).trades
+        trades = self.types.find(instance.strategy, instance.config).trades
         if instance.strategy != PAIRS:
             asks = "is no strategy of type pairs" if trades == PAIRS else f"trades {trades}"
             raise InputInvalid(

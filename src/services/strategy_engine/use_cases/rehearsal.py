@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from src.services.strategy_engine.domain.evaluation import SlotTime
 from src.services.strategy_engine.domain.instances import Failed, Job, Reach, Stepped
-from src.services.strategy_engine.domain.rehearsal import legs_of, made_up_closes, made_up_pairs
+from src.services.strategy_engine.domain.rehearsal import legs_of, made_up_bars, made_up_closes, made_up_pairs
 from src.services.strategy_engine.ports import Market, StrategyRunner
 from src.services.strategy_engine.sdk.plain import canonical
 from src.services.strategy_engine.sdk.slot import SlotData
@@ -121,7 +121,8 @@ class Rehearsals:
         window = max((each.pair.z_window_bars for each in pairs), default=0)
         bars = max(reach.warmup_bars, window) + SLOTS
         series = made_up_closes(symbols, bars, bars - SLOTS + _MISSING_SLOT, self.calendar)
-        return Market(SlotTime(series.ends[-1], series.ends[-1], series.ends[-1]), series, pairs)
+        whole = made_up_bars(series) if reach.whole_bars else None
+        return Market(SlotTime(series.ends[-1], series.ends[-1], series.ends[-1]), series, pairs, whole=whole)
 
     def _time(self, market: Market, row: int) -> SlotTime:
         slot = market.series.ends[row]
@@ -140,7 +141,7 @@ class Rehearsals:
     def _look_at_a_tick(self, kind: StrategyType, config: Mapping[str, Any], market: Market, kept: _Kept) -> None:
         symbol = market.series.symbols[-1]
         tick = Tick(symbol, float(market.series.closes[-1, -1]) * 1.001, market.time.now)
-        live = Market(market.time, market.series, market.pairs, {symbol: tick.price})
+        live = replace(market, ticks={symbol: tick.price})
         job = Job(_NAME, kind.key, config, kept.state, kept.held)
         _went_well(kind, self.runner.ticks(live, tick, [job])[0])
 
@@ -152,8 +153,8 @@ class Rehearsals:
 
 
 def _at(market: Market, time: SlotTime) -> Market:
-    known = SlotData.at(market.series, time)
-    return Market(time, known.series, market.pairs)
+    known = SlotData.at(market.series, time, whole=market.whole)
+    return Market(time, known.series, market.pairs, whole=known.whole)
 
 
 def _went_well(kind: StrategyType, found: Stepped | Failed) -> Stepped:

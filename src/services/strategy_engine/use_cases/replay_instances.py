@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from src.services.strategy_engine.domain.bar_versions import BarChange, change_times, changes_since, closes_at
+from src.services.strategy_engine.domain.bar_versions import BarChange, bars_at, change_times, changes_since
 from src.services.strategy_engine.domain.evaluation import SlotTime, WatchedPair, symbols_of
 from src.services.strategy_engine.domain.given import watched_from
 from src.services.strategy_engine.domain.instances import Failed, Job, Reach, Stepped, bars_digest
@@ -22,7 +22,7 @@ from src.services.strategy_engine.domain.replay import (
     restoring,
 )
 from src.services.strategy_engine.ports import Market, ReplayStore, StrategyRunner
-from src.shared.domain.bars import CloseSeries
+from src.shared.domain.bars import BarSeries
 from src.shared.domain.instances import FaultKind
 from src.shared.domain.sessions import TradingCalendar
 
@@ -31,12 +31,17 @@ _MOMENT = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class _Seen:
-    """What an instance looked at: its symbols, its pairs, so many bars; and the code that it is today."""
+    """What an instance looked at: symbols, pairs, so many bars, whole or not; and the code that it is today."""
 
     symbols: tuple[str, ...]
     pairs: tuple[WatchedPair, ...]
     ends: tuple[datetime, ...]
     digest: str
+    whole_bars: bool
+
+    def digest_of(self, bars: BarSeries) -> str:
+        """Name what it would have seen of these bars: all of them, or their closes."""
+        return bars_digest(bars.closes, self.symbols, len(self.ends), bars if self.whole_bars else None)
 
 
 @dataclass(frozen=True)
@@ -63,11 +68,11 @@ class InstanceReplay:
             seen, time, ticks = self._seen(stored, reach), _time(stored), dict(stored.given.get("ticks", {}))
         except (KeyError, TypeError, ValueError) as error:
             return _told(stored, Cause.UNEXPLAINED, notes=[f"what it was given can't be read: {error!r}"])
-        series, changes = self._bars(stored, seen)
-        digest = bars_digest(series, seen.symbols, len(seen.ends))
+        bars, changes = self._bars(stored, seen)
+        digest = seen.digest_of(bars)
         if digest != stored.bars_digest and (months := self._archived(seen)):
             return _told(stored, Cause.ARCHIVED, notes=restoring(months))
-        (again,) = self.runner.steps(Market(time, series, seen.pairs, ticks), [job])
+        (again,) = self.runner.steps(Market(time, bars.closes, seen.pairs, ticks, bars), [job])
         # Between two slots ticks may have changed what it remembers.
         return _judged(replace(stored, left=None) if reach.has_ticks else stored, seen, again, changes, digest)
 
@@ -75,19 +80,20 @@ class InstanceReplay:
         pairs = tuple(watched_from(each) for each in stored.given["pairs"])
         symbols = tuple(sorted({*reach.symbols, *symbols_of(pairs)}))
         ends = tuple(end for _, end in self.calendar.last_spans(stored.slot, int(stored.given["bars"])))
-        return _Seen(symbols, pairs, ends, reach.digest)
+        # Decisions of before there were whole bars do not say.
+        return _Seen(symbols, pairs, ends, reach.digest, stored.given.get("whole_bars", False))
 
-    def _bars(self, stored: PastInstanceDecision, seen: _Seen) -> tuple[CloseSeries, list[BarChange]]:
+    def _bars(self, stored: PastInstanceDecision, seen: _Seen) -> tuple[BarSeries, list[BarChange]]:
         """Read the bars; where they are not those that it saw, try those of then, and say what changed since."""
-        now = self.repo.closes(seen.symbols, seen.ends)
-        if not seen.ends or bars_digest(now, seen.symbols, len(seen.ends)) == stored.bars_digest:
+        now = self.repo.bars(seen.symbols, seen.ends)
+        if not seen.ends or seen.digest_of(now) == stored.bars_digest:
             return now, []
         versions = self.repo.bar_versions(seen.symbols, seen.ends[0], seen.ends[-1])
         meanwhile = change_times(versions, stored.recorded_at - IN_FLIGHT, stored.recorded_at)
         for at in (stored.recorded_at, *(each - _MOMENT for each in meanwhile)):
-            then = closes_at(now, versions, seen.symbols, at)
-            if bars_digest(then, seen.symbols, len(seen.ends)) == stored.bars_digest:
-                return then, changes_since(versions, seen.symbols, seen.ends, at)
+            then = bars_at(now, versions, seen.symbols, at)
+            if seen.digest_of(then) == stored.bars_digest:
+                return then, changes_since(versions, seen.symbols, seen.ends, at, whole=seen.whole_bars)
         return now, []
 
     def _archived(self, seen: _Seen) -> list[date]:

@@ -23,7 +23,7 @@ from src.services.strategy_engine.sdk.state import PlainState
 from src.services.strategy_engine.sdk.step import step
 from src.services.strategy_engine.sdk.strategy import StrategyType
 from src.services.strategy_engine.sdk.wishes import EnterPair, ExitPair, Target, Wish
-from src.shared.domain.bars import HOURLY, BarKind, CloseSeries
+from src.shared.domain.bars import HOURLY, BarKind, BarSeries, CloseSeries
 from src.shared.domain.errors import InputInvalid, StrategyFault, UserError
 from src.shared.domain.ids import parse_pair_id
 from src.shared.domain.pairs import Pair, PairMode
@@ -211,7 +211,10 @@ class Workflows:
             StrategyFault: the strategy failed; the message names the bar.
         """
         with self.store() as work:
-            series = work.repo.closes(bars.symbols, bars.grid.ends, bars.kind)
+            whole = None
+            if workflow.kind.whole_bars:
+                whole = work.repo.bars(bars.symbols, bars.grid.ends, bars.kind)
+            series = whole.closes if whole else work.repo.closes(bars.symbols, bars.grid.ends, bars.kind)
             registered = {each.pair.id: each for each in work.repo.watched_pairs(bars.grid.decided[0])}
         self._refuse_unregistered(workflow, registered)
         for symbol in bars.symbols:
@@ -220,7 +223,7 @@ class Workflows:
         pairs = self._pairs(workflow, series, bars.grid, registered)
         template = workflow.template
         every = wanted.report_every or template.report.every_bars
-        walk = _Walk(workflow, series, pairs, every, self.calendar, tell)
+        walk = _Walk(workflow, series, whole, pairs, every, self.calendar, tell)
         for slot in bars.grid.decided:
             walk.take(slot)
         buffer = timedelta(seconds=wanted.max_buffer_seconds or template.loader.max_buffer_seconds)
@@ -284,12 +287,14 @@ class _Walk:
         self,
         workflow: Workflow,
         series: CloseSeries,
+        whole: BarSeries | None,
         pairs: Sequence[WatchedPair],
         every: int,
         calendar: TradingCalendar,
         tell: Tell | None,
     ) -> None:
-        self._workflow, self._series, self._pairs, self._calendar = workflow, series, list(pairs), calendar
+        self._workflow, self._series, self._whole = workflow, series, whole
+        self._pairs, self._calendar = list(pairs), calendar
         self._every, self._tell = every, tell or (lambda _: None)
         self._state: PlainState | None = None
         self._held, self._purse = Held(), Purse()
@@ -303,7 +308,8 @@ class _Walk:
         if session is None:
             raise ValueError(f"{slot} is no bar of the calendar")
         # As a live slot would be decided in time: the moment its bar is finished.
-        data = SlotData.at(self._series, SlotTime(slot, slot, session.close), tuple(self._pairs))
+        time_of_slot = SlotTime(slot, slot, session.close)
+        data = SlotData.at(self._series, time_of_slot, tuple(self._pairs), self._whole)
         closes = {name: close for name in self._series.symbols if (close := data.last_close(name)) is not None}
         parameters = {each.pair.id: each.pair for each in self._pairs}
         self._purse.move(closes, self._held.fractions, self._held.trades, parameters)
@@ -368,6 +374,10 @@ def said(told: StudyDecision | StudyReport) -> str:
 def _refuse_unfit(workflow: Workflow) -> None:
     """Refuse what the rules of pairs can't take."""
     loader, name = workflow.template.loader, workflow.path.name
+    if workflow.kind.whole_bars and loader.resampling is not None:
+        raise InputInvalid(
+            f"{name}: [loader] resampling: {workflow.kind.key} reads whole bars, and closes alone are resampled"
+        )
     pairs = workflow.kind.pairs(workflow.config)
     if not pairs:
         if workflow.template.strategy.fit_bars is not None:

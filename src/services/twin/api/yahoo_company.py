@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from src.services.twin.domain.fundamentals import (
@@ -13,6 +13,7 @@ from src.services.twin.domain.fundamentals import (
     company_profile,
     last_year,
     quarterly_statements,
+    report_days,
 )
 from src.services.twin.domain.moments import new_york_day
 from src.services.twin.domain.venue import Venue
@@ -20,6 +21,9 @@ from src.services.twin.domain.venue import Venue
 _QUARTERS_TOLD, _YEARS_TOLD = 5, 4
 _PREFIXES = {"quarterly": "3M", "annual": "12M", "trailing": "TTM"}
 _YEAR_OF_BARS = 252
+# The day of a report is told as a span until it is near; the hour of the call is 16:30 New York in winter.
+_FIXED_BEFORE, _EITHER_SIDE = timedelta(days=21), timedelta(days=2)
+_AFTER_THE_CLOSE = 77_400
 
 Module = dict[str, Any]
 
@@ -212,8 +216,19 @@ def _breakdown(venue: Venue, symbol: str) -> Module:
     }
 
 
-def _calendar(venue: Venue, symbol: str) -> Module:
-    return {"maxAge": 1, "earnings": {"earningsDate": [_stamp(_quarters(venue, symbol)[-1].end)]}}
+def _calendar(venue: Venue, symbol: str) -> Module:  # noqa: ARG001  # all publish on the same days
+    today = new_york_day(venue.now)
+    last, coming = report_days(today)
+    is_estimate = coming - today > _FIXED_BEFORE
+    days = [coming - _EITHER_SIDE, coming + _EITHER_SIDE] if is_estimate else [coming]
+    return {
+        "maxAge": 1,
+        "earnings": {
+            "earningsDate": [_stamp(day) + _AFTER_THE_CLOSE for day in days],
+            "earningsCallDate": [_stamp(last) + _AFTER_THE_CLOSE],
+            "isEarningsDateEstimate": is_estimate,
+        },
+    }
 
 
 MODULES: Mapping[str, Callable[[Venue, str], Module]] = {

@@ -112,6 +112,14 @@ def quarterly_statements(seed: int, symbol: str, today: date) -> list[Statement]
     return [books.close(end) for end in _quarter_ends(today)]
 
 
+def report_days(today: date) -> tuple[date, date]:
+    """Return the days on which the last quarter was published and on which the next one will be."""
+    ends = _quarter_ends(today + timedelta(days=100))
+    days = [end + REPORTED_AFTER for end in ends]
+    told = sum(day <= today for day in days)
+    return days[told - 1], days[told]
+
+
 def annual_statements(quarters: Sequence[Statement]) -> list[Statement]:
     """Add up the calendar years that are whole among quarters, oldest first."""
     years: dict[int, list[Statement]] = {}

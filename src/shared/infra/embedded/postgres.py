@@ -43,6 +43,7 @@ PREFECT_DATABASE = "prefect"
 PREFECT_ROLE = "prefect"
 SUPERUSER = "postgres"
 
+_PLAIN_TEMPLATE = "template1"
 _SYSTEM_USER = "tradewinds_postgres"
 _SHARED_FOLDER = Path("/var/lib/tradewinds")
 _SOCKET_NAME = ".s.PGSQL.5432"
@@ -184,19 +185,25 @@ class EmbeddedPostgres:
             _close_to_public(connection, PREFECT_DATABASE)
         self.provision_trading(TRADING_DATABASE)
 
-    def provision_trading(self, database: str, template: str = "template1") -> None:
-        """Make one database with the trading system's rights, as a copy of ``template``, unless it exists."""
+    def provision_trading(self, database: str, template: str = _PLAIN_TEMPLATE) -> None:
+        """Make one database with the trading system's rights, unless it exists.
+
+        It is a copy of ``template``, which was made here too unless it is PostgreSQL's own.
+        """
         with self.connect() as connection:
             if not _database_exists(connection, database):
-                _create_database(connection, database, OWNER_ROLE, template)
+                # Copying files needs a checkpoint, which is cheap only where nothing waits for the disk.
+                strategy = "wal_log" if self._durable else "file_copy"
+                _create_database(connection, database, OWNER_ROLE, template, strategy)
             _close_to_public(connection, database)
             connection.execute(
                 sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(
                     sql.Identifier(database), sql.Identifier(APP_ROLE)
                 )
             )
-        with self.connect(database) as connection:
-            _grant_by_default(connection)
+        if template == _PLAIN_TEMPLATE:
+            with self.connect(database) as connection:
+                _grant_by_default(connection)
 
     def drop_database(self, database: str) -> None:
         """Drop a database and end the connections to it."""
@@ -502,10 +509,16 @@ def _database_exists(connection: psycopg.Connection, database: str) -> bool:
     return found.fetchone() is not None
 
 
-def _create_database(connection: psycopg.Connection, database: str, owner: str, template: str = "template1") -> None:
+def _create_database(
+    connection: psycopg.Connection,
+    database: str,
+    owner: str,
+    template: str = _PLAIN_TEMPLATE,
+    strategy: str = "wal_log",
+) -> None:
     connection.execute(
-        sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(
-            sql.Identifier(database), sql.Identifier(owner), sql.Identifier(template)
+        sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {} STRATEGY {}").format(
+            sql.Identifier(database), sql.Identifier(owner), sql.Identifier(template), sql.Literal(strategy)
         )
     )
 

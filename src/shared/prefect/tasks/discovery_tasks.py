@@ -15,6 +15,7 @@ from loguru import logger
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from src.shared.domain.errors import Unreachable
 from src.shared.prefect.monitoring import leave_table, progress
 from src.shared.prefect.states import ended
 from src.shared.prefect.tasks.repeatable import repeatable
@@ -22,6 +23,7 @@ from src.shared.prefect.tasks.wiring import services
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
+    from prefect_dask.task_runners import DaskTaskRunner
 
     from src.config.settings import StrategySettings
     from src.services.strategy_engine.domain.discovery import Findings, FoundPair, ScanPart
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from src.services.strategy_engine.use_cases.discovery import DiscoveryReport, Plan
 
 _WHO = "weekly-pair-discovery"
+_SCHEDULER_SECONDS = 10.0
 
 
 @repeatable("plan-search")
@@ -47,6 +50,15 @@ async def plan_search(
         return str(error)
     _log_plan(plan)
     return plan
+
+
+def _connect(runner: DaskTaskRunner, settings: StrategySettings) -> None:
+    try:
+        # The first look at it connects.
+        _ = runner.client
+    except OSError as error:
+        where = f"TRADEWINDS_STRATEGY_DISCOVERY_DASK_SCHEDULER={settings.discovery_dask_scheduler}"
+        raise Unreachable(f"No scheduler of Dask answers: start one, or correct {where}.") from error
 
 
 @task(name="scan-part", cache_policy=NO_CACHE)
@@ -173,17 +185,22 @@ def _scan_on_dask(parts: list[ScanPart], settings: StrategySettings, step: Calla
     """Scan on the workers of a scheduler, or on threads of this process that Dask looks after.
 
     The scan spends its time in matrix products, where threads run side by side; processes would have to be started.
+
+    Raises:
+        Unreachable: no scheduler answers at the address of the settings.
     """
     from prefect_dask.task_runners import DaskTaskRunner
 
     runner: DaskTaskRunner
     if settings.discovery_dask_scheduler:
-        runner = DaskTaskRunner(address=settings.discovery_dask_scheduler)
+        patience = {"timeout": _SCHEDULER_SECONDS}
+        runner = DaskTaskRunner(address=settings.discovery_dask_scheduler, client_kwargs=patience)
     else:
         local = {"n_workers": 1, "threads_per_worker": settings.discovery_workers, "processes": False}
         runner = DaskTaskRunner(cluster_kwargs={**local, "dashboard_address": None})
     found = []
     with runner:
+        _connect(runner, settings)
         for future in [runner.submit(scan_part, {"part": part}) for part in parts]:
             found.append(future.result())
             step()

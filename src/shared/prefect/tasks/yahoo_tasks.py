@@ -17,7 +17,9 @@ from src.shared.prefect.tasks.wiring import services
 if TYPE_CHECKING:
     from src.services.data_ingestion.domain.company import CompanyLoad
 
-DatasetName = Literal["information", "officers", "statistics", "statements", "holders", "dividends", "splits"]
+DatasetName = Literal[
+    "information", "officers", "statistics", "statements", "holders", "dividends", "splits", "earnings"
+]
 
 
 @repeatable("load-company-data")

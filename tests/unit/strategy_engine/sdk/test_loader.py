@@ -121,6 +121,7 @@ def test_files_of_one_name_in_two_folders_do_not_meet(tmp_path: Path) -> None:
         (MINE.replace('CONFIG_SCHEMA = {', 'STATE = [1]\n        CONFIG_SCHEMA = {'), 10, "STATE of mine: "),
         (MINE.replace('CONFIG_SCHEMA = {', 'TRADES = "futures"\n        CONFIG_SCHEMA = {'), 4, 'one of "pairs"'),
         (MINE.replace('CONFIG_SCHEMA = {', 'WARMUP_BARS = 0\n        CONFIG_SCHEMA = {'), 4, "WARMUP_BARS of Mine"),
+        (MINE.replace('CONFIG_SCHEMA = {', 'WHOLE_BARS = 1\n        CONFIG_SCHEMA = {'), 4, "WHOLE_BARS of Mine"),
         ("a = '\x00'", None, "null bytes"),
     ],
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ import pytest
 from pydantic import BaseModel
 
 from src.services.strategy_engine.domain.evaluation import SlotTime, UnfinishedTrade, WatchedPair
+from src.services.strategy_engine.domain.rehearsal import made_up_bars
 from src.services.strategy_engine.sdk import (
     Context,
     Direction,
@@ -38,12 +40,12 @@ from src.shared.domain.pairs import PairTradeState
 from tests.unit.strategy_engine.builders import make_pair
 from tests.unit.strategy_engine.sdk.scene import SLOT, kind_of, slot_of, taken
 
-Act = Callable[[Context], None]
+Act = Callable[[Context], object]
 CLOSES = {"KO": [60.0, 61.0, 62.0], "PEP": [170.0, 171.0, math.nan], "SPY": [500.0, 501.0, 502.0]}
 TRADE = UnfinishedTrade(Direction.LONG_SPREAD, PairTradeState.OPEN, SLOT - timedelta(hours=2))
 
 
-def doing(act: Act, trades: Trades = "symbols", warmup: int = 3) -> StrategyType:
+def doing(act: Act, trades: Trades = "symbols", warmup: int = 3, *, whole: bool = False) -> StrategyType:
     """Make a strategy that does one thing on each bar."""
 
     class Mine(Strategy):
@@ -58,6 +60,7 @@ def doing(act: Act, trades: Trades = "symbols", warmup: int = 3) -> StrategyType
             act(context)
 
     Mine.TRADES = trades
+    Mine.WHOLE_BARS = whole
     return kind_of(Mine)
 
 
@@ -106,6 +109,45 @@ def test_what_is_read_cannot_be_written_and_does_not_lead_to_the_market_itself()
     assert seen_by(lambda context: context.history("KO", 2).base, slot) is None
     assert not seen_by(lambda context: np.shares_memory(context.history("KO", 2), slot.series.closes), slot)
     assert not seen_by(lambda context: context.closes(("KO",), 2).closes.flags.writeable, slot)
+
+
+def test_whole_bars_are_given_to_who_says_that_it_reads_them_and_can_t_be_written() -> None:
+    slot = slot_of(CLOSES)
+    slot = replace(slot, whole=made_up_bars(slot.series))
+    seen: list[Any] = []
+
+    class Mine(Strategy):
+        CONFIG_SCHEMA = {"symbols": {"type": "symbols", "default": ["KO", "PEP"]}}  # noqa: RUF012
+        WARMUP_BARS = 5
+        WHOLE_BARS = True
+
+        def on_bar(self, context: Context, bar: SlotBar) -> None:
+            seen.extend((bar, context.bars("KO", 4), context.bars("PEP", 2), context.history("KO", 4)))
+
+    taken(kind_of(Mine), {}, slot)
+
+    bar, ko, pep, closes = seen
+    assert slot.whole is not None
+    assert list(bar.bars) == ["KO"]
+    assert (bar.bars["KO"].close, bar.bars["KO"].open) == (62.0, 61.0)
+    assert bar.bars["KO"].volume == slot.whole.volume[-1, 0]
+    np.testing.assert_array_equal(ko.close, closes)
+    np.testing.assert_array_equal(ko.high, [math.nan, *slot.whole.high[:, 0]])
+    assert (ko.low <= ko.open)[1:].all()
+    assert math.isnan(pep.volume[1])
+    assert not math.isnan(pep.volume[0])
+    for values in (ko.open, ko.high, ko.low, ko.close, ko.volume):
+        assert not values.flags.writeable
+        assert values.base is None
+
+
+def test_whole_bars_are_refused_to_who_does_not_say_so() -> None:
+    said = fault_of(lambda context: context.bars("KO", 1))
+    kind = doing(lambda context: context.bars("SPY", 1), whole=True)
+
+    assert "read whole bars of KO; it needs WHOLE_BARS = True to be given them" in said
+    with pytest.raises(StrategyFault, match="read SPY, which is not among its symbols"):
+        taken(kind, {}, slot_of(CLOSES))
 
 
 def test_prices_are_those_of_its_own_symbols_that_have_a_bar_at_the_slot() -> None:

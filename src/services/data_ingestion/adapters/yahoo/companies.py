@@ -13,6 +13,7 @@ from src.services.data_ingestion.domain.company import (
     CompanyDataset,
     CompanyInfo,
     CompanyRow,
+    EarningsDay,
     Holder,
     KeyStatistics,
     Officer,
@@ -29,6 +30,7 @@ INFORMATION_MODULES = ("assetProfile", "quoteType", "price")
 OFFICER_MODULES = ("assetProfile",)
 STATISTIC_MODULES = ("defaultKeyStatistics", "summaryDetail", "financialData", "price")
 HOLDER_MODULES = ("institutionOwnership",)
+EARNINGS_MODULES = ("calendarEvents",)
 
 # Where each figure stands; the first module that has it counts.
 _STATISTICS: Mapping[str, tuple[str, ...]] = {
@@ -110,10 +112,10 @@ class Reader:
         """Keep a row or a field that can't be read."""
         self.unread.append(Unread(self.symbol, self.dataset, rule, reason, _json_safe(raw)))
 
-    def answer(self, rows: Sequence[CompanyRow]) -> Answer:
+    def answer(self, rows: Sequence[CompanyRow], all_after: date | None = None) -> Answer:
         """Say what was read and what was not."""
         kept = without_doubles(self.dataset, rows)
-        return Answer(kept, tuple(self.unread), "" if kept else NOTHING)
+        return Answer(kept, tuple(self.unread), "" if kept else NOTHING, all_after)
 
 
 def information(symbol: str, summary: Raw | None) -> Answer:
@@ -189,6 +191,32 @@ def holders(symbol: str, summary: Raw | None) -> Answer:
         )
 
     return reader.answer(reader.each(listed, read))
+
+
+def earnings(symbol: str, summary: Raw | None, as_of: date) -> Answer:
+    """Read the days of earnings from the module `calendarEvents`: the next, and the last from its conference call.
+
+    Yahoo names one day or the first and last that it may be. An answer without a day to come does not take back
+    one that was announced: around a report Yahoo sometimes has none for a while.
+    """
+    reader = Reader(symbol, CompanyDataset.EARNINGS)
+    told = _module(_module(summary or {}, "calendarEvents"), "earnings")
+    called = [each for each in _days(reader, told, "earningsCallDate") if each <= as_of]
+    rows = [EarningsDay(each, each) for each in called]
+    if days := _days(reader, told, "earningsDate"):
+        is_estimate = told.get("isEarningsDateEstimate") is True or len(set(days)) > 1
+        rows.append(EarningsDay(min(days), max(days), is_estimate))
+    return reader.answer(rows, as_of if any(row.first_day > as_of for row in rows) else None)
+
+
+def _days(reader: Reader, told: Raw, name: str) -> list[date]:
+    """Read a list of moments as days in UTC, which are New York's: Yahoo writes a day without an hour as midnight."""
+    listed = told.get(name)
+    if listed is None:
+        return []
+    if not isinstance(listed, list):
+        listed = [listed]
+    return [found for raw in listed if (found := reader.value(raw, name, day)) is not None]
 
 
 def _first(reader: Reader, summary: Raw, places: Sequence[str]) -> float | None:

@@ -47,6 +47,9 @@ class YahooCompanies:
             CompanyDataset.HOLDERS: lambda: companies.holders(
                 symbol, self._client.summary(symbol, companies.HOLDER_MODULES)
             ),
+            CompanyDataset.EARNINGS: lambda: companies.earnings(
+                symbol, self._client.summary(symbol, companies.EARNINGS_MODULES), as_of
+            ),
             CompanyDataset.STATEMENTS: lambda: self._statements(symbol, as_of),
             CompanyDataset.DIVIDENDS: lambda: dividends_of(symbol, self._events(symbol, as_of)),
             CompanyDataset.SPLITS: lambda: splits_of(symbol, self._events(symbol, as_of)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    Boolean,
     CheckConstraint,
     Column,
     Date,
@@ -89,6 +90,25 @@ dividends = Table(
 
 Index("ix_stock_splits_ex_date", stock_splits.c.ex_date)
 Index("ix_dividends_ex_date", dividends.c.ex_date)
+
+# When a company tells what it earned: from first_day to last_day, which are one day once it is fixed.
+earnings_dates = Table(
+    "earnings_dates",
+    METADATA,
+    symbol_column(),
+    Column("vendor", String(16), nullable=False),
+    Column("first_day", Date, nullable=False),
+    Column("last_day", Date, nullable=False),
+    Column("is_estimate", Boolean, nullable=False),
+    _load_run(),
+    recorded_at(),
+    PrimaryKeyConstraint("symbol", "vendor", "first_day"),
+    symbol_check(),
+    CheckConstraint("first_day <= last_day", name="days_ordered"),
+    schema=_SCHEMA,
+)
+
+Index("ix_earnings_dates_last_day", earnings_dates.c.last_day)
 
 company_info = Table(
     "company_info",

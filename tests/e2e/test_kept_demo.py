@@ -1,10 +1,13 @@
-"""What a person sees in the Prefect UI after one traded slot, in a real browser."""
+"""A demo that is kept after one traded slot: what a person sees in a real browser, and a slot that is run again."""
 
 from __future__ import annotations
 
 import re
+import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ import pytest
 
 from src.shared.prefect.table import DeploymentRow, read_table
 from src.shared.prefect.work_pools import POOLS
-from tests.e2e.conftest import new_prompt
+from tests.e2e.conftest import Prompt, new_prompt
 
 CHROMIUM = Path("/usr/bin/chromium")
 SWITCHES = (
@@ -28,11 +31,7 @@ SWITCHES = (
 )
 LONGEST_MILLISECONDS = 60_000
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs /usr/bin/chromium (Debian: apt install chromium)"),
-]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 @dataclass(frozen=True)
@@ -54,23 +53,45 @@ class Ui:
         return answer
 
 
+@dataclass(frozen=True)
+class KeptDemo:
+    """A suite that runs on after its demo: the addresses it printed."""
+
+    prompt: Prompt
+    prefect: str
+    twin: str
+
+    def run_a_slot(self) -> subprocess.CompletedProcess[str]:
+        return self.prompt.run(
+            "run",
+            "intraday-pairs-trading",
+            TRADEWINDS_HOME=str(self.prompt.home / "demo"),
+            TRADEWINDS_ALPACA_ENVIRONMENT="twin",
+            TRADEWINDS_PREFECT_PORT=self.prefect.rsplit(":", 1)[1],
+            TRADEWINDS_TWIN_PORT=self.twin.rsplit(":", 1)[1],
+        )
+
+    def orders(self) -> list[str]:
+        state = httpx.get(f"{self.twin}/admin/state").raise_for_status().json()
+        return [order["client_order_id"] for order in state["orders"]]
+
+
 @pytest.fixture(scope="module")
-def traded() -> Iterator[str]:
-    """The address of a Prefect server whose suite has traded one slot."""
+def kept() -> Iterator[KeptDemo]:
     with new_prompt() as prompt:
-        try:
-            # code 1: after one hour nothing has been closed yet, which a demo does not count as a success
-            done = prompt.run("demo", "--keep", "--slots", "1")
-            found = re.search(r"Prefect server: (\S+)", done.stdout)
-            assert found, done.stdout + done.stderr
-            assert "Completed" in done.stdout
-            yield found[1]
-        finally:
-            prompt.run("down", "--now", TRADEWINDS_HOME=str(prompt.home / "demo"))
+        # code 1: after one hour nothing has been closed yet, which a demo does not count as a success
+        done = prompt.run("demo", "--keep", "--slots", "1")
+        prefect = re.search(r"Prefect server: (\S+)", done.stdout)
+        twin = re.search(r"Twin of the vendors: (\S+)", done.stdout)
+        assert done.returncode == 1 and prefect and twin, done.stdout + done.stderr
+        assert "Completed" in done.stdout
+        yield KeptDemo(prompt, prefect[1], twin[1])
 
 
 @pytest.fixture(scope="module")
-def ui(traded: str) -> Iterator[Ui]:
+def ui(kept: KeptDemo) -> Iterator[Ui]:
+    if not CHROMIUM.exists():
+        pytest.skip("needs /usr/bin/chromium (Debian: apt install chromium)")
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory() as profile, sync_playwright() as playwright:
@@ -78,7 +99,7 @@ def ui(traded: str) -> Iterator[Ui]:
             profile, executable_path=CHROMIUM, args=list(SWITCHES), viewport={"width": 1500, "height": 1000}
         )
         browser.set_default_timeout(LONGEST_MILLISECONDS)
-        yield Ui(browser.new_page(), traded)
+        yield Ui(browser.new_page(), kept.prefect)
         browser.close()
 
 
@@ -127,6 +148,33 @@ def test_the_decisions_of_the_slot_are_a_table(ui: Ui) -> None:
     row = ui.page.locator("tr", has_text="ZORN/ZEMA")
     cells = row.get_by_role("cell").all_inner_texts()
     assert cells[8:10] == ["-13", "6"]
+
+
+def test_one_slot_run_three_times_two_of_them_at_once_trades_once(kept: KeptDemo) -> None:
+    before = kept.orders()
+    assert len(before) > 0
+
+    done = _twice_at_once(kept)
+
+    assert all("ALREADY_DONE" in each.stdout for each in done)
+    assert kept.orders() == before
+
+    # A fresh slot, the first of the next day with an entry, asked for twice at the same moment.
+    httpx.post(f"{kept.twin}/admin/clock", json={"now": "2025-10-21T14:30:05Z"}).raise_for_status()
+    _twice_at_once(kept)
+
+    after = kept.orders()
+    assert len(after) > len(before)
+    assert max(Counter(after).values()) == 1
+    trades = Counter(name.rsplit("-", 1)[0] for name in after)
+    assert max(trades.values()) == 1
+
+
+def _twice_at_once(kept: KeptDemo) -> list[subprocess.CompletedProcess[str]]:
+    with ThreadPoolExecutor(2) as pool:
+        done = [each.result() for each in [pool.submit(kept.run_a_slot) for _ in range(2)]]
+    assert [each.returncode for each in done] == [0, 0], [each.stdout + each.stderr for each in done]
+    return done
 
 
 def _deployments() -> list[DeploymentRow]:
