@@ -91,6 +91,11 @@ class OrchestratorSettings(_Component):
     )
     worker_query_seconds: PositiveFloat = Field(2.0, description="How often a worker asks for due runs.")
     schedules_active: bool = Field(True, description="Off: deployments are registered with their schedules paused.")
+    event_window_seconds: PositiveFloat = Field(
+        60.0,
+        le=900.0,
+        description="Events of one kind within so long share the run they start, which begins so much later.",
+    )
     worker_limit: int = Field(10, ge=1, le=1000, description="Flow runs a worker runs at once, per pool.")
 
 

@@ -73,6 +73,11 @@ def test_a_flow_file_imports_tasks_and_no_service_or_driver(path: Path) -> None:
     assert [name for name in names if name.startswith(FOREIGN)] == []
 
 
+@pytest.mark.parametrize("path", FLOW_FILES, ids=lambda path: path.stem)
+def test_a_flow_is_defined_the_way_ours_are(path: Path) -> None:
+    assert "src.shared.prefect.definition" in imported(ast.parse(path.read_text()))
+
+
 def test_only_flows_are_kept_beside_flows() -> None:
     others = {path for path in FLOWS.rglob("*.py") if path not in FLOW_FILES and path.name != "__init__.py"}
 

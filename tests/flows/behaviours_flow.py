@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from loguru import logger
-from prefect import flow
 
-from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.definition import flow
 
 
-@flow(name="test-sleeper", **flow_hooks())
+@flow(name="test-sleeper")
 async def sleeper(seconds: float) -> None:
     """Say so, sleep, say so."""
     logger.info("asleep with {} and {{braces}}", "%s")

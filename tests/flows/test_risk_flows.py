@@ -5,11 +5,15 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from prefect.client.orchestration import PrefectClient
 from sqlalchemy import func, insert, select
 
+from src.shared.domain.errors import InputInvalid, Refused, Unreachable
+from src.shared.domain.orders import MarketClock
 from src.shared.domain.risk import RiskState
 from src.shared.infra.database.tables import alert, equity_point, pair_trade, portfolio_reading, risk_decision
+from src.shared.prefect.flows.risk_management import calculate_position_size_flow
 from src.shared.prefect.flows.risk_management.calculate_position_size_flow import calculate_position_size
 from src.shared.prefect.flows.risk_management.generate_risk_alerts_flow import generate_risk_alerts
 from src.shared.prefect.flows.risk_management.monitor_portfolio_risk_flow import monitor_portfolio_risk
@@ -48,6 +52,38 @@ async def test_a_pair_is_sized_from_stored_closes_and_nothing_is_stored(
     assert Decimal(size["quantity_1"]) > 0 > Decimal(size["quantity_2"])
     assert (count(desk, pair_trade), count(desk, risk_decision)) == (0, 0)
     assert desk.orders() == []
+
+
+async def test_an_unknown_pair_fails_at_once_with_one_line(client: PrefectClient, desk: Installation) -> None:
+    state = await calculate_position_size(pair="KELV/NONE", return_state=True)
+
+    assert state.state_details.flow_run_id is not None
+    run = await client.read_flow_run(state.state_details.flow_run_id)
+    assert run.state is not None
+    assert run.state.name == "Failed"
+    assert run.state.message == "KELV/NONE is not registered: see `tradewinds pairs add`."
+    assert run.run_count == 1
+    with pytest.raises(InputInvalid):
+        await calculate_position_size(pair="KELV/NONE")
+
+
+async def test_what_another_try_may_mend_is_tried_again(
+    client: PrefectClient, desk: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.services.ingestion.fetch_bars([FIRST, SECOND], SLOT, 20)
+    away: list[Exception] = [Unreachable("PostgreSQL does not answer"), Refused("not now", "50010000")]
+
+    async def clock() -> MarketClock:
+        if away:
+            raise away.pop()
+        return desk.services.execution.cycle.market_clock()
+
+    monkeypatch.setattr(calculate_position_size_flow, "read_market_clock", clock)
+    patient = calculate_position_size.with_options(retries=2, retry_delay_seconds=0)
+    name, size = await ended(patient, pair=PAIR)
+
+    assert (name, size["outcome"]) == ("Completed", "sized")
+    assert away == []
 
 
 async def test_limits_that_are_kept_complete_and_a_breached_one_degrades(

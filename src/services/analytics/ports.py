@@ -44,6 +44,10 @@ class IndicatorRepository(Protocol):
         """Keep others from writing these series until the transaction ends; waits for whoever does so now."""
         ...
 
+    def up_to_date(self, kind: BarKind, symbols: Sequence[str], set_id: str) -> dict[str, int]:
+        """Name the symbols of which no row is missing or stale, each with the number of its bars."""
+        ...
+
     def bars(self, kind: BarKind, symbols: Sequence[str]) -> dict[str, StoredBars]:
         """Read the whole series; a symbol without bars is absent."""
         ...

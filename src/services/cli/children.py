@@ -12,7 +12,7 @@ import httpx
 from src.config.settings import Settings, env_file
 from src.shared.infra.embedded.processes import ProcessSpec
 from src.shared.infra.embedded.stack import prefect_database_url
-from src.shared.infra.heartbeat import LISTENER, STRATEGY_ENGINE
+from src.shared.infra.heartbeat import EVENT_BRIDGE, LISTENER, STRATEGY_ENGINE
 from src.shared.infra.prefect_api import prefect_credentials
 from src.shared.prefect.config import SOURCE_ROOT
 
@@ -85,6 +85,15 @@ def children() -> tuple[Child, ...]:
             command=lambda _: [str(SOURCE_ROOT / "scripts/prefect/start_prefect_worker.py"), "--all"],
             is_ready=_a_pool_is_served,
             stop_seconds=_DRAIN_SECONDS + 15.0,
+        ),
+        Child(
+            name=EVENT_BRIDGE,
+            title="Bridge from events to runs",
+            needs="deployments",
+            # Where no schedule starts anything, no event does.
+            is_wanted=lambda settings: settings.orchestrator.schedules_active,
+            is_vital=False,
+            command=lambda _: ["-m", "src.shared.prefect.bridge"],
         ),
         Child(
             name=LISTENER,

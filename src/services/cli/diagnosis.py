@@ -20,7 +20,15 @@ from src.shared.infra.embedded import postgres as postgres_module
 from src.shared.infra.embedded import redis as redis_module
 from src.shared.infra.embedded.stack import redis_url, trading_database_url
 from src.shared.infra.environment import check_known, check_settings
-from src.shared.infra.heartbeat import CONNECTED, LISTENER, NO_ENGINE, STRATEGY_ENGINE, last_beat, last_seen
+from src.shared.infra.heartbeat import (
+    CONNECTED,
+    EVENT_BRIDGE,
+    LISTENER,
+    NO_ENGINE,
+    STRATEGY_ENGINE,
+    last_beat,
+    last_seen,
+)
 from src.shared.infra.prefect_api import prefect_credentials
 from src.shared.infra.redaction import redactor_for
 
@@ -78,7 +86,7 @@ def diagnose(settings: Settings) -> Diagnosis:
     if all(finding.verdict == "ok" for finding in findings if finding.name in {"PostgreSQL", "schema"}):
         findings.extend(differing_limits(settings))
     if all(finding.verdict == "ok" for finding in findings if finding.name == "Redis"):
-        findings.extend((listener(settings), strategy_engine(settings)))
+        findings.extend((listener(settings), strategy_engine(settings), *bridge(settings)))
     hidden = tuple(Finding(f.name, f.verdict, redact(f.detail), f.mend) for f in findings)
     return Diagnosis(hidden, _versions(), tuple(describe(settings)))
 
@@ -119,6 +127,18 @@ def listener(settings: Settings) -> Finding:
         detail = "nobody listens: fills are booked by the next flow that looks."
         return Finding(name, "warning", detail, "Run `tradewinds up`; its log is logs/execution-listener.log.")
     return Finding(name, "ok" if said == CONNECTED else "warning", f"the listener is {said}")
+
+
+def bridge(settings: Settings) -> Iterator[Finding]:
+    """Say how the bridge from events to runs is, where there is to be one; without it schedules do the work."""
+    if not settings.orchestrator.schedules_active:
+        return
+    name, said = "event bridge", last_beat(redis_url(settings), EVENT_BRIDGE)
+    if said is None:
+        detail = "nobody starts runs by events: the next scheduled ones do the work."
+        yield Finding(name, "warning", detail, "Run `tradewinds up`; its log is logs/event-bridge.log.")
+    else:
+        yield Finding(name, "ok" if said == CONNECTED else "warning", f"the bridge is {said}")
 
 
 def strategy_engine(settings: Settings) -> Finding:

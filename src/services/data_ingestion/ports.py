@@ -177,7 +177,10 @@ class QualityRepository(Protocol):
     def stored(
         self, symbols: Sequence[str], timeframes: Sequence[str], since: datetime
     ) -> dict[Series, tuple[BarColumns, bool]]:
-        """Read every series of the symbols: its bars that end after `since`, and whether it has earlier ones."""
+        """Read every series of the symbols: its bars that end after `since`, and whether it has earlier ones.
+
+        What came back from the archive, and what is older than that, is left out as if it were still there.
+        """
         ...
 
     def splits(self, symbols: Sequence[str]) -> dict[str, list[Split]]:

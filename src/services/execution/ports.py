@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -171,8 +171,16 @@ class TradeStore(Protocol):
         """Keep what can't be used for a person to look at; the same object is one line. False when it was there."""
         ...
 
-    def note_alert(self, severity: str, title: str, detail: str, slot: datetime, at: datetime) -> UUID:
-        """Record something a person should know; the same alert of the same slot once."""
+    def note_alert(self, severity: str, title: str, detail: str, about: str, slot: datetime, at: datetime) -> UUID:
+        """Record something a person should know; the same title about the same thing once."""
+        ...
+
+    def condition_begins(self, scope: str, about: str, at: datetime) -> int | None:
+        """Note that something is so; return how often that has begun by now, None where it went on from before."""
+        ...
+
+    def conditions_end(self, scope: str, still: Collection[str], at: datetime) -> None:
+        """Note that nothing of a scope is so any more but `still`."""
         ...
 
     def note(self, note: AuditNote) -> None:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from loguru import logger
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from src.config.settings import Settings
 from src.services.notification.domain.lines import line_for
 from src.shared.domain.errors import Transient, Unreachable
+from src.shared.infra.bus.connections import connections
 from src.shared.infra.bus.consumer import Consumer
-from src.shared.infra.bus.redis import RedisBus
 from src.shared.infra.bus.relay import OutboxRelay
-from src.shared.infra.database.engine import make_engine
-from src.shared.infra.embedded.stack import redis_address, trading_database_url
 from src.shared.messages.envelope import Envelope
 
 _NAME = "notification"
@@ -30,7 +27,7 @@ def serve(settings: Settings, stop: threading.Event) -> None:
         Unreachable: an embedded server has never been started.
         Exception: what ended one of the two parts unexpectedly; the other is stopped.
     """
-    with _connections(settings) as (engine, bus):
+    with connections(settings) as (engine, bus):
         relay = OutboxRelay(engine, bus)
         listener = Consumer(_NAME, engine, tell)
         _run_together(stop, lambda: relay.run(stop), lambda: listener.run(bus, stop))
@@ -45,7 +42,7 @@ def notify_pending(settings: Settings) -> int:
         Transient: PostgreSQL went away half-way; a repetition goes on from there.
         Unreachable: no PostgreSQL answers.
     """
-    with _connections(settings) as (engine, bus):
+    with connections(settings) as (engine, bus):
         try:
             OutboxRelay(engine, bus).drain()
         except (Transient, Unreachable) as error:
@@ -63,17 +60,6 @@ def tell(connection: Connection, envelope: Envelope) -> None:
     event = envelope.event()
     if (line := line_for(event)) is not None:
         logger.bind(event_id=str(event.event_id), channel=envelope.channel).log(line.level, "{}", line.text)
-
-
-@contextmanager
-def _connections(settings: Settings) -> Iterator[tuple[Engine, RedisBus]]:
-    engine = make_engine(trading_database_url(settings), settings.database)
-    bus = RedisBus(redis_address(settings), settings.redis.timeout_seconds)
-    try:
-        yield engine, bus
-    finally:
-        bus.close()
-        engine.dispose()
 
 
 def _run_together(stop: threading.Event, *parts: Callable[[], None]) -> None:

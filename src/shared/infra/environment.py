@@ -62,6 +62,12 @@ def check_known(settings: Settings, url: str, account: str | None = None) -> Non
         engine.dispose()
 
 
+def recorded_owner(connection: Connection, environment: Environment) -> str:
+    """Name whose trades a database holds: its environment and, once it is known, its account."""
+    rows = connection.execute(text("SELECT account FROM ops.environment WHERE id = 1"))
+    return f"{environment} {rows.scalar() or ''}".rstrip()
+
+
 def check_recorded(connection: Connection, environment: Environment, account: str | None = None) -> None:
     """Compare with the one row of ``ops.environment``; the first use writes it."""
     connection.execute(

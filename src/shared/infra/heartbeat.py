@@ -20,6 +20,9 @@ STRATEGY_ENGINE = "strategy-engine"
 NO_ENGINE = "none runs: instances decide in the hourly run alone"
 """What it means where no strategy engine has run lately."""
 
+EVENT_BRIDGE = "event-bridge"
+"""The process that starts flow runs by events."""
+
 CONNECTED = "connected"
 """What it says when all is well."""
 

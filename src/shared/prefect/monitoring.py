@@ -1,9 +1,4 @@
-"""What a person sees of a run in Prefect: its log lines, how it ended, tables.
-
-``flow_hooks`` is what every flow of ours takes::
-
-    @flow(name="monitor-system-health", retries=0, timeout_seconds=60, **flow_hooks())
-"""
+"""What a person sees of a run in Prefect: its log lines, how it ended, tables."""
 
 from __future__ import annotations
 

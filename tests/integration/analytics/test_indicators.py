@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from datetime import UTC, date, datetime
+from dataclasses import fields, replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import Engine, func, select, text
 
 from src.config.settings import load_settings
+from src.services.analytics.adapters.sql_indicators import SqlIndicatorRepository
 from src.services.analytics.bootstrap import build_indicators
 from src.services.analytics.domain.indicators import COLUMNS, IndicatorParameters, indicator_set, values
 from src.services.analytics.use_cases.indicators import Batch, Indicators
@@ -86,6 +87,60 @@ def test_the_whole_series_is_stored_as_ta_lib_gives_it_and_a_second_run_writes_n
     assert written(engine) == rows
     for symbol, bars in SERIES.items():
         assert_stored(engine, bars, symbol)
+
+
+def test_the_bars_of_a_series_with_nothing_new_are_not_read(
+    indicators: Indicators, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_bars(engine, KIND, SERIES)
+    indicators.compute(BOTH)
+    read: list[list[str]] = []
+    real = SqlIndicatorRepository.bars
+
+    def bars(self: SqlIndicatorRepository, kind: BarKind, symbols: Sequence[str]) -> dict[str, StoredBars]:
+        read.append(list(symbols))
+        return real(self, kind, symbols)
+
+    monkeypatch.setattr(SqlIndicatorRepository, "bars", bars)
+    quiet = indicators.compute(BOTH)
+    store_bars(engine, KIND, {"PEP": restated(SERIES["PEP"], slice(3, 4), 1.01)})
+    news = indicators.compute(BOTH)
+
+    assert read == [["PEP"]]
+    assert (quiet.bars, quiet.written, quiet.untouched_series) == (560, 0, 2)
+    assert (news.bars, news.written, news.untouched_series) == (560, 257, 1)
+
+
+@pytest.mark.parametrize("change", ["late", "gone", "restated", "rows gone", "rows of no bar", "head gone"])
+def test_whatever_is_said_to_be_up_to_date_has_nothing_to_do(
+    indicators: Indicators, engine: Engine, change: str
+) -> None:
+    bars = SERIES["KO"]
+    in_the_middle = bars.end[100:101]
+    with engine.begin() as connection:
+        store_bars(engine, KIND, {"KO": bars if change != "late" else without(bars, 100)})
+        indicators.compute(ONE)
+        if change in {"late", "restated"}:
+            store_bars(engine, KIND, {"KO": bars if change == "late" else restated(bars, slice(100, 101), 1.01)})
+        elif change == "gone":
+            remove_bars(connection, KIND, {"KO": in_the_middle})
+        elif change == "head gone":
+            remove_bars(connection, KIND, {"KO": bars.end[:100]})
+        else:
+            t = technical_indicators
+            moved = t.update().values(bar_end=t.c.bar_end + timedelta(hours=1))
+            which = t.c.bar_end == in_the_middle[0].item().replace(tzinfo=UTC)
+            connection.execute((t.delete() if change == "rows gone" else moved).where(which))
+    with indicators.store() as work:
+        said = work.repo.up_to_date(KIND, ["KO"], indicator_set(indicators.parameters, DAILY).set_id)
+
+    assert said == ({"KO": 200} if change == "head gone" else {})
+    assert (indicators.compute(ONE).written == 0) is (change == "head gone")
+
+
+def without(bars: StoredBars, place: int) -> StoredBars:
+    kept = np.delete(np.arange(len(bars)), place)
+    return replace(bars, **{each.name: getattr(bars, each.name)[kept] for each in fields(bars)})
 
 
 def test_day_by_day_comes_to_the_same_as_all_at_once(indicators: Indicators, engine: Engine) -> None:

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, Engine, insert, select, text, update
 
-from src.shared.domain.errors import InputInvalid, Transient
+from src.shared.domain.errors import InputInvalid, Transient, Unreachable
 from src.shared.infra.bus.consumer import Consumer, Handler
 from src.shared.infra.bus.memory import MemoryBus
 from src.shared.infra.bus.redis import RedisBus
@@ -76,6 +76,25 @@ def test_a_consumer_handles_every_event_once_in_order(engine: Engine, events: Ou
 
     assert (consumer(engine).catch_up(), consumer(engine).catch_up()) == (20, 0)
     assert effects(engine) == list(range(1, 21))
+
+
+@pytest.mark.parametrize("error", [Transient("the mail server is away"), Unreachable("no such host")])
+def test_what_a_handler_needs_is_waited_for_and_nothing_is_parked(
+    engine: Engine, events: Outbox, error: Exception
+) -> None:
+    events.record(3)
+    relay(engine)
+    handler = FailsFor(2, error=lambda: error)
+
+    with pytest.raises(type(error)):
+        consumer(engine, handler).catch_up()
+    before = effects(engine)
+    handler.fails.clear()
+
+    assert consumer(engine, handler).catch_up() == 2
+    assert (before, effects(engine)) == ([1], [1, 2, 3])
+    with engine.connect() as connection:
+        assert connection.execute(select(alert)).all() == []
 
 
 def test_consumers_of_different_names_do_not_take_from_each_other(engine: Engine, events: Outbox) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import delete
 from src.services.execution.use_cases.cycle import Gate
 from src.shared.domain.errors import Transient
 from src.shared.domain.orders import OrderReport
+from src.shared.domain.risk import RiskState
 from src.shared.domain.signals import SignalAction
 from src.shared.infra.alpaca.client import AlpacaClient
 from src.shared.infra.database.tables import pair_registry
@@ -293,6 +294,21 @@ def test_an_open_trade_that_lost_a_leg_to_somebody_is_closed_by_the_write_off(de
 
     assert (of_three.code, desk.states(), desk.held()) == (0, ["closed"], {})
     assert sorted(desk.orders()[3:]) == [(FIRST, -5), (SECOND, 1)]
+
+
+def test_shares_that_go_in_parts_are_written_off_in_parts_while_the_brokers_clock_stands(desk: Installation) -> None:
+    desk.open_trade()
+    desk.services.kill_switch.set_state(RiskState.HALTED, "ada", "news", SLOT)
+    written_off = []
+    for shares in (-2, -1):
+        desk.order_by_hand(FIRST, shares)
+        said = desk.tradewinds("write-off", PAIR, FIRST, "20.5", "--why", "sold by phone")
+        written_off.append((said.code, said.err))
+
+    assert written_off == [(1, ""), (1, "")]  # nothing is closed while the account is halted
+    assert [what for _, what, _, _ in desk.audits()].count("written off by hand") == 2
+    invariants = _json(desk, "verify", code=1)["invariants"]
+    assert [each["name"] for each in invariants if each["breaches"]] == ["I6"]
 
 
 def test_what_is_not_missing_is_not_written_off(desk: Installation) -> None:

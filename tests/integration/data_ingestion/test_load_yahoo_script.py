@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, func, select
+from sqlalchemy import create_engine, func, select, update
 from sqlalchemy.pool import NullPool
 
+from src.services.data_ingestion.adapters.load_runs import close_lost_runs
 from src.shared.infra.database.tables import (
     company_info,
+    company_load,
     dividends,
     institutional_holders,
+    load_run,
     market_data,
     stock_splits,
 )
@@ -45,6 +50,28 @@ class Script:
         engine = create_engine(self.database.app_url, poolclass=NullPool)
         with engine.connect() as connection:
             return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+    def holders(self) -> dict[str, int]:
+        """Count the holders of each company that has any."""
+        name = institutional_holders.c.symbol
+        return {row[0]: row[1] for row in self._ask(select(name, func.count()).group_by(name))}
+
+    def told(self) -> set[str]:
+        """Name the companies that count as loaded."""
+        return {symbol for (symbol,) in self._ask(select(company_load.c.symbol))}
+
+    def close_lost_loads(self) -> list[str]:
+        """Let two days pass, close what was lost as each night's validation does, and list the states of loads."""
+        engine = create_engine(self.database.app_url, poolclass=NullPool)
+        with engine.begin() as connection:
+            connection.execute(update(load_run).values(started_at=load_run.c.started_at - timedelta(days=2)))
+            close_lost_runs(connection)
+        return sorted(state for (state,) in self._ask(select(load_run.c.state)))
+
+    def _ask(self, query: Any) -> list[Any]:
+        engine = create_engine(self.database.app_url, poolclass=NullPool)
+        with engine.connect() as connection:
+            return list(connection.execute(query))
 
 
 @pytest.fixture
@@ -90,6 +117,29 @@ def test_a_symbol_that_fails_is_listed_and_the_code_is_one(script: Script) -> No
     assert "information, NOPE: Yahoo does not know NOPE" in done.stderr
     assert "Traceback" not in done.stderr
     assert script.count(company_info) == 1
+
+
+@pytest.mark.parametrize("place", ["company_load_begun:kill", "before_company:kill:2"])
+def test_a_load_of_companies_that_was_killed_shows_nothing_half_and_the_next_one_brings_the_rest(
+    script: Script, place: str
+) -> None:
+    words = "--what", "holders", "--symbols", "KELV,KYLO,VUNO"
+
+    killed = replace(script, environment=script.environment | {"FAILPOINT": f"data_ingestion.{place}"}).run(*words)
+    left, told = script.holders(), script.told()
+    states = script.close_lost_loads()
+    resumed = script.run(*words)
+
+    assert killed.returncode == -signal.SIGKILL
+    assert set(left.values()) <= {5}
+    # A company counts as loaded only together with its rows: what is missing is due again.
+    assert set(left) == told
+    assert len(told) < 3
+    assert states == ["failed"]
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"holders: {3 - len(told)} of 3 were due" in resumed.stdout
+    assert script.holders() == dict.fromkeys(("KELV", "KYLO", "VUNO"), 5)
+    assert script.close_lost_loads() == ["complete", "failed"]
 
 
 def test_an_outage_is_a_line_and_the_code_is_one(script: Script) -> None:

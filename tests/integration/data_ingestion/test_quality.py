@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -20,14 +21,22 @@ from src.services.data_ingestion.bootstrap import build_quality
 from src.services.data_ingestion.domain.rules.series import StoredSeries
 from src.services.data_ingestion.domain.rules.timetable import make_timetable
 from src.services.data_ingestion.use_cases.quality import DataQuality, SeriesStatus
+from src.services.maintenance.adapters.parquet_folder import ParquetFolder
+from src.services.maintenance.adapters.sql_archive import SqlBarArchive
+from src.services.maintenance.domain.archive import Retention
+from src.services.maintenance.use_cases.archive import Archive
 from src.shared.domain.bars import DAILY, HOURLY, BarColumns, Series
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.failpoints import Crashed, armed
 from src.shared.infra.database.tables import data_quality, data_quarantine, load_run
+from src.shared.infra.database.unit_of_work import SqlUnitOfWork
 from tests.fakes.stored_market import store_series
+from tests.integration.database.conftest import as_owner, engine_for
 from tests.shared_data import shared_file
 from tests.unit.data_ingestion.series import CALENDAR, NOW, scaled, sound_series, without
+
+__all__ = ["as_owner", "engine_for"]
 
 TRADED = Series("KO", HOURLY, "alpaca", "split")
 OTHER = replace(TRADED, vendor="polygon")
@@ -51,6 +60,12 @@ def alerts(engine: Engine) -> list[tuple[str, str]]:
 def failing(quality: DataQuality, series: Series = TRADED, now: datetime = NOW) -> set[str]:
     judged = {each.series: each for each in quality.validate([], now)}
     return {verdict.rule for verdict in judged[series].verdicts if not verdict.passed}
+
+
+def part_of(series: StoredSeries, places: slice) -> BarColumns:
+    kept = np.zeros(len(series.bars), dtype=bool)
+    kept[places] = True
+    return series.bars.take(kept)
 
 
 def only(found: Sequence[SeriesStatus]) -> SeriesStatus:
@@ -93,6 +108,26 @@ def test_a_series_that_turns_to_blocked_and_back_is_told_once_each_time(quality:
     told = rows(engine, "SELECT payload->>'detail' AS detail FROM ops.outbox ORDER BY recorded_at")
     hole = "a hole of 30 bars, 2025-11-20 15:30Z to 2025-11-26 17:30Z (hole)"
     assert [row["detail"] for row in told] == [hole, f"no longer: {hole}", hole]
+
+
+@pytest.mark.parametrize("window", [365, 120])
+def test_a_month_that_came_back_from_the_archive_is_not_judged_and_makes_no_hole(
+    quality: DataQuality, engine: Engine, as_owner: Engine, tmp_path: Path, window: int
+) -> None:
+    store_series(engine, TRADED, sound_series().bars)
+    store_series(engine, replace(TRADED, symbol="GONE"), part_of(sound_series(), slice(400)))
+    retention = Retention(intraday_days=60, daily_days=None, restored_days=7)
+    archive = Archive(SqlUnitOfWork(as_owner, SqlBarArchive), ParquetFolder(tmp_path), retention)
+    assert len(archive.move_old_bars(NOW)) == 4  # September to December: all there is of GONE
+    quality = replace(quality, window=timedelta(days=window))
+    before = only(quality.status([], NOW))
+
+    assert archive.put_back(date(2025, 10, 1), NOW).inserted > 100
+
+    assert failing(quality) == set()
+    assert only(quality.status([], NOW)) == replace(before, looked_at=NOW)
+    store_series(engine, TRADED, without(sound_series(), slice(-60, -30)).bars)
+    assert failing(quality) == {"completeness", "hole"}
 
 
 def test_a_series_that_nobody_trades_on_is_told_of_more_mildly(quality: DataQuality, engine: Engine) -> None:

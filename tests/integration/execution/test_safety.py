@@ -15,6 +15,7 @@ from sqlalchemy import select, text
 
 from src.services.execution.domain.reconciliation import Kind
 from src.services.execution.use_cases.cycle import Gate
+from src.services.execution.use_cases.drive import Driver
 from src.shared.domain.errors import Refused, Terminal, Transient
 from src.shared.domain.orders import OrderReport
 from src.shared.domain.signals import SignalAction
@@ -398,6 +399,50 @@ def test_keys_that_are_refused_are_told_and_stop_the_gate(desk: Desk) -> None:
         desk.service.cycle.open_gate()
 
     assert desk.alerts() == [("critical", "the broker refuses us")]
+
+
+def test_what_goes_on_is_told_once_whatever_its_numbers_and_again_when_it_came_back(desk: Desk) -> None:
+    told = ("critical", "market time can't be trusted")
+    for minutes in (10, 3):
+        desk.service.cycle.open_gate()
+        desk.broker.now -= timedelta(minutes=minutes)
+        desk.service.cycle.open_gate()
+    desk.broker.now -= HOUR
+    desk.service.cycle.open_gate()
+    lasting = desk.alerts().count(told)
+
+    desk.broker.now += HOUR + timedelta(minutes=20)
+    assert desk.service.cycle.open_gate().reconciled
+    desk.broker.now -= timedelta(minutes=10)
+    desk.service.cycle.open_gate()
+
+    assert (lasting, desk.alerts().count(told)) == (1, 2)
+    desk.broker.now += timedelta(minutes=10)
+    assert desk.broken_invariants() == []
+
+
+def test_a_trade_that_can_not_be_carried_on_is_told_once_for_each_reason(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = ("critical", "a trade can't be carried on")
+    open_pair(desk)
+    desk.approve(EXIT, slot=desk.next_hour())
+    desk.interrupted("submit_market_order")
+    counts = []
+    for error in (Transient("since 3 s"), Transient("since 4 s"), Terminal("no such leg")):
+        with monkeypatch.context() as patched:
+            patched.setattr(Driver, "_take", failing(error))
+            desk.service.cycle.open_gate()
+        counts.append(desk.alerts().count(told))
+
+    assert counts == [1, 1, 2]
+
+
+def failing(error: Exception) -> Any:
+    def fails(*_: Any, **__: Any) -> None:
+        raise error
+
+    return fails
 
 
 def test_a_brokers_clock_that_goes_back_stops_entries_until_it_is_there_again(desk: Desk) -> None:

@@ -99,6 +99,17 @@ def test_an_alert_is_told_once_a_day_and_the_gravest_first() -> None:
     assert "max_drawdown_fraction" in {alert.about for alert in watched.raise_alerts(tomorrow)}
 
 
+def test_one_limit_broken_by_another_pair_is_told_of_that_pair_too_and_other_numbers_are_no_news() -> None:
+    told = []
+    for pair, shares in (("AAA/BBB", 9000), ("AAA/BBB", 9500), ("CCC/DDD", 9000)):
+        watched = watch(trades=[trade(pair, shares)])
+        pairs = [alert for alert in watched.raise_alerts(watched.look(NOW)) if "max_pair" in alert.about]
+        told += [alert.id(watched.look(NOW).portfolio) for alert in pairs]
+
+    assert len(told) == 3
+    assert len(set(told)) == 2
+
+
 def test_what_is_mild_is_told_only_when_asked_for() -> None:
     watched = watch(orders=(0, 450))
     look = watched.look(NOW)

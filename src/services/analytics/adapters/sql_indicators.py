@@ -43,6 +43,38 @@ _STORED_SERIES = text(f"""
     SELECT timeframe, vendor, adjustment, symbol FROM series
 """)  # noqa: S608
 
+_KIND = "timeframe = :timeframe AND vendor = :vendor AND adjustment = :adjustment"
+
+# One look at the end of each index.
+_SAME_END = text(f"""
+    SELECT named.symbol FROM unnest(CAST(:symbols AS text[])) AS named(symbol)
+    CROSS JOIN LATERAL (
+        SELECT bar_end FROM data_ingestion.market_data AS bar
+        WHERE bar.symbol = named.symbol AND {_KIND} ORDER BY bar_end DESC LIMIT 1
+    ) AS newest
+    CROSS JOIN LATERAL (
+        SELECT bar_end, set_id FROM {_TABLE} AS made
+        WHERE made.symbol = named.symbol AND {_KIND} ORDER BY bar_end DESC LIMIT 1
+    ) AS last
+    WHERE last.bar_end = newest.bar_end AND last.set_id = :set_id
+""")  # noqa: S608
+
+# The server compares: as many rows as bars, and the same digest of the pairs (end, recorded). Rows from before the
+# first bar are those of what the archive took.
+_UP_TO_DATE = text(f"""
+    SELECT bars.symbol, bars.number FROM (
+        SELECT symbol, count(*) AS number, min(bar_end) AS first,
+               bit_xor(hash_record_extended(ROW(bar_end, recorded_at), 0)) AS digest
+        FROM data_ingestion.market_data WHERE symbol = ANY (CAST(:symbols AS text[])) AND {_KIND} GROUP BY symbol
+    ) AS bars
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS number, bool_and(set_id = :set_id) AS is_current,
+               bit_xor(hash_record_extended(ROW(bar_end, bar_recorded_at), 0)) AS digest
+        FROM {_TABLE} AS made WHERE made.symbol = bars.symbol AND {_KIND} AND made.bar_end >= bars.first
+    ) AS made
+    WHERE made.is_current AND made.number = bars.number AND made.digest = bars.digest
+""")  # noqa: S608
+
 _LOCK = text("SELECT pg_advisory_xact_lock(key) FROM unnest(CAST(:keys AS bigint[])) AS key")
 
 _REMOVE = text(f"""
@@ -74,6 +106,14 @@ class SqlIndicatorRepository:
         """Keep others from writing these series until the transaction ends; waits for whoever does so now."""
         keys = sorted(lock_key("indicators", *_series(kind).values(), symbol) for symbol in symbols)
         self._connection.execute(_LOCK, {"keys": keys})
+
+    def up_to_date(self, kind: BarKind, symbols: Sequence[str], set_id: str) -> dict[str, int]:
+        """Name the symbols whose rows are those of their bars, each with the number of these."""
+        asked: dict[str, object] = {**_series(kind), "symbols": list(symbols), "set_id": set_id}
+        likely = list(self._connection.execute(_SAME_END, asked).scalars())
+        if not likely:
+            return {}
+        return {row.symbol: row.number for row in self._connection.execute(_UP_TO_DATE, asked | {"symbols": likely})}
 
     def bars(self, kind: BarKind, symbols: Sequence[str]) -> dict[str, StoredBars]:
         """Read the whole series; a symbol without bars is absent."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -104,15 +104,17 @@ class Indicators:
         with self.store() as work:
             if not dry_run:
                 work.repo.hold(batch.kind, batch.symbols)
-            bars = work.repo.bars(batch.kind, batch.symbols)
-            standing = work.repo.standing(batch.kind, batch.symbols, indicators.set_id)
+            done = work.repo.up_to_date(batch.kind, batch.symbols, indicators.set_id) if mode == "missing" else {}
+            rest = [symbol for symbol in batch.symbols if symbol not in done]
+            bars = work.repo.bars(batch.kind, rest) if rest else {}
+            standing = work.repo.standing(batch.kind, rest, indicators.set_id) if rest else {}
             plans = {
                 symbol: plan(series, standing.get(symbol, _NO_ROWS), mode, begin, end)
                 for symbol, series in bars.items()
             }
             if not dry_run and not all(each.is_idle for each in plans.values()):
                 self._write(work, batch.kind, indicators, bars, plans)
-        return _computed(batch, bars, plans)
+        return _computed(batch, done, bars, plans)
 
     def latest(self, symbol: str) -> list[LatestIndicators]:
         """Read the newest values of every series of a symbol.
@@ -161,13 +163,13 @@ def _rows(symbol: str, indicators: IndicatorSet, bars: StoredBars, planned: Plan
     )
 
 
-def _computed(batch: Batch, bars: dict[str, StoredBars], plans: dict[str, Plan]) -> Computed:
+def _computed(batch: Batch, done: Mapping[str, int], bars: dict[str, StoredBars], plans: dict[str, Plan]) -> Computed:
     return Computed(
         batch=batch,
-        bars=sum(map(len, bars.values())),
+        bars=sum(done.values()) + sum(map(len, bars.values())),
         written=sum(each.rows for each in plans.values()),
         replaced_series=sum(each.remove_from is not None for each in plans.values()),
-        untouched_series=sum(each.is_idle for each in plans.values()),
+        untouched_series=len(done) + sum(each.is_idle for each in plans.values()),
     )
 
 

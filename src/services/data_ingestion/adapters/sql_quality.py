@@ -38,17 +38,23 @@ _SYMBOLS = text("""
     SELECT DISTINCT symbol FROM data_ingestion.market_data WHERE bar_end > :since ORDER BY symbol
 """)
 
-# For each series that there is: has it a bar up to `since`?
+# For each series that there is: from when on it is judged, and has it a bar before that? What came back from the
+# archive does not count: months between it and those that were kept may be there still.
 _SERIES = text("""
-    SELECT found.symbol, found.timeframe, found.vendor, found.adjustment, EXISTS (
+    WITH restored AS (
+        SELECT vendor, timeframe, (max(month) + interval '1 month') AT TIME ZONE 'UTC' AS until
+        FROM ops.archive_file WHERE restored_at IS NOT NULL GROUP BY 1, 2
+    ), found AS (
+        SELECT DISTINCT symbol, timeframe, vendor, adjustment FROM data_ingestion.market_data
+        WHERE symbol = ANY (CAST(:symbols AS text[])) AND timeframe = ANY (CAST(:timeframes AS text[]))
+    )
+    SELECT found.*, greatest(CAST(:since AS timestamptz), restored.until) AS since, EXISTS (
         SELECT FROM data_ingestion.market_data AS bar
         WHERE bar.symbol = found.symbol AND bar.timeframe = found.timeframe AND bar.vendor = found.vendor
             AND bar.adjustment = found.adjustment AND bar.bar_end <= :since
+            AND (restored.until IS NULL OR bar.bar_end > restored.until)
     ) AS begins_earlier
-    FROM (
-        SELECT DISTINCT symbol, timeframe, vendor, adjustment FROM data_ingestion.market_data
-        WHERE symbol = ANY (CAST(:symbols AS text[])) AND timeframe = ANY (CAST(:timeframes AS text[]))
-    ) AS found
+    FROM found LEFT JOIN restored USING (vendor, timeframe)
 """)
 
 _REPAIRED = text("""
@@ -87,15 +93,17 @@ class SqlQualityRepository:
     ) -> dict[Series, tuple[BarColumns, bool]]:
         """Read series in columns, one statement for those of one vendor, time frame and adjustment."""
         asked = {"symbols": list(symbols), "timeframes": list(timeframes), "since": since}
-        earlier = {_series(row): bool(row.begins_earlier) for row in self._connection.execute(_SERIES, asked)}
-        groups: dict[tuple[str, str, str], list[Series]] = {}
-        for series in earlier:
-            groups.setdefault((series.timeframe, series.vendor, series.adjustment), []).append(series)
+        earlier: dict[Series, bool] = {}
+        groups: dict[tuple[str, str, str, datetime], list[Series]] = {}
+        for row in self._connection.execute(_SERIES, asked):
+            earlier[_series(row)] = row.begins_earlier
+            groups.setdefault((row.timeframe, row.vendor, row.adjustment, row.since), []).append(_series(row))
         found = {}
-        for group in groups.values():
-            bars = self._bars.stored(group, since, _FAR)
+        for (*_, begin), group in groups.items():
+            bars = self._bars.stored(group, begin, _FAR)
             for series in group:
-                found[series] = bars.get(series, BarColumns.of(series.symbol, ())), earlier[series]
+                if series in bars or earlier[series]:
+                    found[series] = bars.get(series, BarColumns.of(series.symbol, ())), earlier[series]
         return found
 
     def splits(self, symbols: Sequence[str]) -> dict[str, list[Split]]:

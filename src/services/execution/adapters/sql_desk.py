@@ -193,7 +193,11 @@ class SqlDeskStore(SqlTradeStore):
     def write_off(self, gone: WriteOff, at: datetime, epoch: int) -> None:
         """Book shares out of a trade that nobody can give back."""
         self._check_epoch(epoch)
-        entry = derived_id("ledger", WRITE_OFF, str(gone.trade_id), gone.symbol, at.isoformat())
+        e = ledger_entry.c
+        earlier = select(func.count()).where(e.kind == WRITE_OFF, e.pair_trade_id == gone.trade_id, e.leg == gone.leg)
+        # Counted, not dated: the broker's clock may stand, and only one process writes at a time.
+        number = str(self._db.execute(earlier).scalar_one())
+        entry = derived_id("ledger", WRITE_OFF, str(gone.trade_id), gone.symbol, number)
         values = {"kind": WRITE_OFF, "pair_trade_id": gone.trade_id, "leg": gone.leg, "occurred_at": at}
         self._db.execute(insert(ledger_entry).values(entry_id=entry, **values))
         self._post(entry, surrender_postings(gone.symbol, gone.shares, gone.price))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -20,6 +20,7 @@ from src.shared.domain.orders import DONE_ORDERS, FillReport, OrderAction, Order
 from src.shared.domain.pairs import FINISHED_TRADES, Direction, PairTrade, PairTradeState
 from src.shared.domain.risk import RiskState
 from src.shared.domain.signals import SignalAction
+from src.shared.infra.database.alerts import condition_begins, conditions_end
 from src.shared.infra.database.audit import write_note
 from src.shared.infra.database.tables import (
     alert,
@@ -284,9 +285,9 @@ class SqlTradeStore:
         ).scalar_one()
         return bool(times == 1)
 
-    def note_alert(self, severity: str, title: str, detail: str, slot: datetime, at: datetime) -> UUID:
-        """Record something a person should know; the same alert of the same slot once."""
-        alert_id = derived_id("alert", title, detail, slot_key(slot))
+    def note_alert(self, severity: str, title: str, detail: str, about: str, slot: datetime, at: datetime) -> UUID:
+        """Record something a person should know; the same title about the same thing once."""
+        alert_id = derived_id("alert", title, about)
         statement = insert(alert).values(
             alert_id=alert_id,
             severity=severity,
@@ -297,6 +298,14 @@ class SqlTradeStore:
         )
         self._connection.execute(statement.on_conflict_do_nothing())
         return alert_id
+
+    def condition_begins(self, scope: str, about: str, at: datetime) -> int | None:
+        """Note that something is so; return how often that has begun by now, None where it went on from before."""
+        return condition_begins(self._connection, scope, about, at)
+
+    def conditions_end(self, scope: str, still: Collection[str], at: datetime) -> None:
+        """Note that nothing of a scope is so any more but `still`."""
+        conditions_end(self._connection, scope, still, at)
 
     def note(self, note: AuditNote) -> None:
         """Add a line to the audit log."""

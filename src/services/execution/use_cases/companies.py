@@ -228,7 +228,7 @@ def _alert(work: Work[ActionStore], driver: Driver, action: CorporateAction, pai
     severity, title = ("critical" if needs_a_person else "warning"), "pair frozen by a corporate action"
     detail = f"{pair_id}: {kind} of {action.symbol} on {action.ex_date}"
     cycle = driver.cycle
-    alert = work.repo.note_alert(severity, title, detail, cycle.slot, cycle.market.now)
+    alert = work.repo.note_alert(severity, title, detail, detail, cycle.slot, cycle.market.now)
     work.record(
         AlertRaised.of(
             alert, 1, cycle.market.now, slot_key(cycle.slot), severity=severity, title=title, detail=detail

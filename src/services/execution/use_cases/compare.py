@@ -72,7 +72,7 @@ class Comparison:
             for row in rows:
                 if work.repo.quarantine(row.kind, row.reason, row.raw, slot, at):
                     detail = f"{row.kind}: {row.reason} in {row.raw[:200]}"
-                    raise_alert(work, "error", "an answer of the broker can't be read", detail, slot, at)
+                    raise_alert(work, "error", "an answer of the broker can't be read", detail, detail, slot, at)
             failpoint("execution.before_quarantine")
             work.commit()
         failpoint("execution.quarantined")

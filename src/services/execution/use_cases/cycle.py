@@ -15,7 +15,7 @@ from src.services.execution.domain.order_reports import works
 from src.services.execution.domain.precheck import Surroundings, objection
 from src.services.execution.domain.reconciliation import Blocks, Finding, Kind, late_news, revenants
 from src.services.execution.ports import Approval, TradeStore, TradingBroker, UnreadRow, WallClock, WriterLock
-from src.services.execution.use_cases.alerts import raise_alert
+from src.services.execution.use_cases.alerts import condition, end_others, raise_begun
 from src.services.execution.use_cases.companies import Companies
 from src.services.execution.use_cases.compare import NO_WORD, Comparison
 from src.services.execution.use_cases.drive import Cycle, Driver, Frozen
@@ -27,11 +27,12 @@ from src.shared.domain.risk import RiskState
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.failpoints import failpoint
 from src.shared.messages.ops import Severity
-from src.shared.ports.unit_of_work import UnitOfWork
+from src.shared.ports.unit_of_work import UnitOfWork, Work
 
 # It answered when the cycle began: a server that is away now will be back.
 _PASSES = (Transient, Unreachable)
 _STUCK = "a trade can't be carried on"
+_REFUSED = "the broker refuses us"
 _DISAGREE = "books and broker disagree"
 _TITLES = {
     Kind.ACCOUNT: "the broker does not let the account trade",
@@ -83,6 +84,11 @@ class Trouble:
 
     def __str__(self) -> str:
         return f"{self.subject}: {self.error}"
+
+    @property
+    def about(self) -> str:
+        """Name it apart from its text, in which numbers may change."""
+        return f"{self.subject} {type(self.error).__name__}"
 
     @property
     def finding(self) -> Finding:
@@ -190,7 +196,7 @@ class Execution:
             return self.broker.clock()
         except Refused as error:
             now = self.clock.now()
-            self._alert("critical", "the broker refuses us", str(error), self.calendar.last_slot(now), now)
+            self._tell_refused(error, self.calendar.last_slot(now), now)
             raise
 
     def _driver(self, slot: datetime, market: MarketClock, epoch: int, may_enter: bool) -> Driver:
@@ -235,8 +241,10 @@ class Execution:
 
     def _raise(self, troubles: list[Trouble], gate: Gate) -> None:
         lasting = _lasting(troubles)
-        for trouble in lasting:
-            self._alert("critical", _STUCK, str(trouble), gate.slot, gate.market.now)
+        if lasting:
+            with self.store() as work:
+                _tell_troubles(work, lasting, gate.slot, gate.market.now)
+                work.commit()
         if troubles:
             text = "; ".join(map(str, troubles))
             raise Terminal(text) if lasting else Transient(text)
@@ -339,8 +347,12 @@ class Execution:
         for trade in waiting if patient else ():
             with _held(trade, troubles):
                 driver.drive(trade)
-        for trouble in troubles if patient else _lasting(troubles):
-            self._alert("critical", _STUCK, str(trouble), driver.cycle.slot, driver.cycle.market.now)
+        with self.store() as work:
+            told = troubles if patient else _lasting(troubles)
+            _tell_troubles(work, told, driver.cycle.slot, driver.cycle.market.now)
+            still = driver.paged | {condition(_STUCK, trouble.about) for trouble in troubles}
+            end_others(work, "trades", still, driver.cycle.market.now)
+            work.commit()
         return troubles, None if unfinished else recent
 
     def _hear_late_fills(self, driver: Driver) -> tuple[list[Trouble], list[OrderReport] | None]:
@@ -382,26 +394,40 @@ class Execution:
             driver.drive(trade, patient=False)
 
     def _report(self, found: Iterable[Finding], slot: datetime, at: datetime) -> None:
-        """Tell people what stops entries, and who else trades in a symbol that we hold."""
-        details: dict[tuple[Severity, str], list[str]] = {}
+        """Tell people what stops entries, and who else trades in a symbol that we hold, each when it begins."""
+        details: dict[tuple[Severity, str], dict[str, str]] = {}
         with self.store() as work:
             held = work.repo.holdings()
         for finding in found:
-            line = f"{finding.kind} {finding.subject}: {finding.detail}"
+            about = f"{finding.kind} {finding.subject}"
             if finding.blocks is Blocks.ALL_ENTRIES:
-                details.setdefault(("critical", _TITLES.get(finding.kind, _DISAGREE)), []).append(line)
+                kind: tuple[Severity, str] = ("critical", _TITLES.get(finding.kind, _DISAGREE))
             elif finding.kind is not Kind.STUCK_ORDER and held.keys() & {*finding.symbols}:
-                details.setdefault(("warning", "somebody else trades what we hold"), []).append(line)
-        for (severity, title), lines in details.items():
-            self._alert(severity, title, "; ".join(sorted(lines)), slot, at)
-
-    def _alert(self, severity: Severity, title: str, detail: str, slot: datetime, at: datetime) -> None:
-        logger.error("{}: {}", title, detail)
+                kind = ("warning", "somebody else trades what we hold")
+            else:
+                continue
+            details.setdefault(kind, {})[about] = f"{about}: {finding.detail}"
         with self.store() as work:
-            raise_alert(work, severity, title, detail, slot, at)
+            for (severity, title), lines in details.items():
+                logger.error("{}: {}", title, "; ".join(sorted(lines.values())))
+                raise_begun(work, "gate", severity, title, lines, slot, at)
+            still = {condition(title, about) for (_, title), lines in details.items() for about in lines}
+            end_others(work, "gate", still, at)
             failpoint("execution.before_alert")
             work.commit()
         failpoint("execution.alerted")
+
+    def _tell_refused(self, error: Refused, slot: datetime, at: datetime) -> None:
+        logger.error("{}: {}", _REFUSED, error)
+        with self.store() as work:
+            raise_begun(work, "gate", "critical", _REFUSED, {error.code: str(error)}, slot, at)
+            work.commit()
+
+
+def _tell_troubles(work: Work[TradeStore], troubles: Iterable[Trouble], slot: datetime, at: datetime) -> None:
+    for trouble in troubles:
+        logger.error("{}: {}", _STUCK, trouble)
+        raise_begun(work, "trades", "critical", _STUCK, {trouble.about: str(trouble)}, slot, at)
 
 
 def _lasting(troubles: Iterable[Trouble]) -> list[Trouble]:

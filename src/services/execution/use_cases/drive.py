@@ -39,7 +39,7 @@ from src.services.execution.domain.two_leg import (
     worth_sending,
 )
 from src.services.execution.ports import TradeStore, WallClock
-from src.services.execution.use_cases.alerts import raise_alert
+from src.services.execution.use_cases.alerts import condition, raise_alert, raise_begun
 from src.services.execution.use_cases.look_around import Lookout
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.errors import DuplicateOrderId, InputInvalid, OutcomeUnknown, Refused, Terminal, Transient
@@ -110,7 +110,7 @@ class Cycle:
 
 @dataclass
 class Driver:
-    """Carries trades on within one cycle."""
+    """Carries trades on within one cycle. `paged` are the conditions of trades that it met."""
 
     store: UnitOfWork[TradeStore]
     broker: Broker
@@ -119,6 +119,7 @@ class Driver:
     patience: Patience
     environment: str
     cycle: Cycle
+    paged: set[str] = field(default_factory=set)
     _cancelling: set[str] = field(default_factory=set)
     _sent_again: set[str] = field(default_factory=set)
     _waited: float = 0.0
@@ -182,9 +183,8 @@ class Driver:
             work.record(self._trade_event(after, reason))
             if state in _TITLES:
                 severity, title = _TITLES[state]
-                raise_alert(
-                    work, severity, title, f"{after.pair_id}: {reason}", self.cycle.slot, self.cycle.market.now
-                )
+                detail, about = f"{after.pair_id}: {reason}", f"{after.id} {after.version}"
+                raise_alert(work, severity, title, detail, about, self.cycle.slot, self.cycle.market.now)
             if note is not None:
                 work.repo.note(note)
             failpoint("execution.before_move")
@@ -594,8 +594,11 @@ class Driver:
         """Tell a person of a trade that can't go on now."""
         detail = f"{trade.pair_id}: {reason}"
         logger.error("{}: {}", title, detail)
+        # The reason counts shares, nothing that runs on by itself: another one is news.
+        about = f"{trade.id} {reason}"
+        self.paged.add(condition(title, about))
         with self.store() as work:
-            raise_alert(work, "critical", title, detail, self.cycle.slot, self.cycle.market.now)
+            raise_begun(work, "trades", "critical", title, {about: detail}, self.cycle.slot, self.cycle.market.now)
             work.commit()
         return False
 

@@ -60,6 +60,7 @@ def _of_usage(usage: Usage) -> Alert | None:
     bounds = LIMIT_BOUNDS[usage.name]
     of = f" in {usage.subject}" if usage.subject else ""
     detail = f"{usage.used:.4f} of {bounds.show(usage.limit)} {bounds.unit}{of}"
+    about = f"{usage.name} {usage.subject}".rstrip()
     if usage.is_breached:
-        return Alert(usage.name, "error" if usage.is_loss else "warning", f"{usage.name} is breached", detail)
-    return Alert(usage.name, "info", f"{usage.name} is nearly used up", detail)
+        return Alert(about, "error" if usage.is_loss else "warning", f"{usage.name} is breached", detail)
+    return Alert(about, "info", f"{usage.name} is nearly used up", detail)

@@ -10,7 +10,8 @@ event id. What it writes elsewhere (a log line, a mail) can happen again after a
 A handler that raises is tried `attempts` times. Then the event is parked: a row in `ops.alert` says which event and
 why, the position moves on so that the rest is not blocked, and the event stays in the outbox, unmarked, for `replay`.
 Later events of the same aggregate are not held back: a handler must be able to do without one of them. PostgreSQL
-being away is nobody's fault: that parks nothing and is waited for.
+being away is nobody's fault: that parks nothing and is waited for. So is whatever else a handler needs: it raises
+`Transient` or `Unreachable` while that is away.
 """
 
 from __future__ import annotations
@@ -81,8 +82,8 @@ class Consumer:
         """Settle every event that has a position by now; return how many were handled here.
 
         Raises:
-            Transient: PostgreSQL went away; what was settled stays settled.
-            Unreachable: no PostgreSQL answers.
+            Transient: PostgreSQL, or what the handler needs, went away; what was settled stays settled.
+            Unreachable: no PostgreSQL answers, or not what the handler needs.
         """
         handled = 0
         while not _is_set(stop) and (batch := self._next_batch()):
@@ -171,7 +172,7 @@ class Consumer:
         failpoint("consumer.before_handle")
         try:
             self._handler(connection, envelope)
-        except DBAPIError:
+        except (DBAPIError, Transient, Unreachable):
             raise
         except Exception as error:
             raise _HandlerFailed(f"{type(error).__name__}: {error}") from error

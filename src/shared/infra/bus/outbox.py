@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Connection, Row, Select, select
 
 from src.shared.infra.database.tables import outbox
 from src.shared.messages.envelope import Envelope
@@ -23,6 +25,14 @@ def positioned() -> Select[Any]:
         .where(outbox.c.position.is_not(None))
         .order_by(outbox.c.position)
     )
+
+
+def recorded_at(connection: Connection, event_id: UUID) -> datetime:
+    """Return when an event was written down, by the wall clock."""
+    moment: datetime = connection.execute(
+        select(outbox.c.recorded_at).where(outbox.c.event_id == event_id)
+    ).scalar_one()
+    return moment
 
 
 def envelope_of(row: Row[Any]) -> Envelope:

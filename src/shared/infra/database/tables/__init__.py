@@ -48,6 +48,7 @@ from src.shared.infra.database.tables.instances import (
 )
 from src.shared.infra.database.tables.ops import (
     alert,
+    alert_condition,
     archive_file,
     audit_log,
     backup_run,
@@ -81,6 +82,7 @@ __all__ = [
     "SCHEMAS",
     "WRITE_OFF",
     "alert",
+    "alert_condition",
     "archive_file",
     "audit_log",
     "backup_run",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Date,
@@ -77,6 +78,20 @@ alert = Table(
     Column("occurred_at", Moment, nullable=False),
     recorded_at(),
     one_of("severity", ["info", "warning", "error", "critical"]),
+    schema="ops",
+)
+
+# What goes on from look to look, so that it is told when it begins and not each time it is seen.
+alert_condition = Table(
+    "alert_condition",
+    METADATA,
+    Column("scope", String(16), nullable=False),
+    Column("about", Text, nullable=False),
+    Column("is_so", Boolean, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("changed_at", Moment, nullable=False),
+    PrimaryKeyConstraint("scope", "about"),
+    CheckConstraint("times > 0", name="times_count"),
     schema="ops",
 )
 

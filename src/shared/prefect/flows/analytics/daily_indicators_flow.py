@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
-from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.definition import flow
 from src.shared.prefect.tasks.analytics_tasks import (
     compute_batches,
     indicators_end,
@@ -16,7 +15,7 @@ from src.shared.prefect.tasks.analytics_tasks import (
 )
 
 
-@flow(name="daily-indicators", retries=1, retry_delay_seconds=60, timeout_seconds=3600, **flow_hooks())
+@flow(name="daily-indicators", retries=1, retry_delay_seconds=60, timeout_seconds=3600)
 async def daily_indicators(
     symbols: list[str] | None = None, timeframes: list[str] | None = None
 ) -> dict[str, Any] | State[Any]:

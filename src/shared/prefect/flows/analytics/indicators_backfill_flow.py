@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
-from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.definition import flow
 from src.shared.prefect.tasks.analytics_tasks import (
     compute_batches,
     indicators_end,
@@ -17,7 +16,7 @@ from src.shared.prefect.tasks.analytics_tasks import (
 )
 
 
-@flow(name="indicators-backfill", retries=1, retry_delay_seconds=60, timeout_seconds=3600, **flow_hooks())
+@flow(name="indicators-backfill", retries=1, retry_delay_seconds=60, timeout_seconds=3600)
 async def indicators_backfill(
     symbols: list[str] | None = None,
     timeframes: list[str] | None = None,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
 from src.shared.domain.bars import DAILY, HOURLY
 from src.shared.domain.errors import Refused, Transient
-from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.definition import flow
 from src.shared.prefect.states import ended
 from src.shared.prefect.tasks.data_ingestion_tasks import judge_series, publish_verdicts
 from src.shared.prefect.tasks.execution_tasks import read_market_clock
@@ -23,7 +22,7 @@ from src.shared.prefect.tasks.history_tasks import (
 )
 
 
-@flow(name="polygon-daily-ingestion", retries=2, retry_delay_seconds=60, timeout_seconds=3600, **flow_hooks())
+@flow(name="polygon-daily-ingestion", retries=2, retry_delay_seconds=60, timeout_seconds=3600)
 async def polygon_daily_ingestion(symbols: list[str] | None = None, days: int = 7) -> dict[str, Any] | State[Any]:
     """Store what is missing of the last days, for the given symbols or for all that are active, and judge it."""
     if missing := await what_is_not_set_up("polygon"):

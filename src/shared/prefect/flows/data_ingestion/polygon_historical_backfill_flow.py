@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import date
 from typing import Any, Literal
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
 from src.shared.domain.errors import SettingsInvalid
-from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.definition import flow
 from src.shared.prefect.states import ended
 from src.shared.prefect.tasks.history_tasks import (
     active_symbols,
@@ -20,7 +19,7 @@ from src.shared.prefect.tasks.history_tasks import (
 )
 
 
-@flow(name="polygon-historical-backfill", retries=2, retry_delay_seconds=60, **flow_hooks())
+@flow(name="polygon-historical-backfill", retries=2, retry_delay_seconds=60)
 async def polygon_historical_backfill(
     symbols: list[str] | None = None,
     start: date | None = None,

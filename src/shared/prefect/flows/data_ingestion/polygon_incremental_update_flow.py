@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
-from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.definition import flow
 from src.shared.prefect.states import ended
 from src.shared.prefect.tasks.history_tasks import (
     active_symbols,
@@ -19,7 +18,7 @@ from src.shared.prefect.tasks.history_tasks import (
 )
 
 
-@flow(name="polygon-incremental-update", retries=2, retry_delay_seconds=60, timeout_seconds=3600, **flow_hooks())
+@flow(name="polygon-incremental-update", retries=2, retry_delay_seconds=60, timeout_seconds=3600)
 async def polygon_incremental_update(
     symbols: list[str] | None = None, timeframe: Literal["1Hour", "1Day"] = "1Hour", first_days: int = 30
 ) -> dict[str, Any] | State[Any]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
-from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.definition import flow
 from src.shared.prefect.states import ended
 from src.shared.prefect.tasks.data_ingestion_tasks import (
     close_lost_loads,
@@ -19,7 +18,7 @@ from src.shared.prefect.tasks.execution_tasks import read_market_clock
 from src.shared.prefect.tasks.strategy_engine_tasks import symbols_to_watch
 
 
-@flow(name="validate-data-quality", retries=2, retry_delay_seconds=60, timeout_seconds=1800, **flow_hooks())
+@flow(name="validate-data-quality", retries=2, retry_delay_seconds=60, timeout_seconds=1800)
 async def validate_data_quality(symbols: list[str] | None = None) -> State[Any]:
     """Judge the stored series of the symbols, or all there are, and end SOUND, or BLOCKED with what is not sound."""
     clock = await read_market_clock()

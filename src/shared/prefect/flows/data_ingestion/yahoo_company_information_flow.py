@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
-from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.definition import flow
 from src.shared.prefect.states import ended, ended_load
 from src.shared.prefect.tasks.history_tasks import active_symbols
 from src.shared.prefect.tasks.yahoo_tasks import load_company_data, publish_company_loads
 
 
-@flow(name="yahoo-company-information", retries=1, retry_delay_seconds=300, timeout_seconds=3600, **flow_hooks())
+@flow(name="yahoo-company-information", retries=1, retry_delay_seconds=300, timeout_seconds=3600)
 async def yahoo_company_information(
     symbols: list[str] | None = None, force: bool = False
 ) -> dict[str, Any] | State[Any]:

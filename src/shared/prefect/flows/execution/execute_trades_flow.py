@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
 from src.shared.domain.errors import NotTheWriter
-from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.definition import flow
 from src.shared.prefect.states import ended
 from src.shared.prefect.tasks.execution_tasks import (
     execute_slot,
@@ -23,7 +22,7 @@ from src.shared.prefect.tasks.execution_tasks import (
 from src.shared.prefect.tasks.risk_management_tasks import review_slot
 
 
-@flow(name="execute-trades", retries=3, retry_delay_seconds=30, timeout_seconds=600, **flow_hooks())
+@flow(name="execute-trades", retries=3, retry_delay_seconds=30, timeout_seconds=600)
 async def execute_trades(slot: datetime | None = None) -> dict[str, Any] | State[Any]:
     """Reconcile, decide what is undecided in the last slot, trade; of an earlier slot only what was approved in it.
 

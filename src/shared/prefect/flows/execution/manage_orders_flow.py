@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
 from src.shared.domain.errors import NotTheWriter
-from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.definition import flow
 from src.shared.prefect.states import ended
 from src.shared.prefect.tasks.execution_tasks import open_gate, read_market_clock
 
 
-@flow(name="manage-orders", retries=2, retry_delay_seconds=10, timeout_seconds=240, **flow_hooks())
+@flow(name="manage-orders", retries=2, retry_delay_seconds=10, timeout_seconds=240)
 async def manage_orders() -> dict[str, Any] | State[Any]:
     """Look at working orders, cancel what is late, unwind what is not whole."""
     clock = await read_market_clock()

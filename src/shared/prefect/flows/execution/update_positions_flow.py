@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
-from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.definition import flow
 from src.shared.prefect.states import ended
 from src.shared.prefect.tasks.execution_tasks import publish_positions, read_market_clock, record_positions
 
 
-@flow(name="update-positions", retries=1, retry_delay_seconds=30, timeout_seconds=120, **flow_hooks())
+@flow(name="update-positions", retries=1, retry_delay_seconds=30, timeout_seconds=120)
 async def update_positions() -> dict[str, Any] | State[Any]:
     """Store positions and their unrealised result once for each quarter of an hour, and leave them as a table."""
     clock = await read_market_clock()

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
-from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.definition import flow
 from src.shared.prefect.states import ended
 from src.shared.prefect.tasks.maintenance_tasks import archive_bars, publish_archive, verify_archive
 
 
-@flow(name="archive-old-data", retries=1, retry_delay_seconds=60, timeout_seconds=3600, **flow_hooks())
+@flow(name="archive-old-data", retries=1, retry_delay_seconds=60, timeout_seconds=3600)
 async def archive_old_data() -> dict[str, Any] | State[Any]:
     """Move what is old, read the whole archive, and end DEGRADED when a file of it is not whole."""
     moved = await archive_bars()

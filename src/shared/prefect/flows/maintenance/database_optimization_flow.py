@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
-
-from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.definition import flow
 from src.shared.prefect.tasks.maintenance_tasks import optimise_database, publish_tables
 
 
-@flow(name="database-optimization", retries=1, retry_delay_seconds=60, timeout_seconds=3600, **flow_hooks())
+@flow(name="database-optimization", retries=1, retry_delay_seconds=60, timeout_seconds=3600)
 async def database_optimization() -> dict[str, Any]:
     """Analyse every table, vacuum those with many dead rows, make the next months' partitions."""
     done = await optimise_database()

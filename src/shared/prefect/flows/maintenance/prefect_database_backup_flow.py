@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
-from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.definition import flow
 from src.shared.prefect.states import ended
 from src.shared.prefect.tasks.maintenance_tasks import (
     dump_database,
@@ -19,7 +18,7 @@ from src.shared.prefect.tasks.maintenance_tasks import (
 )
 
 
-@flow(name="prefect-database-backup", retries=1, retry_delay_seconds=60, timeout_seconds=1800, **flow_hooks())
+@flow(name="prefect-database-backup", retries=1, retry_delay_seconds=60, timeout_seconds=1800)
 async def prefect_database_backup() -> dict[str, Any] | State[Any]:
     """Keep the deployments, dump, restore for trial, and only then let old backups go."""
     deployments = await export_deployments()

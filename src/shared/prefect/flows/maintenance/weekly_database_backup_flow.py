@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
-
-from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.definition import flow
 from src.shared.prefect.tasks.maintenance_tasks import (
     dump_database,
     publish_backup,
@@ -15,7 +13,7 @@ from src.shared.prefect.tasks.maintenance_tasks import (
 )
 
 
-@flow(name="weekly-database-backup", retries=1, retry_delay_seconds=60, timeout_seconds=1800, **flow_hooks())
+@flow(name="weekly-database-backup", retries=1, retry_delay_seconds=60, timeout_seconds=1800)
 async def weekly_database_backup() -> dict[str, Any]:
     """Dump, restore for trial, and only then let old backups go."""
     made = await dump_database("trading")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
-from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.definition import flow
 from src.shared.prefect.states import ended
 from src.shared.prefect.tasks.notification_tasks import check_dependencies, publish_health
 
 
-@flow(name="monitor-system-health", timeout_seconds=60, **flow_hooks())
+@flow(name="monitor-system-health", timeout_seconds=60)
 async def monitor_system_health() -> dict[str, Any] | State[Any]:
     """Ask each dependency, leave a table, and end DEGRADED when one is away."""
     rows = await check_dependencies()

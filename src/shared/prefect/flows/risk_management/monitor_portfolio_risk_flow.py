@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
-from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.definition import flow
 from src.shared.prefect.states import ended
 from src.shared.prefect.tasks.execution_tasks import read_market_clock
 from src.shared.prefect.tasks.risk_management_tasks import (
@@ -18,7 +17,7 @@ from src.shared.prefect.tasks.risk_management_tasks import (
 )
 
 
-@flow(name="monitor-portfolio-risk", retries=1, retry_delay_seconds=30, timeout_seconds=240, **flow_hooks())
+@flow(name="monitor-portfolio-risk", retries=1, retry_delay_seconds=30, timeout_seconds=240)
 async def monitor_portfolio_risk() -> dict[str, Any] | State[Any]:
     """Keep a reading of the portfolio, reduce the account when a loss calls for it, and tell what is wrong."""
     clock = await read_market_clock()

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
-from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.definition import flow
 from src.shared.prefect.states import ended
 from src.shared.prefect.tasks.execution_tasks import read_market_clock
 from src.shared.prefect.tasks.risk_management_tasks import look_at_portfolio, publish_usage
 
 
-@flow(name="validate-risk-limits", retries=1, retry_delay_seconds=10, timeout_seconds=120, **flow_hooks())
+@flow(name="validate-risk-limits", retries=1, retry_delay_seconds=10, timeout_seconds=120)
 async def validate_risk_limits() -> dict[str, Any] | State[Any]:
     """Leave a table of what is used and allowed, and end DEGRADED when a limit is breached."""
     look = await look_at_portfolio(await read_market_clock())

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
 from src.shared.domain.errors import NotTheWriter
-from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.definition import flow
 from src.shared.prefect.states import ended, is_transient_or_busy
 from src.shared.prefect.tasks.analytics_tasks import record_results
 from src.shared.prefect.tasks.data_ingestion_tasks import fetch_bars
@@ -22,7 +21,7 @@ from src.shared.prefect.tasks.strategy_engine_tasks import (
 )
 
 
-@flow(name="intraday-pairs-trading", retries=1, retry_delay_seconds=60, timeout_seconds=600, **flow_hooks())
+@flow(name="intraday-pairs-trading", retries=1, retry_delay_seconds=60, timeout_seconds=600)
 async def intraday_pairs_trading() -> dict[str, Any] | State[Any]:
     """Trade the last finished slot once, however often this runs for it."""
     clock = await read_market_clock()

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
-from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.definition import flow
 from src.shared.prefect.states import ended
 from src.shared.prefect.tasks.execution_tasks import read_market_clock
 from src.shared.prefect.tasks.strategy_engine_tasks import publish_review, review_lives
 
 
-@flow(name="review-pairs", retries=1, retry_delay_seconds=60, timeout_seconds=900, **flow_hooks())
+@flow(name="review-pairs", retries=1, retry_delay_seconds=60, timeout_seconds=900)
 async def review_pairs() -> dict[str, Any] | State[Any]:
     """Look at every watched pair again: its record, its edge, its cointegration, what its companies did."""
     clock = await read_market_clock()

@@ -5,15 +5,14 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
-from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.definition import flow
 from src.shared.prefect.states import ended
 from src.shared.prefect.tasks.workflow_tasks import load_workflow_bars, publish_study, run_strategy, what_is_wanted
 
 
-@flow(name="run-workflow", retries=1, retry_delay_seconds=60, timeout_seconds=3600, **flow_hooks())
+@flow(name="run-workflow", retries=1, retry_delay_seconds=60, timeout_seconds=3600)
 async def run_workflow(
     template: str,
     lookback: int | None = None,

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
-from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.definition import flow
 from src.shared.prefect.states import ended
 from src.shared.prefect.tasks.strategy_engine_tasks import lead_strategy_engine
 
 
-@flow(name="serve-strategy-engine", **flow_hooks())
+@flow(name="serve-strategy-engine")
 async def serve_strategy_engine(minutes: float = 55.0) -> dict[str, Any] | State[Any]:
     """Run instances on bars and ticks as they come, for some minutes; SKIPPED where an engine does so already."""
     if not await lead_strategy_engine(minutes):

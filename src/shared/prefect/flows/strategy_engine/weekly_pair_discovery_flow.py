@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
-from src.shared.prefect.monitoring import flow_hooks
+from src.shared.prefect.definition import flow
 from src.shared.prefect.states import ended
 from src.shared.prefect.tasks.discovery_tasks import (
     discovery_end,
@@ -21,7 +20,7 @@ from src.shared.prefect.tasks.discovery_tasks import (
 )
 
 
-@flow(name="weekly-pair-discovery", retries=1, retry_delay_seconds=120, timeout_seconds=7200, **flow_hooks())
+@flow(name="weekly-pair-discovery", retries=1, retry_delay_seconds=120, timeout_seconds=7200)
 async def weekly_pair_discovery(
     symbols: list[str] | None = None,
     first: date | None = None,
