@@ -191,6 +191,9 @@ class StrategySettings(_Component):
     cells: int = Field(2, ge=1, le=64, description="Processes that the built-in strategies are called in.")
     call_cpu_seconds: PositiveFloat = Field(2.0, le=600.0, description="CPU that one call of a strategy may take.")
     call_seconds: PositiveFloat = Field(20.0, le=600.0, description="How long one call of a strategy may take.")
+    all_calls_seconds: PositiveFloat = Field(
+        60.0, le=300.0, description="How long the calls of all instances in a slot may take: pairs wait for them."
+    )
     cell_megabytes: int = Field(
         512, ge=64, le=65536, description="Memory that calls may take in a process, beyond what it starts with."
     )

@@ -143,16 +143,19 @@ def build_instances(settings: Settings, engine: Engine | None = None) -> Instanc
 
 def build_cells(settings: Settings) -> Cells:
     """Make the processes that strategies are called in; none is started before it is needed."""
-    strategy = settings.strategy
-    budget = Budget(strategy.call_cpu_seconds, strategy.call_seconds, strategy.cell_megabytes)
-    return Cells(settings.strategy_folder, budget, strategy.cells)
+    return Cells(settings.strategy_folder, _budget(settings.strategy), settings.strategy.cells)
+
+
+def _budget(strategy: StrategySettings) -> Budget:
+    return Budget(
+        strategy.call_cpu_seconds, strategy.call_seconds, strategy.cell_megabytes, strategy.all_calls_seconds
+    )
 
 
 def build_rehearsals(settings: Settings, folder: Path, most_seconds: float) -> Rehearsals:
     """Wire what tries strategy files of a folder. Who is done with it closes its runner."""
-    strategy = settings.strategy
-    budget = Budget(strategy.call_cpu_seconds, strategy.call_seconds, strategy.cell_megabytes)
-    return Rehearsals(Cells(folder, budget, shared_cells=1), TradingCalendar(), time.monotonic, most_seconds)
+    cells = Cells(folder, _budget(settings.strategy), shared_cells=1)
+    return Rehearsals(cells, TradingCalendar(), time.monotonic, most_seconds)
 
 
 def build_slots(settings: Settings, engine: Engine, runner: StrategyRunner) -> InstanceSlots:

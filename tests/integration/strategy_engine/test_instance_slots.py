@@ -292,6 +292,20 @@ def test_an_observed_pairs_instance_decides_by_its_own_config_as_the_signals_do(
     assert patient["given"]["config"]["exit_z"] == 0.5
 
 
+def test_slow_ones_keep_a_slot_no_longer_than_all_calls_may_take(at_desk: Desk) -> None:
+    for number in range(20):
+        at_desk.on(f"slow-{number:02}", how="sleeps")
+    at_desk.on("built-in", "buy_and_hold", symbols=["KO"])
+
+    with Cells(at_desk.folder, Budget(seconds=2, all_seconds=5)) as cells:
+        found = run(at_desk.slots(cells))
+
+    assert list(found.decided) == ["built-in"]
+    assert {fault.kind for fault in found.failed} == {FaultKind.TIME_OUT}
+    assert len(found.failed) == 20
+    assert "the calls of all instances took more than 5 s" in found.failed[-1].detail
+
+
 def test_one_that_raises_loops_sleeps_eats_or_leaves_harms_no_other(at_desk: Desk) -> None:
     kinds = {
         "raises": FaultKind.EXCEPTION,
@@ -305,7 +319,7 @@ def test_one_that_raises_loops_sleeps_eats_or_leaves_harms_no_other(at_desk: Des
     for name in ("a-first", "z-last"):
         at_desk.on(name)
     at_desk.on("built-in", "buy_and_hold", symbols=["KO"])
-    with Cells(at_desk.folder, Budget(cpu_seconds=1, seconds=3, megabytes=256)) as cells:
+    with Cells(at_desk.folder, Budget(cpu_seconds=0.5, seconds=6, megabytes=256)) as cells:
         found = run(at_desk.slots(cells))
         at_desk.now += timedelta(seconds=29)
         early = run(at_desk.slots(cells))
@@ -318,7 +332,7 @@ def test_one_that_raises_loops_sleeps_eats_or_leaves_harms_no_other(at_desk: Des
     assert {fault.instance_id: fault.in_a_row for fault in later.failed} == dict.fromkeys(kinds, 2)
     story = at_desk.instances.show("loops")
     assert [fault.in_a_row for fault in story.faults] == [2, 1]
-    assert "more than 1 s of CPU" in story.faults[0].detail
+    assert "more than 0.5 s of CPU" in story.faults[0].detail
     assert story.faults[0].back_off_until - story.faults[0].occurred_at == timedelta(seconds=60)
     at_desk.instances.set("loops", {"how": "well"}, **PERSON)
     assert list(run(at_desk.slots()).decided) == ["loops"]

@@ -42,11 +42,15 @@ PROGRESS_BYTES = mmap.PAGESIZE
 
 @dataclass(frozen=True)
 class Budget:
-    """What one call may take: seconds of CPU and of the clock; and megabytes for the process beyond its own."""
+    """What one call may take: seconds of CPU and of the clock; and megabytes for the process beyond its own.
+
+    `all_seconds` is for the calls of all instances together, such as those of a slot: others wait for their end.
+    """
 
     cpu_seconds: float = 2.0
     seconds: float = 20.0
     megabytes: int = 512
+    all_seconds: float = 60.0
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -73,8 +74,8 @@ class Cell:
         """The process's id, while it runs."""
         return None if self._process is None else self._process.pid
 
-    def ask(self, ask: Ask, market: Market | None) -> list[Answer]:
-        """Ask about every job of a request, on this market.
+    def ask(self, ask: Ask, market: Market | None, seconds: float) -> list[Answer]:
+        """Ask about every job of a request, on this market; wait for so many seconds at most.
 
         Raises:
             CellDied: the process ended during one of the calls; it is started anew by the next request.
@@ -87,7 +88,7 @@ class Cell:
             self._exchange(market, _START_SECONDS)
             self._market = market
         # Each call is ended by a timer of its process; this bound is for a process that does not even have timers.
-        return self._exchange(ask, self._budget.seconds * len(ask.jobs) + _SLACK_SECONDS)
+        return self._exchange(ask, min(self._budget.seconds * len(ask.jobs) + _SLACK_SECONDS, seconds))
 
     def stop(self) -> None:
         """End the process, whatever it does."""
@@ -234,12 +235,13 @@ class Cells:
         if not groups:
             return []
         found: dict[int, R | Failed] = {}
+        deadline = time.monotonic() + self.budget.all_seconds
 
         def ask_group(name: str, places: Sequence[int]) -> None:
             with self._locks[name]:
                 for chunk in _chunks(places):
                     ask = Ask(what, tuple(jobs[place] for place in chunk), tick)
-                    answers = self._ask(self._cells[name], ask, market)
+                    answers = self._ask(self._cells[name], ask, market, deadline)
                     for place, answer in zip(chunk, answers, strict=True):
                         found[place] = read(answer)
 
@@ -248,13 +250,19 @@ class Cells:
                 done.result()
         return [found[place] for place in range(len(jobs))]
 
-    def _ask(self, cell: Cell, ask: Ask, market: Market | None) -> list[Answer]:
-        """Ask until every job has an answer; the job that ended the process has its fault."""
+    def _ask(self, cell: Cell, ask: Ask, market: Market | None, deadline: float) -> list[Answer]:
+        """Ask until every job has an answer; the job that ended the process has its fault, and so has who is late."""
         answers: dict[int, Answer] = {}
         waiting = list(range(len(ask.jobs)))
         while waiting:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                late = f"the calls of all instances took more than {self.budget.all_seconds:g} s, this one waited"
+                answers |= {place: {"fault": FaultKind.TIME_OUT.value, "detail": late} for place in waiting}
+                logger.warning("{} instances were not called: {}", len(waiting), late)
+                break
             try:
-                got = cell.ask(replace(ask, jobs=tuple(ask.jobs[place] for place in waiting)), market)
+                got = cell.ask(replace(ask, jobs=tuple(ask.jobs[place] for place in waiting)), market, left)
             except CellDied as died:
                 if died.job < 0:
                     raise Transient(f"strategies could not be called: {died.detail}") from None
