@@ -97,6 +97,9 @@ class OrchestratorSettings(_Component):
         description="Events of one kind within so long share the run they start, which begins so much later.",
     )
     worker_limit: int = Field(10, ge=1, le=1000, description="Flow runs a worker runs at once, per pool.")
+    worker_pools: str = Field(
+        "", description="Pools that the worker of `tradewinds up` serves, with commas between; empty: all."
+    )
 
 
 class BrokerSettings(_Component):

@@ -82,7 +82,7 @@ def children() -> tuple[Child, ...]:
             name="prefect-worker",
             title="Prefect worker",
             needs="deployments",
-            command=lambda _: [str(SOURCE_ROOT / "scripts/prefect/start_prefect_worker.py"), "--all"],
+            command=_worker_command,
             is_ready=_a_pool_is_served,
             stop_seconds=_DRAIN_SECONDS + 15.0,
         ),
@@ -148,6 +148,12 @@ def _twin_command(settings: Settings) -> list[str]:
     if settings.twin.bars is not None:
         options["--bars"] = str(settings.twin.bars)
     return ["-m", "src.services.twin.main", "serve", *(word for pair in options.items() for word in pair)]
+
+
+def _worker_command(settings: Settings) -> list[str]:
+    named = [pool.strip() for pool in settings.orchestrator.worker_pools.split(",") if pool.strip()]
+    served = [word for pool in named for word in ("--pool", pool)] or ["--all"]
+    return [str(SOURCE_ROOT / "scripts/prefect/start_prefect_worker.py"), *served]
 
 
 def _answers(url: str) -> bool:

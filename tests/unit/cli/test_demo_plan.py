@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
+from src.config.settings import load_settings
+from src.services.cli.children import children
 from src.services.cli.demo.plan import Market, Request, make_plan, parse_pairs, read_market
+from src.services.cli.demo.stage import demo_environment
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.sessions import TradingCalendar
 
@@ -94,3 +98,24 @@ def test_the_synthetic_market_needs_no_pairs_named() -> None:
 def test_a_name_that_is_no_pair_is_refused(text: str) -> None:
     with pytest.raises(InputInvalid):
         parse_pairs(text)
+
+
+def test_a_demo_that_nobody_keeps_serves_the_pool_of_its_flow_alone(tmp_path: Path) -> None:
+    passing = demo_environment(tmp_path, asked(), {})
+    kept = demo_environment(tmp_path, replace(asked(), keep=True), {})
+
+    assert passing["TRADEWINDS_PREFECT_WORKER_POOLS"] == "strategy-engine-pool"
+    assert "TRADEWINDS_PREFECT_WORKER_POOLS" not in kept
+
+
+@pytest.mark.parametrize(
+    ("pools", "words"),
+    [("", ["--all"]), ("execution-pool, analytics-pool", ["--pool", "execution-pool", "--pool", "analytics-pool"])],
+)
+def test_the_worker_serves_the_pools_of_the_settings(
+    pools: str, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRADEWINDS_PREFECT_WORKER_POOLS", pools)
+    worker = next(child for child in children() if child.name == "prefect-worker")
+
+    assert worker.command(load_settings())[1:] == words

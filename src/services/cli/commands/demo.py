@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from src.config.settings import Settings
     from src.services.analytics.adapters.sql_activity import SqlActivity
-    from src.services.cli.demo.plan import Plan, Request
+    from src.services.cli.demo.plan import Plan, Request, Runner
     from src.services.cli.demo.replay import SlotRun
     from src.services.cli.demo.summary import Summary
 
@@ -55,7 +55,7 @@ def demo(
     from src.services.cli.demo.stage import prepare
     from src.shared.domain.sessions import TradingCalendar
 
-    request = _request(data, pairs, start, slots, runner)
+    request = _request(data, pairs, start, slots, runner, keep=keep)
     signal.signal(signal.SIGTERM, interrupt)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
     began = time.monotonic()
@@ -69,14 +69,15 @@ def demo(
         raise typer.Exit(_FAILED)
 
 
-def _request(data: Path | None, pairs: str, start: str, slots: int | None, runner: str) -> Request:
+def _request(data: Path | None, pairs: str, start: str, slots: int | None, runner: str, *, keep: bool) -> Request:
     from src.services.cli.demo.plan import Request, parse_pairs
 
     if runner not in ("worker", "inline"):
         raise InputInvalid(f"RUNNER={runner}: write worker or inline.")
     if data is not None and not pairs:
         raise InputInvalid("DATA needs PAIRS: name the pairs to trade, such as PAIRS=SPY/QQQ,QQQ/XLK.")
-    return Request(data, parse_pairs(pairs), _day(start), slots, "inline" if runner == "inline" else "worker")
+    chosen: Runner = "inline" if runner == "inline" else "worker"
+    return Request(data, parse_pairs(pairs), _day(start), slots, chosen, keep)
 
 
 def _day(text: str) -> date | None:

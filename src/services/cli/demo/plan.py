@@ -30,6 +30,7 @@ class Request:
     start: date | None
     slots: int | None
     runner: Runner
+    keep: bool = False
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,9 @@ def demo_environment(home: Path, request: Request, base: Mapping[str, str]) -> d
         "TRADEWINDS_EXECUTION_LEG_DEADLINE_SECONDS": "3",
         "TRADEWINDS_EXECUTION_POLL_SECONDS": "0.02",
     }
+    if not request.keep:
+        # A worker asks for each of its pools, again and again.
+        chosen["TRADEWINDS_PREFECT_WORKER_POOLS"] = "strategy-engine-pool"
     if request.runner == "inline":
         chosen["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "ERROR"
     if request.data is not None:
