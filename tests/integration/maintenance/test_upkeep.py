@@ -15,6 +15,7 @@ from src.services.maintenance.use_cases.upkeep import clean_logs, optimise
 from src.shared.domain.errors import InputInvalid
 from src.shared.infra.database.engine import make_engine
 from tests.conftest import TradingDatabase
+from tests.polling import eventually
 
 NOW = datetime(2026, 3, 31, 6, tzinfo=UTC)
 
@@ -72,12 +73,16 @@ def test_dead_rows_go_statistics_come_and_months_are_made_ahead(
 ) -> None:
     owner = make_engine(trading_database.owner_url, load_settings().database)
     with owner.begin() as connection:
+        # The server would clean up by itself, sooner or later.
+        connection.execute(text("ALTER TABLE ops.consumer_position SET (autovacuum_enabled = off)"))
         connection.execute(
             text("INSERT INTO ops.consumer_position SELECT 'c' || n, n, now() FROM generate_series(1, 5000) n")
         )
     with owner.begin() as connection:
         connection.execute(text("DELETE FROM ops.consumer_position WHERE position > 1000"))
     owner.dispose()
+    # What a session did is counted when it ends.
+    eventually(lambda: _dead_rows(engine, "consumer_position") == 4000)
     upkeep = SqlUpkeep(engine, trading_database.owner_url)
 
     done, again = (optimise(upkeep, NOW, months_ahead=3) for _ in range(2))
@@ -101,3 +106,11 @@ def test_a_role_that_does_not_own_the_tables_is_told_which_were_left_out(
 
     assert all("permission denied" in each.refused for each in done.tables)
     assert len(done.tables) > 30
+
+
+def _dead_rows(engine: Engine, table: str) -> int:
+    with engine.connect() as connection:
+        found = connection.execute(
+            text("SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = :t"), {"t": table}
+        )
+        return int(found.scalar_one())

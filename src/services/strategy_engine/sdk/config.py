@@ -177,6 +177,8 @@ class ConfigSchema:
             return f"{name} is no field of it; there are {', '.join(self.model.model_fields) or 'none'}"
         if error["type"] == "missing":
             return f"{name} is missing"
+        if error["type"] in ("list_type", "tuple_type") and isinstance(error["input"], str):
+            return f"{name} is a list: write {name}={error['input']}, with a comma behind it if it is one alone"
         said = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
         return f"{name} = {_shown(error['input'])}: {said}" if name else said
 

@@ -96,6 +96,7 @@ def test_a_poisoned_config_is_refused_in_one_line_with_the_field_and_the_bound(
         ({"pair": "KO/PEP", "pairs": "some"}, "pairs = \"some\": should be 'all'"),
         ({"pair": "KO/PEP", "pairs": ["A/B", "A/B"]}, "A/B is there twice"),
         ({"pair": "KO/PEP", "pairs": ["A/B", "A/A"]}, 'pairs[1] = "A/A": '),
+        ({"pair": "KO/PEP", "symbols": "SPY"}, "symbols is a list: write symbols=SPY, with a comma behind it"),
         ({"pair": "KO/PEP", "symbols": ["SPY", "SPY"]}, "SPY is there twice"),
         ({"pair": "KO/PEP", "symbols": ["SPY", "qqq"]}, 'symbols[1] = "qqq": '),
     ],
