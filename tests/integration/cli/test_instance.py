@@ -35,7 +35,7 @@ def test_an_instance_is_made_watched_changed_and_ended(desk: Installation) -> No
     desk.tradewinds("instance", "delete", "three", *why)
     gate = desk.services.execution.cycle.open_gate()
     symbols = asyncio.run(symbols_to_watch.fn())
-    counts = asyncio.run(run_instances.fn(gate))
+    counts = asyncio.run(run_instances.fn(gate, acting=False))
     shown = desk.tradewinds("instance", "show", "mine")
     drawn = desk.tradewinds("instance", "render", "default-pairs", "--json")
     poisoned = desk.tradewinds("instance", "set", "mine", "symbol=../x", *why)

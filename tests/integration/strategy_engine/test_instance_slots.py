@@ -252,6 +252,19 @@ def test_what_is_switched_off_or_set_while_it_decides_has_not_decided(at_desk: D
     assert list(run(at_desk.slots(Interrupted(at_desk.folder))).decided) == ["stays"]
 
 
+def test_those_that_act_decide_apart_from_those_that_do_not(at_desk: Desk) -> None:
+    at_desk.instances.mode(DEFAULT_PAIRS, InstanceMode.ACTIVE, **PERSON)
+    at_desk.on("watches")
+    at_desk.on("acts", mode="active")
+    slots = at_desk.slots()
+
+    first = slots.run_instances(SLOT, SLOT + SOON, CLOSE, acting=True)
+    rest = slots.run_instances(SLOT, SLOT + SOON, CLOSE, acting=False)
+
+    assert list(first.decided) == ["acts"]
+    assert list(rest.decided) == [DEFAULT_PAIRS, "watches"]
+
+
 def test_killed_around_its_commit_a_slot_is_decided_once(at_desk: Desk) -> None:
     at_desk.on("mine")
 

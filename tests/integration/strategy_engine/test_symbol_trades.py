@@ -71,7 +71,7 @@ class Floor:
         wired = self.desk.services
         slots = build_slots(wired.settings, wired.engine, InlineRunner(self.folder))
         clock = wired.execution.cycle.market_clock()
-        slots.run_instances(self.slot, clock.now, clock.next_close)
+        slots.run_instances(self.slot, clock.now, clock.next_close, acting=True)
 
     def hour(self, decides: bool = True) -> None:
         """Do what the flow of a slot does, but for pairs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -105,9 +105,18 @@ class InstanceSlots:
     wall_clock: Callable[[], datetime]
 
     def run_instances(
-        self, slot: datetime, now: datetime, market_close: datetime, *, only_with_bars: bool = False
+        self,
+        slot: datetime,
+        now: datetime,
+        market_close: datetime,
+        *,
+        only_with_bars: bool = False,
+        acting: bool | None = None,
     ) -> InstanceRun:
         """Let every instance that is on decide about `slot`; one that has done so, or rests, is left out.
+
+        With `acting` only those decide whose decisions may lead to trades in this slot, or only all others when it is
+        false: instances of type pairs, for whom `evaluate_slot` acts, and those that observe.
 
         `now` is the broker's time and `market_close` its next close. With `only_with_bars` an instance that lacks a
         bar of the slot is left for a later run; else it decides with what there is. A strategy that fails is stored
@@ -122,7 +131,10 @@ class InstanceSlots:
         with self.store() as work:
             due, trades = work.repo.due(slot), work.repo.symbol_trades()
             owners = {each.instance_id for each in trades}
-            unmanaged = _switched_off(work.repo.standings(owners), trades) if owners else ()
+            ends = bool(owners) and acting is not False
+            unmanaged = _switched_off(work.repo.standings(owners), trades) if ends else ()
+        if acting is not None:
+            due = [each for each in due if _acts(each, owners) is acting]
         began = self.wall_clock()
         resting = tuple(each.id for each in due if each.rests(began))
         awake = [each for each in due if not each.rests(began)]
@@ -254,6 +266,11 @@ class InstanceSlots:
         signals = [signal for each in asked for signal in signals_of(each, trades, known)]
         added = repo.add_symbol_signals(signals)
         repo.tell([_raised(signal) for signal in signals if signal.name in added])
+
+
+def _acts(standing: Standing, owners: Collection[str]) -> bool:
+    instance = standing.instance
+    return standing.id in owners or (instance.mode is InstanceMode.ACTIVE and instance.strategy != PAIRS)
 
 
 def _acting(

@@ -39,10 +39,10 @@ async def evaluate_slot(gate: Gate) -> SlotEvaluation:
 
 
 @repeatable("run-instances")
-async def run_instances(gate: Gate) -> dict[str, int]:
-    """Let every instance that is on decide about the slot, each in its mode; say how many did, failed, or rest."""
+async def run_instances(gate: Gate, *, acting: bool) -> dict[str, int]:
+    """Let instances decide about the slot, those that act or the others; say how many did, failed, or rest."""
     with services().instance_slots() as slots:
-        run = slots.run_instances(gate.slot, gate.market.now, gate.market.next_close)
+        run = slots.run_instances(gate.slot, gate.market.now, gate.market.next_close, acting=acting)
     for name, mode in run.decided.items():
         logger.info("Instance {} decided in mode {}.", name, mode)
     for fault in run.failed:

@@ -34,10 +34,10 @@ async def intraday_pairs_trading() -> dict[str, Any] | State[Any]:
         gate = await open_gate.with_options(retry_condition_fn=is_transient_or_busy)()
         await fetch_bars(symbols, gate.slot)
         try:
-            instances: object = await run_instances(gate)
+            acting: object = await run_instances(gate, acting=True)
         except Exception as error:
             # Its own run says what failed; pairs are traded all the same.
-            instances = f"failed: {error}"
+            acting = f"failed: {error}"
         evaluation = await evaluate_slot(gate)
         try:
             review = await review_slot(gate)
@@ -48,6 +48,11 @@ async def intraday_pairs_trading() -> dict[str, Any] | State[Any]:
         execution = await execute_slot(gate)
     except NotTheWriter as error:
         return ended("SKIPPED", str(error))
+    try:
+        observing: object = await run_instances(gate, acting=False)
+    except Exception as error:
+        # What was traded in the slot is done and has to be recorded.
+        observing = f"failed: {error}"
     await record_results(gate.slot)
     await publish_decisions(evaluation, review)
     summary = {
@@ -55,6 +60,6 @@ async def intraday_pairs_trading() -> dict[str, Any] | State[Any]:
         "signals": len(evaluation.signals),
         "approved": sum(decision.approved for decision in review.decisions),
         "trades": execution.states,
-        "instances": instances,
+        "instances": {"acting": acting, "others": observing},
     }
     return ended("ALREADY_DONE", "This slot was decided before.", summary) if evaluation.already_done else summary
