@@ -181,7 +181,8 @@ class InstanceSlots:
             series, whole = _read(work.repo, at_work, ends)
             trades = work.repo.symbol_trades() if trades is None else trades
             equity = work.repo.equity(time.slot) if trades else None
-        at_work = [_holding(each, trades, series, equity) for each in at_work]
+        prices = series.last_closes() if trades else {}
+        at_work = [_holding(each, trades, prices, equity) for each in at_work]
         return Market(time, series, tuple(pairs), whole=whole), at_work
 
     def record_faults(self, standings: Sequence[Standing], failed: Mapping[str, Failed]) -> None:
@@ -306,9 +307,10 @@ def _closes(market: Market) -> dict[str, float]:
     return {symbol: close for symbol, close in last.items() if not isnan(close)}
 
 
-def _holding(each: AtWork, trades: Sequence[SymbolTrade], series: CloseSeries, equity: Decimal | None) -> AtWork:
+def _holding(
+    each: AtWork, trades: Sequence[SymbolTrade], prices: Mapping[str, float], equity: Decimal | None
+) -> AtWork:
     """Let an instance see what it really holds in symbols, whatever it would hold otherwise."""
-    prices = series.last_closes()
     held = {
         trade.symbol: trade.fraction(prices.get(trade.symbol), equity)
         for trade in trades
