@@ -72,8 +72,8 @@ def trades_table(trades: Iterable[SymbolTrade]) -> Table:
     """Lay out what an instance holds in symbols."""
     made = table("Trades that are not over", "symbol", "side", "state", "opened", "shares", "paid")
     for each in trades:
-        side, paid = each.direction.words(in_pair=False), None if each.entry_price is None else each.entry_price
-        made.add_row(each.symbol, side, each.state.value, when(each.slot), shares(each.shares), _number(paid))
+        side, paid = each.direction.words(in_pair=False), _number(each.entry_price)
+        made.add_row(each.symbol, side, each.state.value, when(each.slot), shares(each.shares), paid)
     return made
 
 

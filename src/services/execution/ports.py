@@ -25,7 +25,7 @@ from src.services.execution.domain.desk import (
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.corporate_actions import CorporateAction
 from src.shared.domain.orders import FillReport, OrderIntent
-from src.shared.domain.pairs import PairTrade
+from src.shared.domain.pairs import PairTrade, leg_symbols
 from src.shared.domain.risk import RiskState
 from src.shared.domain.signals import SignalAction
 from src.shared.ports.broker import Broker, CorporateActionSource
@@ -51,7 +51,7 @@ class Approval:
     @property
     def symbols(self) -> tuple[str, ...]:
         """Return the symbols of the legs."""
-        return (self.symbol_1,) if self.symbol_2 is None else (self.symbol_1, self.symbol_2)
+        return leg_symbols(self.symbol_1, self.symbol_2)
 
 
 class TradeStore(Protocol):

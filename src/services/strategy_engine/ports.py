@@ -199,30 +199,23 @@ class LifeRepository(StrategyRepository, Protocol):
 
 
 @dataclass(frozen=True)
-class StrategyKind:
-    """A strategy that instances can be made of: its name, what it trades, and the file as it is now."""
+class Described:
+    """A strategy, by what it trades and the digest of its file, and a config of it that can be used."""
 
-    name: str
+    config: Mapping[str, Any]
     trades: str
     digest: str
 
 
 class StrategyTypes(Protocol):
-    """The strategies that there are."""
+    """The strategies that instances can be made of."""
 
-    def find(self, name: str, config: Mapping[str, object]) -> StrategyKind:
-        """Return a strategy by its name, with a config that it can use.
-
-        Raises:
-            InputInvalid: there is none, or its file is broken; the message says which there are, or what is wrong.
-        """
-        ...
-
-    def check(self, name: str, config: Mapping[str, object]) -> dict[str, object]:
-        """Return a config as it is stored, what was left out left out.
+    def describe(self, name: str, config: Mapping[str, object]) -> Described:
+        """Describe a strategy, with a config as it is stored: what was left out is left out.
 
         Raises:
-            InputInvalid: it can't be used; the message names the field and its bound.
+            InputInvalid: there is no such strategy, its file is broken, or it can't use the config; the message says
+                which there are, what is wrong, or names the field and its bound.
         """
         ...
 
@@ -359,15 +352,6 @@ class Market:
     pairs: tuple[WatchedPair, ...] = ()
     ticks: Mapping[str, float] = field(default_factory=dict)
     whole: BarSeries | None = None
-
-
-@dataclass(frozen=True)
-class Described:
-    """A strategy and a config of it that can be used: every field, with the strategy's defaults."""
-
-    config: Mapping[str, Any]
-    trades: str
-    digest: str
 
 
 class StrategyRunner(Protocol):

@@ -108,6 +108,11 @@ def check_transition(table: Mapping[S, frozenset[S]], before: S, after: S, what:
         raise InvalidTransition(f"{what} cannot go from {before} to {after}")
 
 
+def leg_symbols(symbol_1: str, symbol_2: str | None) -> tuple[str, ...]:
+    """Return the symbols of the legs that there are: both of a pair's, or the only one."""
+    return (symbol_1,) if symbol_2 is None else (symbol_1, symbol_2)
+
+
 @dataclass(frozen=True)
 class PairTrade:
     """One trade: of a pair, with two legs, or of an instance in one symbol, with leg 1 alone.
@@ -137,12 +142,12 @@ class PairTrade:
     @property
     def legs(self) -> tuple[int, ...]:
         """Number the legs: both of a pair, or the only one."""
-        return (1,) if self.symbol_2 is None else (1, 2)
+        return tuple(range(1, len(self.symbols) + 1))
 
     @property
     def symbols(self) -> tuple[str, ...]:
         """Return the symbols of the legs."""
-        return (self.symbol_1,) if self.symbol_2 is None else (self.symbol_1, self.symbol_2)
+        return leg_symbols(self.symbol_1, self.symbol_2)
 
     def symbol(self, leg: int) -> str:
         """Return the symbol of one of the legs."""

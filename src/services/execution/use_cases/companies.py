@@ -17,14 +17,14 @@ from loguru import logger
 from src.services.execution.domain.company_actions import Booking, Times, bookings, in_lieu_bookings, times_of
 from src.services.execution.domain.reconciliation import Finding, Kind
 from src.services.execution.ports import ActionStore, TradingBroker
+from src.services.execution.use_cases.alerts import raise_alert
 from src.services.execution.use_cases.drive import Driver
 from src.shared.domain.corporate_actions import CorporateAction, CorporateActionKind
 from src.shared.domain.errors import NotTheWriter, Refused, TradewindsError, Transient
-from src.shared.domain.ids import slot_key
 from src.shared.domain.pairs import FINISHED_TRADES, PairTrade, PairTradeState
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.failpoints import failpoint
-from src.shared.messages.ops import AlertRaised
+from src.shared.messages.ops import Severity
 from src.shared.ports.unit_of_work import UnitOfWork, Work
 
 CLOSE_REASON = "corporate_action"
@@ -225,12 +225,7 @@ def _first_line(error: Exception) -> str:
 def _alert(work: Work[ActionStore], driver: Driver, action: CorporateAction, pair_id: str) -> None:
     kind = action.vendor_type.replace("_", " ")
     needs_a_person = action.kind in (CorporateActionKind.OTHER, CorporateActionKind.REMOVAL)
-    severity, title = ("critical" if needs_a_person else "warning"), "pair frozen by a corporate action"
+    severity: Severity = "critical" if needs_a_person else "warning"
     detail = f"{pair_id}: {kind} of {action.symbol} on {action.ex_date}"
-    cycle = driver.cycle
-    alert = work.repo.note_alert(severity, title, detail, detail, cycle.slot, cycle.market.now)
-    work.record(
-        AlertRaised.of(
-            alert, 1, cycle.market.now, slot_key(cycle.slot), severity=severity, title=title, detail=detail
-        )
-    )
+    title, cycle = "pair frozen by a corporate action", driver.cycle
+    raise_alert(work, severity, title, detail, detail, cycle.slot, cycle.market.now)

@@ -398,16 +398,15 @@ class Execution:
         details: dict[tuple[Severity, str], dict[str, str]] = {}
         with self.store() as work:
             held = work.repo.holdings()
-        for finding in found:
-            about = f"{finding.kind} {finding.subject}"
-            if finding.blocks is Blocks.ALL_ENTRIES:
-                kind: tuple[Severity, str] = ("critical", _TITLES.get(finding.kind, _DISAGREE))
-            elif finding.kind is not Kind.STUCK_ORDER and held.keys() & {*finding.symbols}:
-                kind = ("warning", "somebody else trades what we hold")
-            else:
-                continue
-            details.setdefault(kind, {})[about] = f"{about}: {finding.detail}"
-        with self.store() as work:
+            for finding in found:
+                about = f"{finding.kind} {finding.subject}"
+                if finding.blocks is Blocks.ALL_ENTRIES:
+                    kind: tuple[Severity, str] = ("critical", _TITLES.get(finding.kind, _DISAGREE))
+                elif finding.kind is not Kind.STUCK_ORDER and held.keys() & {*finding.symbols}:
+                    kind = ("warning", "somebody else trades what we hold")
+                else:
+                    continue
+                details.setdefault(kind, {})[about] = f"{about}: {finding.detail}"
             for (severity, title), lines in details.items():
                 logger.error("{}: {}", title, "; ".join(sorted(lines.values())))
                 raise_begun(work, "gate", severity, title, lines, slot, at)

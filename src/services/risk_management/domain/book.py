@@ -14,7 +14,7 @@ from src.services.risk_management.domain.sizing import Size
 from src.services.risk_management.domain.state import EquityHistory, Standing
 from src.shared.domain.instances import InstanceMode
 from src.shared.domain.orders import AccountReport, AssetReport
-from src.shared.domain.pairs import PairMode
+from src.shared.domain.pairs import PairMode, leg_symbols
 from src.shared.domain.signals import SignalAction
 
 PRICE_COLLAR = Decimal("1.03")
@@ -38,8 +38,8 @@ class Holding:
     @property
     def legs(self) -> tuple[tuple[str, Decimal], ...]:
         """Return the legs as (symbol, signed dollars)."""
-        first = self.symbol_1, self.notional_1
-        return (first,) if self.symbol_2 is None else (first, (self.symbol_2, self.notional_2))
+        notionals = self.notional_1, self.notional_2
+        return tuple(zip(leg_symbols(self.symbol_1, self.symbol_2), notionals, strict=False))
 
 
 def legs_of(holdings: Iterable[Holding]) -> Iterator[tuple[str, Decimal]]:

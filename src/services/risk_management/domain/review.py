@@ -23,7 +23,7 @@ from src.services.risk_management.domain.sizing import (
 from src.services.risk_management.domain.state import Standing
 from src.shared.domain.ids import symbols_of
 from src.shared.domain.instances import InstanceMode
-from src.shared.domain.pairs import PairMode
+from src.shared.domain.pairs import PairMode, leg_symbols
 from src.shared.domain.risk import APPROVED, RiskDecision
 from src.shared.domain.signals import SignalAction
 
@@ -55,7 +55,7 @@ class SlotSignal:
     @property
     def symbols(self) -> tuple[str, ...]:
         """Return the legs' symbols."""
-        return _symbols(self.symbol_1, self.symbol_2)
+        return leg_symbols(self.symbol_1, self.symbol_2)
 
     @property
     def owner(self) -> str:
@@ -88,7 +88,7 @@ class OpenTrade:
     @property
     def symbols(self) -> tuple[str, ...]:
         """Return the legs' symbols."""
-        return _symbols(self.symbol_1, self.symbol_2)
+        return leg_symbols(self.symbol_1, self.symbol_2)
 
     def holding(self, prices: Mapping[str, float]) -> Holding:
         """Value it at these closes; a symbol without one counts nothing and must be reported as unpriced."""
@@ -171,10 +171,6 @@ def _size(signal: SlotSignal, equity: Decimal, fraction: BetFraction, rules: Siz
     return size_pair(
         signal.action.direction, price_1, price_2, signal.beta, equity=equity, fraction=fraction, rules=rules
     )
-
-
-def _symbols(symbol_1: str, symbol_2: str | None) -> tuple[str, ...]:
-    return (symbol_1,) if symbol_2 is None else (symbol_1, symbol_2)
 
 
 def _decision(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from src.services.strategy_engine.domain.instances import Failed, Job
-from src.services.strategy_engine.ports import Described, StrategyKind, StrategyRunner
+from src.services.strategy_engine.ports import Described, StrategyRunner
 from src.services.strategy_engine.sdk.loader import BUILT_IN_FOLDER, Loader, is_key
 from src.shared.domain.errors import InputInvalid
 from src.shared.domain.instances import FaultKind
@@ -25,15 +25,10 @@ class StrategyFiles:
     runner: Callable[[], AbstractContextManager[StrategyRunner]]
     _loader: Loader = field(init=False, default_factory=Loader)
 
-    def find(self, name: str, config: Mapping[str, object]) -> StrategyKind:
-        """Return a strategy by its name."""
+    def describe(self, name: str, config: Mapping[str, object]) -> Described:
+        """Describe a strategy; what was left out follows the strategy's defaults, also when those change."""
         found = self._described(name, config)
-        return StrategyKind(name, found.trades, found.digest)
-
-    def check(self, name: str, config: Mapping[str, object]) -> dict[str, object]:
-        """Check a config; what was left out follows the strategy's defaults, also when those change."""
-        checked = self._described(name, config).config
-        return {field: checked[field] for field in config}
+        return replace(found, config={field: found.config[field] for field in config})
 
     def _described(self, name: str, config: Mapping[str, object]) -> Described:
         built_in, own = BUILT_IN_FOLDER / f"{name}.py", self.folder / f"{name}.py"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -10,7 +10,7 @@ from math import nan
 
 import numpy as np
 
-from src.shared.domain.bars import BarSeries, CloseSeries
+from src.shared.domain.bars import BarSeries, CloseSeries, Floats
 
 _NAMES = ("open", "high", "low", "close", "volume")
 
@@ -71,25 +71,32 @@ def closes_at(
 ) -> CloseSeries:
     """Put the closes of `symbols` as the table held them `at` in the place of those of now; NaN where none was."""
     closes = now.closes.copy()
-    columns = {symbol: column for column, symbol in enumerate(now.symbols) if symbol in symbols}
-    closes[:, list(columns.values())] = np.nan
-    rows = {end: row for row, end in enumerate(now.ends)}
-    for each in versions:
-        if each.symbol in columns and each.end in rows and each.holds(at):
-            closes[rows[each.end], columns[each.symbol]] = each.close
+    _put_back(closes, now, versions, symbols, at, lambda version: version.close)
     return replace(now, closes=closes)
 
 
 def bars_at(now: BarSeries, versions: Sequence[BarVersion], symbols: Collection[str], at: datetime) -> BarSeries:
     """Do with whole bars what `closes_at` does with closes."""
     values = np.stack(now.values)
+    _put_back(values, now, versions, symbols, at, lambda version: version.values)
+    return BarSeries(now.symbols, now.ends, *values)
+
+
+def _put_back(
+    values: Floats,
+    now: CloseSeries | BarSeries,
+    versions: Sequence[BarVersion],
+    symbols: Collection[str],
+    at: datetime,
+    value_of: Callable[[BarVersion], float | tuple[float, ...]],
+) -> None:
+    """Change `values`, shape (…, T, S) on the grid of `now`, to those of `symbols` as they were `at`."""
     columns = {symbol: column for column, symbol in enumerate(now.symbols) if symbol in symbols}
-    values[:, :, list(columns.values())] = np.nan
+    values[..., list(columns.values())] = nan
     rows = {end: row for row, end in enumerate(now.ends)}
     for each in versions:
         if each.symbol in columns and each.end in rows and each.holds(at):
-            values[:, rows[each.end], columns[each.symbol]] = each.values
-    return BarSeries(now.symbols, now.ends, *values)
+            values[..., rows[each.end], columns[each.symbol]] = value_of(each)
 
 
 def changes_since(

@@ -88,10 +88,10 @@ class Instances:
         """
         parse_instance_id(instance_id)
         _refuse_elsewhere(account, market)
-        checked = self.types.check(strategy, _given(config))
-        trades = self.types.find(strategy, checked).trades
+        found = self.types.describe(strategy, _given(config))
+        checked, off = found.config, InstanceMode.OFF
         made = Instance(
-            instance_id, strategy, account, market, checked, 1, InstanceMode.OFF, _checked_note(note), now, trades
+            instance_id, strategy, account, market, checked, 1, off, _checked_note(note), now, found.trades
         )
         with self.store() as work:
             if work.repo.is_taken(instance_id):
@@ -123,14 +123,15 @@ class Instances:
         """
         with self.store() as work:
             before = _locked(work.repo, instance_id)
-            config = self.types.check(before.strategy, _given({**before.config, **changes}))
+            found = self.types.describe(before.strategy, _given({**before.config, **changes}))
+            config = found.config
             after = replace(
                 before,
                 config=config,
                 config_version=before.config_version + (config != before.config),
                 note=before.note if note is None else _checked_note(note),
                 updated_at=now,
-                trades=self.types.find(before.strategy, config).trades,
+                trades=found.trades,
             )
             if (after.config, after.note) == (before.config, before.note):
                 return before, before
@@ -154,12 +155,9 @@ class Instances:
             before = _locked(work.repo, instance_id)
             if before.mode is mode:
                 return before, before
+            after = replace(before, mode=mode, updated_at=now)
             if mode is not InstanceMode.OFF:
-                self.types.check(before.strategy, before.config)
-            trades = (
-                before.trades if mode is InstanceMode.OFF else self.types.find(before.strategy, before.config).trades
-            )
-            after = replace(before, mode=mode, updated_at=now, trades=trades)
+                after = replace(after, trades=self.types.describe(before.strategy, before.config).trades)
             if mode is InstanceMode.ACTIVE:
                 _refuse_untradable(work.repo, after)
             work.repo.change(after)
