@@ -6,6 +6,7 @@ gives them back before.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -62,6 +63,9 @@ def _keep(line: Connection, work: Work, give_back: Callable[[], None], environme
     logger.remove()
     work(environment, "")
     give_back()
+    # What is there already is never collected: a fork that looks through it would copy all of it.
+    gc.collect()
+    gc.freeze()
     line.send(0)
     while (asked := _next(line)) is not None:
         pid = os.fork()

@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import groupby
 from pathlib import Path
 from queue import Queue
@@ -169,11 +169,17 @@ def trade_slot(environment: dict[str, str], failpoints: str) -> None:
     logger.remove()
     os.environ.update(environment)
     arm(failpoints)
-    wired = HurriedServices(load_settings())
+    wired = HurriedServices(_settings())
     _trade(wired)
     _watch(wired)
     _meddle(wired)
     _deliver(wired)
+
+
+@cache
+def _settings() -> Settings:
+    """Read the environment once: a process and its forks trade on one database."""
+    return load_settings()
 
 
 def _trade(wired: Services) -> None:
@@ -206,10 +212,10 @@ def _meddle(wired: Services) -> None:
     with wired.execution.cycle.store() as work:
         symbol = min(name for name, shares in work.repo.holdings().items() if shares > 1)
     _by_hand(wired, "by-hand-sell", symbol, -1)
-    faults = f"{os.environ[_TWIN]}/admin/faults"
-    httpx.post(faults, json=SPOILT).raise_for_status()
-    wired.execution.desk.reconcile(SOMEBODY)
-    httpx.delete(faults).raise_for_status()
+    with httpx.Client(base_url=os.environ[_TWIN], verify=False) as admin:  # noqa: S501 (it is served on loopback)
+        admin.post("/admin/faults", json=SPOILT).raise_for_status()
+        wired.execution.desk.reconcile(SOMEBODY)
+        admin.delete("/admin/faults").raise_for_status()
     _by_hand(wired, "by-hand-buy", symbol, 1)
 
 

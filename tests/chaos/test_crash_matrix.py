@@ -29,22 +29,22 @@ KILLED = -signal.SIGKILL
 Kills = tuple[str, ...]
 """What each process in turn is armed with; after them one runs undisturbed."""
 
-IN_A_ROW = [(f"{name}:kill", f"{name}:kill:2") for name in OF_A_SLOT]
+ALL_IN_A_ROW: list[Kills] = [(f"{name}:kill", f"{name}:kill:2") for name in OF_A_SLOT]
 ALL_PAIRS: list[Kills] = [(f"{first}:kill", f"{second}:kill") for first, second in permutations(OF_A_SLOT, 2)]
 ALL_LATER: list[Kills] = [(f"{name}:kill:{nth}",) for name in OF_A_SLOT for nth in (2, 3)]
 PART = os.environ.get("CRASH_MATRIX")
 """Which part is done, such as 3/16, the third of sixteen that make the whole; without it only a sample."""
 
 
-def _part() -> tuple[list[Kills], list[Kills]]:
+def _part() -> tuple[list[Kills], list[Kills], list[Kills]]:
     if PART is None:
         # Steps that share no divisor with the number of names come by all of them.
-        return ALL_PAIRS[:: len(ALL_PAIRS) // 12 + 1], ALL_LATER[::17]
+        return ALL_IN_A_ROW, ALL_LATER[::17], ALL_PAIRS[:: len(ALL_PAIRS) // 12 + 1]
     nth, parts = (int(number) for number in PART.split("/"))
-    return ALL_PAIRS[nth - 1 :: parts], ALL_LATER[nth - 1 :: parts]
+    return ALL_IN_A_ROW[nth - 1 :: parts], ALL_LATER[nth - 1 :: parts], ALL_PAIRS[nth - 1 :: parts]
 
 
-PAIRS, LATER = _part()
+IN_A_ROW, LATER, PAIRS = _part()
 
 
 @pytest.fixture(scope="module")
