@@ -156,7 +156,7 @@ def _draw(cell: Cell, job: Job, tick: Tick | None) -> Answer:
 def _describe(cell: Cell, job: Job, tick: Tick | None) -> Answer:
     del tick
     kind = cell.kind(job)
-    config = kind.config.plain(kind.config.validate(job.config))
+    config = kind.config.stored(job.config)
     return {"config": config, "trades": kind.trades, "digest": kind.digest}
 
 

@@ -34,7 +34,7 @@ class StrategyFiles:
         built_in, own = BUILT_IN_FOLDER / f"{name}.py", self.folder / f"{name}.py"
         if is_key(name) and built_in.is_file():
             kind = self._loader.load(built_in, built_in=True)
-            return Described(kind.config.plain(kind.config.validate(config)), kind.trades, kind.digest)
+            return Described(kind.config.stored(config), kind.trades, kind.digest)
         if is_key(name) and own.is_file():
             return self._own(own, config)
         there = {path.stem for folder in (BUILT_IN_FOLDER, self.folder) for path in folder.glob("[a-z]*.py")}

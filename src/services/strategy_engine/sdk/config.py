@@ -164,6 +164,16 @@ class ConfigSchema:
         values: dict[str, JsonValue] = config.model_dump(mode="json")
         return values
 
+    def stored(self, typed: Mapping[str, object]) -> dict[str, JsonValue]:
+        """Check what a person gave and return it as it is stored; one text for a list is a list of one.
+
+        Raises:
+            InputInvalid: as `validate`.
+        """
+        fields = self.json_schema().get("properties", {})
+        values = {name: [told] if _lacks_a_list(told, fields.get(name, {})) else told for name, told in typed.items()}
+        return self.plain(self.validate(values))
+
     def _said(self, error: ValidationError) -> str:
         # A wrong item of a list makes the list too short as well: one word about each field is enough.
         first = {each["loc"][:1]: each for each in reversed(error.errors(include_url=False))}
@@ -177,8 +187,6 @@ class ConfigSchema:
             return f"{name} is no field of it; there are {', '.join(self.model.model_fields) or 'none'}"
         if error["type"] == "missing":
             return f"{name} is missing"
-        if error["type"] in ("list_type", "tuple_type") and isinstance(error["input"], str):
-            return f"{name} is a list: write {name}={error['input']}, with a comma behind it if it is one alone"
         said = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
         return f"{name} = {_shown(error['input'])}: {said}" if name else said
 
@@ -301,6 +309,12 @@ def _refuse_bad_defaults(schema: ConfigSchema) -> None:
         if wrong:
             raise InputInvalid(f"its default {schema._one(wrong[0])}") from None
     schema.json_schema()
+
+
+def _lacks_a_list(told: object, field: Mapping[str, Any]) -> bool:
+    kinds = [field, *field.get("anyOf", ()), *field.get("oneOf", ())]
+    is_text = any(kind.get("type") == "string" and kind.get("const", told) == told for kind in kinds)
+    return isinstance(told, str) and not is_text and any(kind.get("type") == "array" for kind in kinds)
 
 
 def _whole(value: Any) -> Any:

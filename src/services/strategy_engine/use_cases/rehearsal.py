@@ -87,7 +87,7 @@ class Rehearsals:
                 the state does not come back from storage as it went in.
         """
         started = self.clock()
-        plain = kind.config.plain(kind.config.validate(config))
+        plain = kind.config.stored(config)
         (reach,) = self.runner.reaches([Job(_NAME, kind.key, plain)])
         if isinstance(reach, Failed):
             raise _fault(kind, reach)

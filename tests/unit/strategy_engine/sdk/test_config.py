@@ -96,7 +96,7 @@ def test_a_poisoned_config_is_refused_in_one_line_with_the_field_and_the_bound(
         ({"pair": "KO/PEP", "pairs": "some"}, "pairs = \"some\": should be 'all'"),
         ({"pair": "KO/PEP", "pairs": ["A/B", "A/B"]}, "A/B is there twice"),
         ({"pair": "KO/PEP", "pairs": ["A/B", "A/A"]}, 'pairs[1] = "A/A": '),
-        ({"pair": "KO/PEP", "symbols": "SPY"}, "symbols is a list: write symbols=SPY, with a comma behind it"),
+        ({"pair": "KO/PEP", "symbols": "SPY"}, 'symbols = "SPY": should be a valid '),
         ({"pair": "KO/PEP", "symbols": ["SPY", "SPY"]}, "SPY is there twice"),
         ({"pair": "KO/PEP", "symbols": ["SPY", "qqq"]}, 'symbols[1] = "qqq": '),
     ],
@@ -118,6 +118,22 @@ def test_a_symbol_is_never_paired_with_itself_and_nothing_is_named_twice(
     with pytest.raises(InputInvalid) as refused:
         schema.validate(values)
     assert said in str(refused.value)
+
+
+def test_one_text_that_a_person_types_for_a_list_is_a_list_of_one() -> None:
+    class Mine(BaseModel):
+        pairs: PairNames = "all"
+        symbols: Symbols | None = None
+        word: str | Symbols = "none"
+
+    schema = config_schema(Mine, "mine")
+
+    stored = schema.stored({"pairs": "KO/PEP", "symbols": "SPY", "word": "SPY"})
+
+    assert stored == {"pairs": ["KO/PEP"], "symbols": ["SPY"], "word": "SPY"}
+    assert schema.stored({"pairs": "all"})["pairs"] == "all"
+    with pytest.raises(InputInvalid, match=r'pairs\[0\] = "some": '):
+        schema.stored({"pairs": "some"})
 
 
 def test_what_holds_between_fields_is_checked_by_the_model() -> None:
