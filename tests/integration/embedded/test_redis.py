@@ -70,7 +70,7 @@ def test_its_password_is_readable_by_its_owner_only(server: EmbeddedRedis, tmp_p
 
 def test_a_port_in_use_names_port_holder_and_setting(tmp_path: Path) -> None:
     with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", free_port()))
         other.listen()
         port = other.getsockname()[1]
 

@@ -64,7 +64,7 @@ def test_two_stacks_in_two_folders_do_not_see_each_other(make_settings: MakeSett
 
 def test_a_later_part_that_fails_takes_down_what_was_started(make_settings: MakeSettings) -> None:
     with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", free_port()))
         other.listen()
         settings = make_settings(REDIS_PORT=str(other.getsockname()[1]))
 
@@ -76,7 +76,7 @@ def test_a_later_part_that_fails_takes_down_what_was_started(make_settings: Make
 
 def test_a_later_part_that_fails_leaves_running_what_ran_before(make_settings: MakeSettings) -> None:
     with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", free_port()))
         other.listen()
         settings = make_settings(REDIS_PORT=str(other.getsockname()[1]))
         postgres(settings).start()
