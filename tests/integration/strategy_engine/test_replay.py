@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -17,7 +17,9 @@ from sqlalchemy import create_engine, insert, text
 from src.services.data_ingestion.adapters.history_repository import SqlHistoryRepository
 from src.services.data_ingestion.use_cases.history import HistoryLoad
 from src.services.strategy_engine.bootstrap import build_cells, build_instances, build_slots
+from src.services.strategy_engine.domain.replay import Cause
 from src.shared.domain.bars import Floats
+from src.shared.domain.errors import InputInvalid
 from src.shared.domain.instances import InstanceMode
 from src.shared.domain.sessions import TradingCalendar
 from src.shared.domain.signals import SignalAction, signal_id
@@ -466,17 +468,33 @@ class Counting(Strategy):
 """
 
 
+def test_a_market_that_is_ahead_of_the_host_is_replayed_as_far_as_it_has_decided(scene: Scene) -> None:
+    scene.fill({})
+    scene.load()
+    day = date.fromisoformat(DAY)
+    with closing(scene.desk.services.replay) as again:
+        with pytest.raises(InputInvalid, match="is not over"):
+            again.day(day, today=day - timedelta(days=1))
+
+        scene.decide(SLOTS[0])
+
+        assert again.day(day, today=day - timedelta(days=1)).counts == {Cause.SAME: 2}
+
+
 def test_what_can_t_be_replayed_is_one_line(scene: Scene) -> None:
     say = scene.desk.tradewinds
 
-    future = say("replay", "--day", "2100-01-04")
+    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+    next_one = CALENDAR.sessions(tomorrow, tomorrow + timedelta(days=9))[0].day
+
+    future = say("replay", "--day", str(next_one))
     sunday = say("replay", "--day", "2025-03-02")
     typo = say("replay", "--day", "yesterday")
     pair = say("replay", "--day", DAY, "--pair", "KELV")
     empty = say("replay", "--day", DAY)
 
     assert [each.code for each in (future, sunday, typo, pair, empty)] == [2, 2, 2, 2, 0]
-    assert future.err == "error: 2100-01-04 is not over: there is nothing to replay before its slots are decided.\n"
+    assert future.err == f"error: {next_one} is not over: there is nothing to replay before its slots are decided.\n"
     assert "2025-03-02 has no session" in sunday.err
     assert "--day yesterday" in typo.err
     assert "'KELV' is not a pair" in pair.err

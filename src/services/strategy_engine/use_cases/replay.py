@@ -80,11 +80,11 @@ class Replay:
         """Take the decisions of a session again: those of one pair, or of all pairs and of every instance.
 
         Raises:
-            InputInvalid: `day` is after `today` or no session, or `pair` is not a pair.
+            InputInvalid: `day` is no session, or after `today` and nothing was decided in it, or `pair` is no pair.
         """
         if pair is not None:
             parse_pair_id(pair)
-        session = self._session(day, today)
+        session = self._session(day)
         slots = [end for _, end in session.bar_spans()]
         with self.store() as work:
             stored = work.repo.decisions(session.open, session.close)
@@ -94,6 +94,9 @@ class Replay:
             if pair is None:
                 instances = work.repo.instance_decisions(session.open, session.close)
                 found += InstanceReplay(work.repo, self.runner, self.calendar).replayed(instances)
+        # A twin's market can be ahead of the host.
+        if day > today and not found:
+            raise InputInvalid(f"{day} is not over: there is nothing to replay before its slots are decided.")
         chosen = sorted((each for each in found if pair in (None, each.about)), key=lambda e: (e.slot, e.about))
         decided = {each.slot for each in chosen}
         return ReplayedDay(day, tuple(chosen), tuple(slot for slot in slots if slot not in decided))
@@ -102,9 +105,7 @@ class Replay:
         """End the processes that strategies were called in."""
         self.runner.close()
 
-    def _session(self, day: date, today: date) -> Session:
-        if day > today:
-            raise InputInvalid(f"{day} is not over: there is nothing to replay before its slots are decided.")
+    def _session(self, day: date) -> Session:
         sessions = self.calendar.sessions(day, day)
         if not sessions:
             raise InputInvalid(f"{day} has no session, it is a weekend, a holiday or outside of the calendar.")
