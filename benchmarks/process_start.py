@@ -15,9 +15,11 @@ from src.shared.prefect.config import SOURCE_ROOT
 REPEATS = 3
 # What a trading run has imported by its first order: the engine, its flow, each service and the broker's SDK.
 TRADING_RUN = """
-import src.shared.infra.flow_run, src.shared.infra.logging, src.shared.prefect.engine, prefect.flow_engine
+import src.shared.infra.flow_run
+src.shared.infra.flow_run.begin_process()
+import src.shared.infra.logging, src.shared.prefect.engine, prefect.flow_engine
 import src.shared.prefect.flows.strategy_engine.intraday_pairs_trading_flow
-import src.shared.infra.database.migrate, src.shared.infra.embedded.stack, src.shared.infra.alpaca.wire
+import src.shared.infra.database.revisions, src.shared.infra.embedded.stack, src.shared.infra.alpaca.wire
 import src.services.data_ingestion.bootstrap, src.services.strategy_engine.bootstrap
 import src.services.risk_management.bootstrap, src.services.execution.bootstrap, src.services.analytics.bootstrap
 src.services.execution.bootstrap.TradingCalendar()

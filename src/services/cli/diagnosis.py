@@ -182,11 +182,11 @@ def _postgres(settings: Settings) -> str:
 
 
 def _schema(settings: Settings) -> str:
-    from src.shared.infra.database import migrate
+    from src.shared.infra.database import revisions
 
     url = trading_database_url(settings)
-    migrate.check(url)
-    return f"revision {migrate.current(url)}"
+    revisions.check(url)
+    return f"revision {revisions.current(url)}"
 
 
 def _redis(settings: Settings) -> str:

@@ -55,10 +55,10 @@ def account_at_broker(settings: Settings) -> str | None:
 
 
 def _require_trading_database(settings: Settings) -> None:
-    from src.shared.infra.database import migrate
+    from src.shared.infra.database.revisions import check_known
 
     try:
-        migrate.check_known(trading_database_url(settings))
+        check_known(trading_database_url(settings))
     except Unreachable as error:
         raise Unreachable(f"{_one_line(error)}. Start it, or correct TRADEWINDS_DATABASE_URL.") from None
 

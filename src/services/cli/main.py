@@ -27,7 +27,7 @@ from src.services.cli.commands import (
     workflow,
 )
 from src.shared.domain.errors import TradewindsError, UserError
-from src.shared.failpoints import arm_from_environment
+from src.shared.infra.process_start import begin_process
 
 _FAILED, _USER_ERROR, _INTERRUPTED = 1, 2, 130
 
@@ -52,7 +52,7 @@ def application() -> typer.Typer:
 def run() -> None:
     """Run the command line; a person's mistake is one line on stderr and exit code 2, any other failure one and 1."""
     try:
-        arm_from_environment()
+        begin_process()
         raise SystemExit(application()(prog_name="tradewinds", standalone_mode=False) or 0)
     except typer.TyperException as error:
         raise SystemExit(_misused(error)) from None

@@ -29,7 +29,7 @@ from src.shared.infra.alpaca.factory import check_account, make_unasked_client
 from src.shared.infra.alpaca.keys import broker_keys
 from src.shared.infra.bus.backoff import Backoff
 from src.shared.infra.database.engine import make_engine
-from src.shared.infra.database.migrate import check
+from src.shared.infra.database.revisions import check
 from src.shared.infra.embedded.stack import redis_address, trading_database_url
 from src.shared.infra.environment import check_settings
 from src.shared.infra.heartbeat import CONNECTED, LISTENER, Heartbeat

@@ -29,7 +29,7 @@ from src.services.maintenance.use_cases.restore import Restore
 from src.services.maintenance.use_cases.upkeep import Optimisation, clean_logs, optimise
 from src.shared.domain.errors import InputInvalid
 from src.shared.infra.database.engine import make_engine
-from src.shared.infra.database.migrate import check_revision
+from src.shared.infra.database.revisions import check_revision
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
 from src.shared.infra.embedded.stack import trading_database_url
 

@@ -33,7 +33,7 @@ from src.shared.infra.database.closes import VENDOR
 from src.shared.infra.database.election import await_notification, elected, hear
 from src.shared.infra.database.engine import make_engine
 from src.shared.infra.database.locks import lock_key
-from src.shared.infra.database.migrate import check
+from src.shared.infra.database.revisions import check
 from src.shared.infra.embedded.stack import redis_address, trading_database_url
 from src.shared.infra.environment import check_settings
 from src.shared.infra.heartbeat import CONNECTED, STRATEGY_ENGINE, Heartbeat

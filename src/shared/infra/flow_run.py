@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 
 from src.config.settings import load_settings
 from src.shared.domain.errors import TradewindsError
-from src.shared.failpoints import arm_from_environment
 from src.shared.infra.prefect_api import prefect_credentials
+from src.shared.infra.process_start import begin_process
 
 FLOW_RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
 ENGINE = "src.shared.prefect.engine"
@@ -50,7 +50,7 @@ def run_this_flow_run(service: str) -> None:
     """
     _leave_the_workers_group()
     try:
-        arm_from_environment()
+        begin_process()
         settings = load_settings()
         from src.shared.infra.logging import configure_logging
 

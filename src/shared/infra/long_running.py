@@ -30,14 +30,14 @@ def run_until_stopped(service: str, work: Work) -> None:
     """Run `work` until SIGTERM or SIGINT sets its event; a mistake in the settings is one line and exit code 2."""
     from src.config.settings import load_settings
     from src.shared.domain.errors import UserError
-    from src.shared.failpoints import arm_from_environment
     from src.shared.infra.logging import configure_logging
+    from src.shared.infra.process_start import begin_process
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        arm_from_environment()
+        begin_process()
         settings = load_settings()
         configure_logging(settings, service)
         work(settings, stop)

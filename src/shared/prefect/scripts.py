@@ -15,8 +15,8 @@ import typer
 
 from src.config.settings import Settings, load_settings
 from src.shared.domain.errors import InputInvalid, TradewindsError, UserError
-from src.shared.failpoints import arm_from_environment
 from src.shared.infra.logging import configure_logging
+from src.shared.infra.process_start import begin_process
 from src.shared.prefect.config import SOURCE_ROOT, adopt, client_environment
 from src.shared.prefect.tasks.wiring import Services, services
 
@@ -28,7 +28,7 @@ def run_script(command: Callable[..., Any]) -> None:
     """
     _enter_source_root()
     try:
-        arm_from_environment()
+        begin_process()
         typer.run(command)
     except UserError as error:
         sys.stderr.write(f"{error}\n")

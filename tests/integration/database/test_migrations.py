@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
 from src.shared.domain.errors import SchemaMismatch, Unreachable
-from src.shared.infra.database import migrate
+from src.shared.infra.database import migrate, revisions
 from src.shared.infra.database.grants import APPEND_ONLY
 from src.shared.infra.database.migrations.versions import __path__ as versions
 from src.shared.infra.database.tables import METADATA, SCHEMAS
@@ -55,7 +55,7 @@ def test_a_second_upgrade_changes_nothing(empty_database: str, engine_for: Engin
     migrate.upgrade(empty_database)
 
     assert _look(engine_for(empty_database)) == before
-    assert migrate.current(empty_database) == migrate.head()
+    assert revisions.current(empty_database) == revisions.head()
 
 
 def test_alembic_finds_no_difference_between_tables_and_migrations(as_owner: Engine) -> None:
@@ -99,7 +99,7 @@ def test_two_upgrades_at_once_do_not_collide(empty_database: str) -> None:
     said = [process.communicate(timeout=60)[1] for process in processes]
 
     assert [process.returncode for process in processes] == [0, 0], said
-    assert migrate.current(empty_database) == migrate.head()
+    assert revisions.current(empty_database) == revisions.head()
 
 
 def test_a_migration_that_breaks_off_leaves_nothing_half_written(empty_database: str, engine_for: Engines) -> None:
@@ -115,18 +115,18 @@ def test_a_migration_that_breaks_off_leaves_nothing_half_written(empty_database:
         migrate.upgrade(empty_database)
 
     assert _look(engine_for(empty_database)) == before
-    assert migrate.current(empty_database) is None
+    assert revisions.current(empty_database) is None
 
 
 def test_an_empty_database_is_told_to_migrate(empty_database: str) -> None:
     with pytest.raises(SchemaMismatch, match=r"no schema of Tradewinds yet.*tradewinds up"):
-        migrate.check(empty_database)
+        revisions.check(empty_database)
 
 
 def test_a_migrated_database_passes_the_check_even_as_the_app(trading_database: TradingDatabase) -> None:
-    migrate.check(trading_database.app_url)
+    revisions.check(trading_database.app_url)
 
-    assert migrate.current(trading_database.app_url) == migrate.head()
+    assert revisions.current(trading_database.app_url) == revisions.head()
 
 
 def test_a_newer_database_is_refused_by_check_and_upgrade(
@@ -135,7 +135,7 @@ def test_a_newer_database_is_refused_by_check_and_upgrade(
     with as_owner.begin() as connection:
         connection.execute(text("UPDATE ops.alembic_version SET version_num = 'f00d'"))
 
-    for action in (migrate.check, migrate.upgrade):
+    for action in (revisions.check, migrate.upgrade):
         with pytest.raises(SchemaMismatch, match=r"revision f00d, which is newer than this code.*install") as refused:
             action(trading_database.owner_url)
         assert "\n" not in str(refused.value)
@@ -144,25 +144,26 @@ def test_a_newer_database_is_refused_by_check_and_upgrade(
 def test_an_older_database_is_told_to_migrate(
     trading_database: TradingDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrate, "head", lambda: "9999")
+    monkeypatch.setattr(revisions, "head", lambda: "9999")
 
     with pytest.raises(SchemaMismatch, match=r"at revision .*, this code needs 9999: run `tradewinds up`"):
-        migrate.check(trading_database.app_url)
+        revisions.check(trading_database.app_url)
 
 
 def test_a_server_that_does_not_answer_is_said_in_one_line_without_the_password() -> None:
     with pytest.raises(Unreachable) as unreachable:
-        migrate.check("postgresql://me:secret@127.0.0.1:1/trading_system")
+        revisions.check("postgresql://me:secret@127.0.0.1:1/trading_system")
 
     assert "127.0.0.1" in str(unreachable.value)
     assert "secret" not in str(unreachable.value)
     assert "\n" not in str(unreachable.value)
 
 
-def test_there_is_one_head_and_every_migration_can_go_back() -> None:
+def test_migrations_follow_each_other_as_their_files_are_named_and_each_can_go_back() -> None:
     scripts = ScriptDirectory(str(next(iter(versions))).removesuffix("/versions"))
 
-    assert len(scripts.get_heads()) == 1
+    assert revisions.known() == tuple(script.revision for script in reversed([*scripts.walk_revisions()]))
+    assert scripts.get_heads() == [revisions.head()]
     assert all(callable(getattr(script.module, "downgrade", None)) for script in scripts.walk_revisions())
 
 
@@ -190,7 +191,7 @@ def test_a_server_without_our_roles_is_migrated_too(embedded_postgres: EmbeddedP
     try:
         url = embedded_postgres.url("theirs", "stranger")
         migrate.upgrade(url)
-        migrate.check(url)
+        revisions.check(url)
     finally:
         embedded_postgres.drop_database("theirs")
         with embedded_postgres.connect() as connection:

@@ -52,7 +52,7 @@ class Services:
     def engine(self) -> Engine:
         """The process's connection pool, checked against the schema this code was written for."""
         from src.shared.infra.database.engine import make_engine
-        from src.shared.infra.database.migrate import check
+        from src.shared.infra.database.revisions import check
         from src.shared.infra.embedded.stack import trading_database_url
 
         url = trading_database_url(self.settings)

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, create_engine, func, pool, select, text
 from src.config.settings import load_settings
 from src.shared.infra.database.grants import grant_app_role
 from src.shared.infra.database.locks import lock_key
+from src.shared.infra.database.revisions import VERSION_SCHEMA
 from src.shared.infra.database.tables import METADATA, SCHEMAS
 from src.shared.infra.postgres_urls import normalised_url
 
@@ -22,7 +23,7 @@ def _migrate(connection: Connection) -> None:
             target_metadata=METADATA,
             include_schemas=True,
             include_name=_is_ours,
-            version_table_schema="ops",
+            version_table_schema=VERSION_SCHEMA,
             compare_type=True,
             compare_server_default=True,
         )
