@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -47,6 +48,12 @@ class TradingDatabase:
     @property
     def owner_url(self) -> str:
         return self.url(OWNER_ROLE)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what there is now, thousands of tests and modules, out of every later look for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
