@@ -84,8 +84,9 @@ EFFECTS = "matrix_effect"
 CONSUMED = "tradewinds.orders.Pair%"
 LONGEST_SECONDS = 60.0
 RETRIES = 2
-"""Of a flow's run: the twin may take longer than these short deadlines while the machine is busy."""
+"""Of a run that fails: while the machine is busy the twin may take longer than the short deadlines here."""
 
+_FAILED = 1
 LANES = 2
 """So many slots are traded at the same time, each on its own database and twin."""
 
@@ -317,14 +318,17 @@ class Stage:
         return self.keeper.run(self.environment, failpoints, LONGEST_SECONDS)
 
     def run_until_done(self, *failpoints: str) -> list[int]:
-        """Run it armed with each text in turn, then unarmed as often as its flow is: until it ends well."""
-        ends = [self.run(each) for each in failpoints]
+        """Run it armed with each text in turn, then unarmed; says how each armed run ended."""
+        ends = [self._run_as_a_flow(each) for each in failpoints]
         assert set(ends) <= {0, -signal.SIGKILL}, f"ended {ends}"
-        last = [self.run()]
-        while last[-1] != 0:
-            assert len(last) <= RETRIES, f"ended {last} undisturbed"
-            last.append(self.run())
+        last = self._run_as_a_flow()
+        assert last == 0, f"ended {last} undisturbed"
         return ends
+
+    def _run_as_a_flow(self, failpoints: str = "") -> int:
+        """Run it again when it fails, as its flow does; returns how the last of these runs ended."""
+        ends = (self.run(failpoints) for _ in range(1 + RETRIES))
+        return next((end for end in ends if end != _FAILED), _FAILED)
 
     def outcome(self) -> Outcome:
         """Say what it came to."""
