@@ -16,7 +16,7 @@ from tests.faults.scene import ENTER, FOR_EVER, LOOK_UP, ORDERS, A, B, Scene
 BOTH_LEGS = [(B, -4, "filled"), (A, 5, "filled")]
 OPEN = {A: 5, B: -4}
 LEGS = pytest.mark.parametrize("leg", [B, A], ids=["first leg", "second leg"])
-IMPATIENT = pytest.mark.parametrize("read_seconds", [0.3], ids=["0.3 s"])
+IMPATIENT = pytest.mark.parametrize("read_seconds", [1.0], ids=["1 s"])
 LOOK_UP_SECONDS = 30
 NOT_ANSWERS: dict[str, dict[str, Any]] = {
     **{
@@ -35,8 +35,8 @@ NO_ANSWERS: dict[str, dict[str, Any]] = {
     "reset": {"kind": "reset"},
     "reset after the order": {"kind": "accept_then_reset"},
     "closed": {"kind": "drop"},
-    "hang": {"kind": "hang", "seconds": 1},
-    "hang after the headers": {"kind": "hang", "seconds": 1, "after_headers": True},
+    "hang": {"kind": "hang", "seconds": 3},
+    "hang after the headers": {"kind": "hang", "seconds": 3, "after_headers": True},
 }
 """Row 12."""
 
@@ -44,7 +44,7 @@ NO_ANSWERS: dict[str, dict[str, Any]] = {
 @LEGS
 @IMPATIENT
 def test_fault_06_a_request_that_times_out_and_was_taken_is_found_and_not_sent_again(scene: Scene, leg: str) -> None:
-    scene.lie("accept_then_timeout", endpoint=ORDERS, symbol=leg, times=1, seconds=1)
+    scene.lie("accept_then_timeout", endpoint=ORDERS, symbol=leg, times=1, seconds=3)
 
     scene.enter()
 
@@ -58,7 +58,7 @@ def test_fault_06_a_request_that_times_out_and_was_taken_is_found_and_not_sent_a
 def test_fault_07_a_request_that_times_out_and_was_not_taken_is_sent_again_once_with_its_id_after_the_look_ups(
     scene: Scene, leg: str
 ) -> None:
-    scene.lie("drop", endpoint=ORDERS, symbol=leg, times=1, seconds=1)
+    scene.lie("drop", endpoint=ORDERS, symbol=leg, times=1, seconds=3)
     lookups = scene.lie("latency", endpoint=LOOK_UP, client_order_id=scene.name(2 if leg == B else 1), seconds=0)
 
     scene.enter()
