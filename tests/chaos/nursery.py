@@ -19,7 +19,11 @@ from typing import Any
 
 from loguru import logger
 
+from src.shared.domain.errors import Transient
 from tests.forked import context
+
+TRANSIENT = os.EX_TEMPFAIL
+"""How a fork ends whose work failed in a way that a retry may mend; 1 is any other failure."""
 
 Work = Callable[[dict[str, str], str], None]
 
@@ -85,8 +89,8 @@ def _next(line: Connection) -> Any:
 def _end_of(work: Work, environment: dict[str, str], failpoints: str) -> int:
     try:
         work(environment, failpoints)
-    except BaseException:
+    except BaseException as error:
         traceback.print_exc()
         sys.stderr.flush()
-        return 1
+        return TRANSIENT if isinstance(error, Transient) else 1
     return 0

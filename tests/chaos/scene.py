@@ -50,7 +50,7 @@ from src.shared.infra.embedded.stack import redis_url, trading_database_url
 from src.shared.infra.postgres_roles import APP_ROLE
 from src.shared.messages.envelope import Envelope
 from src.shared.prefect.tasks.wiring import Services
-from tests.chaos.nursery import Nursery, nursery
+from tests.chaos.nursery import TRANSIENT, Nursery, nursery
 from tests.fakes.pairs import write_fitted_pair
 from tests.fakes.strategy_runner import InlineRunner
 from tests.fakes.twin_server import TwinHandle, running_twin
@@ -84,9 +84,8 @@ EFFECTS = "matrix_effect"
 CONSUMED = "tradewinds.orders.Pair%"
 LONGEST_SECONDS = 60.0
 RETRIES = 2
-"""Of a run that fails: while the machine is busy the twin may take longer than the short deadlines here."""
+"""Of a run with a transient failure: on a busy machine the twin may take longer than the short deadlines here."""
 
-_FAILED = 1
 LANES = 2
 """So many slots are traded at the same time, each on its own database and twin."""
 
@@ -326,9 +325,9 @@ class Stage:
         return ends
 
     def _run_as_a_flow(self, failpoints: str = "") -> int:
-        """Run it again when it fails, as its flow does; returns how the last of these runs ended."""
+        """Run it again when a retry may mend its failure, as its flow does; returns how the last of them ended."""
         ends = (self.run(failpoints) for _ in range(1 + RETRIES))
-        return next((end for end in ends if end != _FAILED), _FAILED)
+        return next((end for end in ends if end != TRANSIENT), TRANSIENT)
 
     def outcome(self) -> Outcome:
         """Say what it came to."""
