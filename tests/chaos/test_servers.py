@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,11 @@ import httpx
 import pytest
 import redis
 from loguru import logger
+from psycopg import Connection as DriverConnection
 from sqlalchemy import Connection, Engine, func, select, text
 
 from src.config.settings import load_settings
-from src.shared.domain.errors import TradewindsError
+from src.shared.domain.errors import TradewindsError, UserError
 from src.shared.domain.signals import SignalAction
 from src.shared.infra.bus.consumer import Consumer
 from src.shared.infra.bus.redis import RedisBus
@@ -44,11 +45,13 @@ RESTARTS = 4
 SLOTS = 14
 ROUNDS = 600
 EFFECTS = "told_once"
+NOBODYS_REDIS = "redis://127.0.0.1:1/0"
 
 
-def trade_on(database_url: str, twin_url: str, slots: int) -> None:
+def trade_on(database_url: str, twin_url: str, redis_url: str, slots: int) -> None:
     """Trade so many slots, each tried until it gets through; the whole of a child process."""
     logger.remove()
+    os.environ["TRADEWINDS_REDIS_URL"] = redis_url
     with httpx.Client(base_url=twin_url, timeout=30) as client:
         twin = TwinHandle(twin_url, TwinAdmin(client))
         with open_floor(database_url, twin, is_new=False) as floor:
@@ -105,16 +108,31 @@ def test_fault_38_postgres_restarted_at_once_while_slots_are_traded(own_postgres
         assert floor.broken_invariants() == []
 
 
+def test_fault_38_no_connection_is_to_be_had_while_slots_are_traded(
+    floor: Floor, trading_database: TradingDatabase
+) -> None:
+    with trading_database.server.connect() as owner, _trading(floor) as child:
+        for refusal in range(RESTARTS):
+            eventually(partial(_has_traded_more, floor.engine, refusal * 2))
+            floor.engine.dispose()
+            with _no_connections(owner, trading_database.name):
+                assert child.is_alive()
+                with pytest.raises(UserError, match="too many connections"):
+                    approve(floor.engine, START, SignalAction.EXIT)
+        child.join(SHORT.total_seconds())
+        assert child.exitcode == 0
+
+    assert Counter(floor.states()) == {"closed": SLOTS // 2}
+    assert floor.orders() == SLOTS * 2
+    assert floor.held() == {}
+    assert floor.broken_invariants() == []
+
+
 def test_fault_37_redis_killed_restarted_and_flushed_while_slots_are_traded(
     floor: Floor, trading_database: TradingDatabase, tmp_path: Path
 ) -> None:
-    with trading_database.server.connect(trading_database.name) as connection:
-        connection.execute(f"CREATE TABLE {EFFECTS} (event_id uuid NOT NULL)")
-        connection.execute(f"GRANT SELECT, INSERT ON {EFFECTS} TO {APP_ROLE}")
-    server = EmbeddedRedis(tmp_path / "redis", free_port())
-    server.start()
-    try:
-        with _relayed(floor.database_url, server.url()), _trading(floor) as child:
+    with _own_redis(tmp_path) as server, _told_once(floor, trading_database, server) as told:
+        with _trading(floor, server.url()) as child:
             eventually(partial(_has_traded_more, floor.engine, 2))
             _kill(server)
             before = _slots_traded(floor.engine)
@@ -124,12 +142,33 @@ def test_fault_37_redis_killed_restarted_and_flushed_while_slots_are_traded(
             server.start()
             redis.from_url(server.url()).flushall()
             child.join(SHORT.total_seconds())
-
             assert child.exitcode == 0
-            eventually(lambda: _unpublished(floor.engine) == 0)
-            eventually(lambda: len(_effects(floor.engine)) == _events(floor.engine))
-    finally:
-        server.stop()
+        told()
+    _assert_each_slot_is_traded_once(floor)
+
+
+def test_fault_37_redis_is_full_while_slots_are_traded(
+    floor: Floor, trading_database: TradingDatabase, tmp_path: Path
+) -> None:
+    with _own_redis(tmp_path) as server, _told_once(floor, trading_database, server) as told:
+        with _trading(floor, server.url()) as child, redis.from_url(server.url()) as client:
+            eventually(partial(_has_traded_more, floor.engine, 2))
+            # The requests of the account are counted here.
+            assert list(client.scan_iter("tradewinds.limit.*"))
+            client.config_set("maxmemory", 1)
+            with pytest.raises(redis.OutOfMemoryError):
+                client.set("anything", 1)
+            before = _slots_traded(floor.engine)
+            eventually(partial(_has_traded_more, floor.engine, before + 2))
+
+            client.config_set("maxmemory", 0)
+            child.join(SHORT.total_seconds())
+            assert child.exitcode == 0
+        told()
+    _assert_each_slot_is_traded_once(floor)
+
+
+def _assert_each_slot_is_traded_once(floor: Floor) -> None:
     assert set(Counter(_effects(floor.engine)).values()) == {1}
     assert Counter(floor.states()) == {"closed": SLOTS // 2}
     assert floor.orders() == SLOTS * 2
@@ -137,8 +176,50 @@ def test_fault_37_redis_killed_restarted_and_flushed_while_slots_are_traded(
 
 
 @contextmanager
-def _trading(floor: Floor) -> Iterator[Any]:
-    child = floor.processes.Process(target=trade_on, args=(floor.database_url, floor.twin.url, SLOTS))
+def _own_redis(folder: Path) -> Iterator[EmbeddedRedis]:
+    server = EmbeddedRedis(folder / "redis", free_port())
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def _told_once(
+    floor: Floor, trading_database: TradingDatabase, server: EmbeddedRedis
+) -> Iterator[Callable[[], None]]:
+    """Events go through that Redis to a consumer; yields what waits until every one of them has had its effect."""
+    with trading_database.server.connect(trading_database.name) as connection:
+        connection.execute(f"CREATE TABLE {EFFECTS} (event_id uuid NOT NULL)")
+        connection.execute(f"GRANT SELECT, INSERT ON {EFFECTS} TO {APP_ROLE}")
+
+    def told() -> None:
+        eventually(lambda: _unpublished(floor.engine) == 0)
+        eventually(lambda: len(_effects(floor.engine)) == _events(floor.engine))
+
+    with _relayed(floor.database_url, server.url()):
+        yield told
+
+
+@contextmanager
+def _no_connections(owner: DriverConnection[Any], database: str) -> Iterator[None]:
+    """Nobody but the server's owner gets into the database, and who is in it is thrown out."""
+    owner.execute(f"ALTER DATABASE {database} CONNECTION LIMIT 0")
+    try:
+        owner.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND usename = %s",
+            (database, APP_ROLE),
+        )
+        time.sleep(0.5)
+        yield
+    finally:
+        owner.execute(f"ALTER DATABASE {database} CONNECTION LIMIT -1")
+
+
+@contextmanager
+def _trading(floor: Floor, redis_url: str = NOBODYS_REDIS) -> Iterator[Any]:
+    child = floor.processes.Process(target=trade_on, args=(floor.database_url, floor.twin.url, redis_url, SLOTS))
     child.start()
     try:
         yield child

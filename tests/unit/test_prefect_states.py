@@ -6,7 +6,7 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 from prefect.states import Completed, Failed
 
-from src.shared.domain.errors import InputInvalid, NotTheWriter, OutcomeUnknown, Terminal, Transient
+from src.shared.domain.errors import InputInvalid, NotTheWriter, OutcomeUnknown, Terminal, Transient, Unreachable
 from src.shared.prefect.states import ended, ended_in_order, ended_load, is_transient, is_transient_or_busy, joined
 
 NOBODY = cast("Any", None)
@@ -20,8 +20,10 @@ def test_an_end_with_nothing_done_is_completed_under_its_own_name() -> None:
     assert state.message == "Thanksgiving."
 
 
-def test_only_a_transient_error_is_tried_again() -> None:
-    assert is_transient(NOBODY, NOBODY, Failed(data=Transient("again")))
+@pytest.mark.parametrize("error", [Transient("again"), Unreachable("PostgreSQL is being restarted")])
+def test_what_may_pass_by_itself_is_tried_again(error: Exception) -> None:
+    assert is_transient(NOBODY, NOBODY, Failed(data=error))
+    assert is_transient_or_busy(NOBODY, NOBODY, Failed(data=error))
 
 
 @pytest.mark.parametrize(
@@ -36,9 +38,8 @@ def test_a_state_without_an_error_is_not_tried_again() -> None:
     assert not is_transient(NOBODY, NOBODY, Completed(data=1))
 
 
-@pytest.mark.parametrize("error", [Transient("again"), NotTheWriter("manage-orders is at work")])
-def test_a_step_of_the_cycle_also_waits_for_another_writer(error: Exception) -> None:
-    assert is_transient_or_busy(NOBODY, NOBODY, Failed(data=error))
+def test_a_step_of_the_cycle_also_waits_for_another_writer() -> None:
+    assert is_transient_or_busy(NOBODY, NOBODY, Failed(data=NotTheWriter("manage-orders is at work")))
 
 
 @pytest.mark.parametrize("error", [Terminal("no"), OutcomeUnknown("perhaps"), ValueError("bug")])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from src.shared.domain.errors import NotTheWriter, Transient
+from src.shared.domain.errors import NotTheWriter, Transient, Unreachable
 
 if TYPE_CHECKING:
     from prefect import Task
@@ -79,17 +79,18 @@ def ended_in_order(names: Sequence[str], states: Sequence[State[Any]]) -> dict[s
 
 
 def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001
-    """Say whether a task that failed may be repeated: only after a `Transient`.
+    """Say whether a task that failed may be repeated: after a `Transient`, and where a server did not answer.
 
-    For ``@task(retries=…, retry_condition_fn=is_transient)``. A Terminal error gives the same again, and an
+    For ``@task(retries=…, retry_condition_fn=is_transient)``. A server that is being restarted answers again in
+    seconds, and until then a leg may be without its other one. A Terminal error gives the same again, and an
     OutcomeUnknown must never simply be sent again.
     """
-    return isinstance(state.data, Transient)
+    return isinstance(state.data, Transient | Unreachable)
 
 
-def is_transient_or_busy(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001
+def is_transient_or_busy(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
     """Say whether a step of the hourly cycle may be repeated: also when another run trades the account just now.
 
     That run may be one that only looks after orders; leaving the slot to it would leave the slot's exits undone.
     """
-    return isinstance(state.data, Transient | NotTheWriter)
+    return is_transient(task, task_run, state) or isinstance(state.data, NotTheWriter)

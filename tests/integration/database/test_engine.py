@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, func, text
 
 from src.config.settings import load_settings
 from src.shared.domain.errors import Transient
 from src.shared.infra.database.engine import make_engine, translated_errors
+from src.shared.infra.database.tables import alert
 from src.shared.infra.database.unit_of_work import SqlUnitOfWork
 from tests.conftest import TradingDatabase
 
@@ -62,6 +65,52 @@ def test_a_statement_that_takes_too_long_is_transient(engine: Engine) -> None:
     ):
         connection.execute(text("SET statement_timeout = 20"))
         connection.execute(text("SELECT pg_sleep(30)"))
+
+
+def test_fault_38_a_transaction_that_meets_a_deadlock_is_transient(
+    engine: Engine, in_two_sessions: tuple[Connection, Connection]
+) -> None:
+    one, other = in_two_sessions
+    one.execute(text("SELECT pg_advisory_xact_lock(1)"))
+    other.execute(text("SELECT pg_advisory_xact_lock(2)"))
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(_told, engine, one, "SELECT pg_advisory_xact_lock(2)")
+        found = [_told(engine, other, "SELECT pg_advisory_xact_lock(1)"), waits.result(60)]
+
+    assert sorted(map(str, found)) == ["None", "PostgreSQL: deadlock detected"]
+
+
+def test_fault_38_a_transaction_that_cannot_be_serialised_is_transient(
+    engine: Engine, in_two_sessions: tuple[Connection, Connection]
+) -> None:
+    for session in in_two_sessions:
+        session.execute(text("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"))
+        session.execute(text("SELECT count(*) FROM ops.alert"))
+    for number, session in enumerate(in_two_sessions):
+        row = {"alert_id": uuid4(), "title": f"{number}", "occurred_at": func.now()}
+        session.execute(alert.insert().values(severity="info", detail="", correlation_id="", **row))
+    one, other = in_two_sessions
+    one.commit()
+
+    with pytest.raises(Transient, match="could not serialize"), translated_errors(engine):
+        other.commit()
+
+
+def _told(engine: Engine, connection: Connection, statement: str) -> Transient | None:
+    """Do it, commit, and return what went wrong."""
+    try:
+        with translated_errors(engine):
+            connection.execute(text(statement))
+            connection.commit()
+    except Transient as error:
+        return error
+    return None
+
+
+@pytest.fixture
+def in_two_sessions(engine: Engine) -> Iterator[tuple[Connection, Connection]]:
+    with engine.connect() as one, engine.connect() as other:
+        yield one, other
 
 
 def test_a_pool_that_is_empty_is_transient(
