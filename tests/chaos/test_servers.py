@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
 import tempfile
 import threading
 import time
@@ -45,6 +47,7 @@ RESTARTS = 4
 SLOTS = 14
 ROUNDS = 600
 EFFECTS = "told_once"
+STRACE = shutil.which("strace")
 NOBODYS_REDIS = "redis://127.0.0.1:1/0"
 
 
@@ -128,6 +131,27 @@ def test_fault_38_no_connection_is_to_be_had_while_slots_are_traded(
     assert floor.broken_invariants() == []
 
 
+@pytest.mark.skipif(STRACE is None, reason="strace, which makes a disk fail, is not installed")
+def test_fault_39_a_disk_that_does_not_keep_what_is_written_while_slots_are_traded(
+    own_postgres: EmbeddedPostgres,
+) -> None:
+    url = own_postgres.url(TRADING_DATABASE, APP_ROLE)
+    with running_twin(clock=START.isoformat()) as twin, open_floor(url, twin) as floor, _trading(floor) as child:
+        eventually(partial(_has_traded_more, floor.engine, 2))
+        with _no_write_is_kept(own_postgres):
+            eventually(lambda: "PANIC:  could not fdatasync" in _log_of(own_postgres))
+        before = _slots_traded(floor.engine)
+        own_postgres.start()
+        eventually(partial(_has_traded_more, floor.engine, before + 2))
+        child.join(SHORT.total_seconds())
+        assert child.exitcode == 0
+
+        assert Counter(floor.states()) == {"closed": SLOTS // 2}
+        assert floor.orders() == SLOTS * 2
+        assert floor.held() == {}
+        assert floor.broken_invariants() == []
+
+
 def test_fault_37_redis_killed_restarted_and_flushed_while_slots_are_traded(
     floor: Floor, trading_database: TradingDatabase, tmp_path: Path
 ) -> None:
@@ -173,6 +197,24 @@ def _assert_each_slot_is_traded_once(floor: Floor) -> None:
     assert Counter(floor.states()) == {"closed": SLOTS // 2}
     assert floor.orders() == SLOTS * 2
     assert floor.broken_invariants() == []
+
+
+@contextmanager
+def _no_write_is_kept(server: EmbeddedPostgres) -> Iterator[None]:
+    """Whoever connects to the server from now on gets an error of the disk for what it wants to be sure of."""
+    inject = "inject=fsync,fdatasync:error=EIO"
+    command = [str(STRACE), "-f", "-qq", "-e", "trace=fsync,fdatasync", "-e", inject, "-p", str(server.pid())]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as tracer:
+        try:
+            with server.connect() as owner:
+                owner.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", (APP_ROLE,))
+            yield
+        finally:
+            tracer.terminate()
+
+
+def _log_of(server: EmbeddedPostgres) -> str:
+    return "".join(file.read_text() for file in server.folder.rglob("*.log"))
 
 
 @contextmanager
