@@ -207,10 +207,17 @@ def _no_write_is_kept(server: EmbeddedPostgres) -> Iterator[None]:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as tracer:
         try:
             with server.connect() as owner:
-                owner.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", (APP_ROLE,))
+                _throw_out_of(owner, TRADING_DATABASE)
             yield
         finally:
             tracer.terminate()
+
+
+def _throw_out_of(owner: DriverConnection[Any], database: str) -> None:
+    owner.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND usename = %s",
+        (database, APP_ROLE),
+    )
 
 
 def _log_of(server: EmbeddedPostgres) -> str:
@@ -249,10 +256,7 @@ def _no_connections(owner: DriverConnection[Any], database: str) -> Iterator[Non
     """Nobody but the server's owner gets into the database, and who is in it is thrown out."""
     owner.execute(f"ALTER DATABASE {database} CONNECTION LIMIT 0")
     try:
-        owner.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND usename = %s",
-            (database, APP_ROLE),
-        )
+        _throw_out_of(owner, database)
         time.sleep(0.5)
         yield
     finally:

@@ -13,7 +13,7 @@ from src.shared.domain.errors import TradewindsError, Transient, Unreachable
 from src.shared.infra.postgres_urls import normalised_url
 
 # Class 40: the server rolled the transaction back so that it can be repeated. 57P0x, 53xxx: it is going away or full.
-# 57014, 55P03: it took too long, for a statement or for a lock. 58030: its disk failed, and it starts again by itself.
+# 57014, 55P03: it took too long, for a statement or for a lock. 58030: its disk failed; it starts again by itself.
 _REPEATABLE_SQLSTATES = ("40", "57P0", "57014", "53", "08", "55P03", "58030")
 _NO_CONNECTION = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
 
