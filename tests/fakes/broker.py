@@ -3,18 +3,19 @@
 Orders fill at `prices` as soon as they are looked at. `script` maps a symbol to what happens to its next orders:
 "reject", "lost" (time-out, nothing placed), "hidden" (time-out, but placed), "half" (half of it fills, the rest
 never), "never", "stuck" (it never fills and can't be cancelled). Every request is counted in `posts`.
+`unreadable` are symbols whose row among the positions can't be read.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from src.shared.domain.corporate_actions import AccountActivity, CorporateAction
-from src.shared.domain.errors import DuplicateOrderId, OutcomeUnknown, Refused
+from src.shared.domain.errors import DuplicateOrderId, OutcomeUnknown, Refused, Transient
 from src.shared.domain.orders import (
     AccountReport,
     AssetReport,
@@ -49,6 +50,7 @@ class FakeBroker:
     posts: list[str] = field(default_factory=list)
     cancels: list[str] = field(default_factory=list)
     unread: list[UnreadRow] = field(default_factory=list)
+    unreadable: set[str] = field(default_factory=set)
     others: list[OrderReport] = field(default_factory=list)
     status: str = "ACTIVE"
     blocked: bool = False
@@ -73,7 +75,16 @@ class FakeBroker:
         held: dict[str, Decimal] = defaultdict(Decimal, self.external)
         for fill in self.fills:
             held[fill.symbol] += fill.quantity
-        return [PositionReport(symbol, quantity, Decimal(100)) for symbol, quantity in held.items() if quantity]
+        rows = [PositionReport(symbol, quantity) for symbol, quantity in held.items() if quantity]
+        self.unread += [UnreadRow("position") for row in rows if row.symbol in self.unreadable]
+        return [row for row in rows if row.symbol not in self.unreadable]
+
+    def positions_in(self, symbols: Collection[str]) -> list[PositionReport]:
+        unread = len(self.unread)
+        found = [row for row in self.positions() if row.symbol in symbols]
+        if len(self.unread) > unread and self.unreadable & {*symbols}:
+            raise Transient("a position can't be read")
+        return found
 
     def submit_market_order(
         self, client_order_id: str, symbol: str, quantity: Decimal, *, urgent: bool = False

@@ -1,4 +1,4 @@
-"""Rows 26 to 29: what else is in the account, and what the account is said to hold."""
+"""Rows 22 and 26 to 29: what else is in the account, and what the account is said to hold."""
 
 from __future__ import annotations
 
@@ -34,6 +34,34 @@ def kinds(gate: Gate) -> set[tuple[Kind, str]]:
 def refused(scene: Scene) -> int:
     """Count the requests that the venue did not take, and the orders that it rejected."""
     return scene.posts - sum(status != "rejected" for _, _, status in scene.orders)
+
+
+@pytest.mark.parametrize("field", ["avg_entry_price", "qty", "side", "symbol"])
+def test_fault_22_a_position_that_can_not_be_read_keeps_no_exit_from_being_sent(scene: Scene, field: str) -> None:
+    scene.open_pair()
+    scene.lie("extra", endpoint=POSITIONS, set={field: None}, times=FOR_EVER)
+    scene.approve(EXIT)
+
+    scene.run()
+
+    assert (scene.states(), scene.held) == (["closed"], {})
+    assert refused(scene) == 0
+    scene.comes_to_rest(["closed"], {})
+
+
+def test_fault_22_a_position_of_somebody_else_that_can_not_be_read_makes_no_exit_blind(scene: Scene) -> None:
+    """What is there of our own symbols can be read, so no more of them is sold than that."""
+    scene.open_pair()
+    scene.order_by_hand(A, -2)
+    scene.order_by_hand("ZORN", 1)
+    scene.lie("extra", endpoint=POSITIONS, row=2, set={"qty": None}, times=FOR_EVER)
+    scene.approve(EXIT)
+
+    gate = scene.run()
+
+    assert (Kind.UNREAD, "position") in kinds(gate)
+    assert [order[:2] for order in scene.orders[2:]] == [(A, -3), (B, 4)]
+    scene.comes_to_rest(["orphaned"], {"ZORN": 1})
 
 
 def test_fault_26_a_pair_that_turns_round_is_flat_before_it_is_short(scene: Scene) -> None:

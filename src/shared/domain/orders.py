@@ -140,7 +140,6 @@ class PositionReport:
 
     symbol: str
     quantity: Decimal
-    avg_entry_price: Decimal
     price: Decimal | None = None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
@@ -85,6 +85,14 @@ class Broker(MarketClockSource, AccountSource, ActivitySource, Protocol):
         """Look an order up; None when the broker answers that it has none. Raises as `clock`.
 
         An urgent look-up may use the reserve of requests.
+        """
+        ...
+
+    def positions_in(self, symbols: Collection[str]) -> list[PositionReport]:
+        """Read all that the whole account holds in these symbols. Raises as `clock`.
+
+        Raises:
+            Transient: also where a row that is, or may be, about one of them can't be read.
         """
         ...
 

@@ -169,6 +169,22 @@ def test_shares_missed_once_and_then_not_to_be_seen_are_not_sold_by_the_books(le
     assert states(leaving) == ["open", "orphaned"]
 
 
+@pytest.mark.parametrize("symbol", ["AAA", "BBB"])
+def test_fault_22_a_leg_whose_position_can_not_be_read_is_closed_by_the_books(leaving: Desk, symbol: str) -> None:
+    leaving.broker.unreadable = {symbol}
+
+    gate = leaving.run()
+
+    assert (Kind.UNREAD, "position") in {(f.kind, f.subject) for f in gate.findings}
+    assert not gate.reconciled
+    assert states(leaving) == ["closed", "open"]
+    leaving.broker.unreadable.clear()
+    assert leaving.held() == {"DDD": 6, "EEE": -5}
+    leaving.service.cycle.open_gate()  # hears of the rows that the exit itself could not read
+    assert leaving.service.cycle.open_gate().reconciled
+    assert leaving.broken_invariants() == []
+
+
 def test_what_was_seen_before_an_exit_filled_is_not_believed_after_it(leaving: Desk) -> None:
     """Six of ten are there; the exit for them fills while its answer is lost. The six are not sold once more."""
     leaving.broker.trade_by_hand("AAA", -4)

@@ -89,6 +89,7 @@ READS = {
     "clock": lambda client: client.clock(),
     "account": lambda client: client.account(),
     "positions": lambda client: client.positions(),
+    "positions_in": lambda client: client.positions_in(["SPY"]),
     "open_orders": lambda client: client.open_orders(),
 }
 

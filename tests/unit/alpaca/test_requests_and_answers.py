@@ -16,6 +16,7 @@ from src.shared.infra.alpaca.client import AlpacaClient
 from src.shared.infra.alpaca.paging import ACTIVITIES_PER_PAGE, ORDERS_PER_PAGE
 from tests.fakes.scripted_http import ScriptedServer, as_json
 from tests.unit.alpaca.answers import CLOCK, ORDER, asset, fill, order, position
+from tests.unit.alpaca.conftest import KEY, SECRET
 
 NOON = datetime(2026, 3, 16, 16, tzinfo=UTC)
 NOT_FOUND = as_json({"code": 40410000, "message": "asset not found for X"}, 404)
@@ -93,7 +94,7 @@ def test_a_position_has_signed_shares(
 ) -> None:
     server.answers(as_json([position(qty=qty, side=side)]))
 
-    assert client.positions() == [PositionReport("QQQ", Decimal(str(expected)), Decimal("440.5"))]
+    assert client.positions() == [PositionReport("QQQ", Decimal(str(expected)))]
 
 
 def test_a_position_whose_side_and_quantity_contradict_is_set_aside(
@@ -103,6 +104,44 @@ def test_a_position_whose_side_and_quantity_contradict_is_set_aside(
 
     assert client.positions() == []
     assert len(client.take_quarantined()) == 1
+
+
+@pytest.mark.parametrize("without", ["avg_entry_price", "cost_basis", "current_price", "exchange"])
+def test_a_position_is_read_without_what_is_only_shown(
+    client: AlpacaClient, server: ScriptedServer, without: str
+) -> None:
+    server.answers(as_json([position(**{without: None})]))
+
+    assert client.positions_in(["QQQ"]) == [PositionReport("QQQ", Decimal(-5))]
+    assert client.take_quarantined() == []
+
+
+@pytest.mark.parametrize("spoilt", [None, "position", [], {}, position(symbol=None), position(symbol="qqq")])
+def test_a_row_that_does_not_say_which_stock_it_is_about_may_be_about_any(
+    client: AlpacaClient, server: ScriptedServer, spoilt: Any
+) -> None:
+    server.answers(as_json([position(), spoilt]))
+
+    with pytest.raises(Transient, match="position in some symbol can't be read"):
+        client.positions_in(["SPY"])
+
+    assert len(client.take_quarantined()) == 1
+
+
+def test_a_row_that_names_our_keys_is_told_of_without_them(client: AlpacaClient, server: ScriptedServer) -> None:
+    server.answers(as_json([position(side=KEY)]), as_json(order(side=SECRET)))
+
+    with pytest.raises(Transient, match=r"position in QQQ can't be read: side '\*\*\*'"):
+        client.positions_in(["QQQ"])
+    with pytest.raises(Transient, match=r"order can't be read: side '\*\*\*'"):
+        client.order_by_client_id("tw-twin-1")
+
+
+def test_a_position_in_another_asset_class_is_about_no_stock(client: AlpacaClient, server: ScriptedServer) -> None:
+    server.answers(as_json([position(asset_class="crypto", symbol="BTC/USD", qty=None), position()]))
+
+    assert [report.symbol for report in client.positions_in(["QQQ"])] == ["QQQ"]
+    assert client.take_quarantined() == []
 
 
 def test_the_clock_is_utc(client: AlpacaClient, server: ScriptedServer) -> None:

@@ -14,7 +14,6 @@ from src.shared.domain.orders import OrderState, PositionReport
 from src.shared.domain.pairs import PairTradeState
 from tests.unit.execution.examples import RULES, SLOT, intent, report, situation, trade
 
-TEN = Decimal(10)
 PREFIX = "tw-twin-"
 
 
@@ -23,7 +22,7 @@ def holding(quantity: int = 10, symbol: str = "AAA", pair: str = "AAA/BBB", pric
 
 
 def told(symbol: str, quantity: int, price: str | None = "101") -> PositionReport:
-    return PositionReport(symbol, Decimal(quantity), TEN, None if price is None else Decimal(price))
+    return PositionReport(symbol, Decimal(quantity), None if price is None else Decimal(price))
 
 
 def test_two_trades_in_one_symbol_are_summed_and_the_rest_is_external() -> None:

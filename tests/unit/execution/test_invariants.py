@@ -33,7 +33,7 @@ WHOLE = Facts(
     paged=frozenset(),
     forbidden=(),
     broker_orders=(report(LONG, "filled"), report(SHORT, "filled")),
-    broker_positions=(PositionReport("AAA", TEN, TEN), PositionReport("BBB", EIGHT, TEN)),
+    broker_positions=(PositionReport("AAA", TEN), PositionReport("BBB", EIGHT)),
 )
 
 
@@ -52,7 +52,7 @@ def one_leg(state: PairTradeState) -> Facts:
         ledger_shares={"BBB": EIGHT},
         leg_shares={(OPEN.id, "BBB"): EIGHT},
         broker_orders=(report(SHORT, "filled"),),
-        broker_positions=(PositionReport("BBB", EIGHT, TEN),),
+        broker_positions=(PositionReport("BBB", EIGHT),),
     )
 
 
@@ -62,7 +62,7 @@ def test_books_that_agree_break_nothing() -> None:
 
 
 def test_what_somebody_else_holds_where_we_hold_nothing_any_more_breaks_nothing() -> None:
-    foreign = PositionReport("CCC", Decimal(7), TEN)
+    foreign = PositionReport("CCC", Decimal(7))
     facts = replace(
         WHOLE,
         held={**WHOLE.held, "CCC": Decimal("0E-9")},
@@ -77,7 +77,7 @@ SECOND_ORDER = report(LONG, "canceled", 10, broker_order_id="b-2")
 STRAY = report(intent(1, 3, attempt=9), "canceled")
 
 HALT = RiskChanged(RiskState.ACTIVE, RiskState.HALTED)
-SOLD_BY_HAND = (PositionReport("AAA", Decimal(6), TEN), PositionReport("BBB", EIGHT, TEN))
+SOLD_BY_HAND = (PositionReport("AAA", Decimal(6)), PositionReport("BBB", EIGHT))
 
 
 def by_hand(quantity: int) -> FillReport:

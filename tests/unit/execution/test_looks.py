@@ -72,7 +72,7 @@ def held(**shares: int) -> dict[str, Decimal]:
 
 
 def told(positions: dict[str, Decimal], *orders: OrderReport, **more: Any) -> Theirs:
-    rows = tuple(PositionReport(symbol, quantity, TEN) for symbol, quantity in positions.items())
+    rows = tuple(PositionReport(symbol, quantity) for symbol, quantity in positions.items())
     return replace(Theirs(rows, orders, ()), **more)
 
 

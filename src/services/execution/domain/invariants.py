@@ -117,9 +117,7 @@ def check(facts: Facts, leg_tolerance: Decimal) -> list[Invariant]:
 
 def check_books(facts: Facts, leg_tolerance: Decimal) -> list[Invariant]:
     """Check I3 to I7 as far as they are about the books alone: what the broker holds is taken to be what they say."""
-    believed = tuple(
-        PositionReport(symbol, quantity, avg_entry_price=Decimal(0)) for symbol, quantity in facts.held.items()
-    )
+    believed = tuple(PositionReport(symbol, quantity) for symbol, quantity in facts.held.items())
     return check(replace(facts, broker_positions=believed), leg_tolerance)[2:]
 
 

@@ -13,6 +13,7 @@ from src.services.execution.domain.two_leg import Situation
 from src.services.execution.ports import TradeStore
 from src.shared.domain.errors import Refused, Transient
 from src.shared.domain.orders import OrderReport, PositionReport
+from src.shared.domain.pairs import PairTrade
 from src.shared.ports.broker import Broker
 from src.shared.ports.unit_of_work import UnitOfWork
 
@@ -31,30 +32,31 @@ class Lookout:
     def around(self, situation: Situation) -> Mapping[str, Around]:
         """Return what is at the broker in the symbols. Shares are missed only when a second look misses them too.
 
-        A broker whose lists can't be had keeps no exit from being sent: then the books are believed.
+        A broker whose lists can't be had, or not read where they tell of these symbols, keeps no exit from being
+        sent: then the books are believed.
 
         Raises:
             Transient: shares were missed, and whether they still are can't be seen: to send all of them might turn
                 the account's position round.
         """
         try:
-            told = self._told()
+            told = self._told(situation.trade)
         except _NO_WORD as error:
             logger.warning("{}: exits are sent by the books alone: {}", situation.trade.pair_id, error)
             return {symbol: Around(ours, ours) for symbol, ours in self._ours(situation).items()}
         found = self._laid_out(situation, told)
         if any(found[symbol].missing(-held) for symbol, held in _held(situation)):
             self.pause()
-            again = self._laid_out(situation, self._told_again())
+            again = self._laid_out(situation, self._told_again(situation.trade))
             found = {symbol: _the_fuller(found[symbol], again[symbol]) for symbol in found}
         return found
 
-    def _told(self) -> Told:
-        return self.broker.positions(), self.broker.open_orders()
+    def _told(self, trade: PairTrade) -> Told:
+        return self.broker.positions_in(trade.symbols), self.broker.open_orders()
 
-    def _told_again(self) -> Told:
+    def _told_again(self, trade: PairTrade) -> Told:
         try:
-            return self._told()
+            return self._told(trade)
         except _NO_WORD as error:
             raise Transient(f"shares are missed and can't be looked for again: {error}") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -80,6 +80,13 @@ class AlpacaClient:
     def positions(self) -> list[PositionReport]:
         """Read what the whole account holds in stocks; see `AccountSource.positions`."""
         return self._list("position", self._wire.read("/positions"), parsing.position)
+
+    def positions_in(self, symbols: Collection[str]) -> list[PositionReport]:
+        """Read what the whole account holds in these symbols, all of it; see `Broker.positions_in`."""
+        found, bad = self._read_list("position", self._wire.read("/positions"), parsing.position)
+        if unread := next((row for row in bad if row.symbol is None or row.symbol in symbols), None):
+            raise Transient(f"Alpaca's position in {unread.symbol or 'some symbol'} can't be read: {unread.reason}")
+        return [report for report in found if report.symbol in symbols]
 
     def assets(self, symbols: Sequence[str]) -> dict[str, AssetReport]:
         """Read what may be traded, at most a quarter of an hour old; see `AccountSource.assets`."""
@@ -244,25 +251,31 @@ class AlpacaClient:
         try:
             parsed = parse(parsing.as_object(answer))
         except Unreadable as error:
-            self._set_aside([parsing.quarantined(kind, error, answer)])
-            raise Transient(f"Alpaca's {kind} can't be read: {error}") from None
+            (aside,) = self._set_aside([parsing.quarantined(kind, error, answer)])
+            raise Transient(f"Alpaca's {kind} can't be read: {aside.reason}") from None
         if parsed is None:
             raise Transient(f"Alpaca's {kind} is not about a stock")
         return parsed
 
     def _list(self, kind: str, answer: Any, parse: Callable[[Raw], T | None]) -> list[T]:
+        return self._read_list(kind, answer, parse)[0]
+
+    def _read_list(
+        self, kind: str, answer: Any, parse: Callable[[Raw], T | None]
+    ) -> tuple[list[T], list[Quarantined]]:
         bad: list[Quarantined] = []
         try:
-            return parsing.read_list(kind, answer, parse, bad)
+            good = parsing.read_list(kind, answer, parse, bad)
         except Unreadable as error:
             raise Transient(f"Alpaca's answer can't be read: {error}") from None
-        finally:
-            self._set_aside(bad)
+        return good, self._set_aside(bad)
 
-    def _set_aside(self, items: list[Quarantined]) -> None:
+    def _set_aside(self, items: list[Quarantined]) -> list[Quarantined]:
+        """Keep what can't be read, without our keys, and return it so."""
         hidden = [replace(item, reason=self._wire.hide(item.reason), raw=self._wire.hide(item.raw)) for item in items]
         with self._lock:
             self._quarantined.extend(hidden)
+        return hidden
 
     def _is_known(self, symbol: str) -> bool:
         with self._lock:

@@ -58,11 +58,15 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Quarantined:
-    """An object of an answer that could not be read: what it should have been, why not, and its raw text."""
+    """An object of an answer that could not be read: what it should have been, why not, and its raw text.
+
+    `symbol` is the stock that it is about, where that much of it can be read.
+    """
 
     kind: str
     reason: str
     raw: str
+    symbol: str | None = None
 
 
 def read_list(kind: str, answer: Any, parse: Callable[[Raw], T | None], bad: list[Quarantined]) -> list[T]:
@@ -86,7 +90,7 @@ def read_list(kind: str, answer: Any, parse: Callable[[Raw], T | None], bad: lis
 
 def quarantined(kind: str, error: Unreadable, item: Any) -> Quarantined:
     """Keep what can't be read, with the reason."""
-    return Quarantined(kind, str(error), json.dumps(item, default=str)[:_RAW_KEPT])
+    return Quarantined(kind, str(error), json.dumps(item, default=str)[:_RAW_KEPT], _symbol_if_told(item))
 
 
 def as_object(answer: Any) -> Raw:
@@ -182,7 +186,6 @@ def position(raw: Raw) -> PositionReport | None:
     return PositionReport(
         symbol=_symbol(raw),
         quantity=-abs(quantity) if side == "short" else quantity,
-        avg_entry_price=_decimal(raw, "avg_entry_price"),
         price=_price_if_told(raw),
     )
 
@@ -277,6 +280,13 @@ def _symbol(raw: Raw, name: str = "symbol") -> str:
         return parse_symbol(_text(raw, name))
     except InputInvalid:
         raise Unreadable(f"{name} is not one of a stock") from None
+
+
+def _symbol_if_told(item: Any) -> str | None:
+    try:
+        return _symbol(as_object(item))
+    except Unreadable:
+        return None
 
 
 def _day(raw: Raw, name: str) -> date:
