@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, insert, text
 
 from src.config.settings import load_settings
+from src.services.execution.domain.reconciliation import Blocks, Kind
 from src.shared.domain.errors import InputInvalid, Refused, SettingsInvalid
 from src.shared.domain.ids import parse_pair_id, parse_symbol
 from src.shared.domain.risk_limits import LIMIT_BOUNDS
@@ -26,7 +28,7 @@ from src.shared.infra.database.tables.base import METADATA
 from src.shared.infra.logging import configure_logging
 from src.shared.prefect.config import SOURCE_ROOT
 from src.shared.prefect.tasks.wiring import services
-from tests.fakes.desk import FIRST, NEXT_OPEN, PAIR, Installation
+from tests.fakes.desk import FIRST, NEXT_OPEN, PAIR, SLOT, Installation
 from tests.fakes.pairs import registered_pair
 from tests.faults.scene import ELSEWHERE, ENTER, EXIT, ORDERS, Scene
 from tests.faults.scene import PAIR as SCENE_PAIR
@@ -42,6 +44,12 @@ def _requests(desk: Installation) -> int:
         desk.twin.admin.fault(kind="latency", endpoint="*", seconds=0)
         return 0
     return int(faults[0]["matched"])
+
+
+def _rewire(desk: Installation) -> None:
+    """Do as a new process does: wire the services anew."""
+    desk.services.engine.dispose()
+    services.cache_clear()
 
 
 # Poison
@@ -285,6 +293,12 @@ def test_fault_46_no_flow_takes_a_secret_as_a_parameter() -> None:
 
 # Keys and switches
 
+UNTOLD: list[dict[str, Any]] = [
+    {"kind": "extra", "set": {"last_equity": None}},
+    {"kind": "extra", "null": ["equity", "cash", "buying_power"], "remove": ["shorting_enabled"]},
+    {"kind": "status", "status": 500},
+]
+
 
 @pytest.mark.parametrize(
     ("environment", "words"),
@@ -301,8 +315,7 @@ def test_fault_48_keys_address_and_database_that_disagree_start_nothing(
 ) -> None:
     desk.open_trade()
     assert _requests(desk) == 0
-    desk.services.engine.dispose()
-    services.cache_clear()
+    _rewire(desk)
     for name, value in {"SECRET_KEY": "s3cret-s3cret", **environment}.items():
         monkeypatch.setenv(f"TRADEWINDS_ALPACA_{name}", value)
 
@@ -350,6 +363,28 @@ def test_fault_48_a_blocked_account_takes_no_entry_and_says_so(scene: Scene) -> 
     assert (scene.state_of(SCENE_PAIR), scene.state_of(ELSEWHERE)) == ("closed", "abandoned")
     assert ("critical", "the broker does not let the account trade") in scene.alerts()
     scene.comes_to_rest(["closed", "abandoned"], {})
+
+
+@pytest.mark.parametrize("lie", UNTOLD, ids=["money", "money and flags", "nothing"])
+def test_fault_48_an_account_that_can_not_be_read_takes_no_entry_and_keeps_no_exit(
+    desk: Installation, lie: dict[str, Any]
+) -> None:
+    """Each run begins with a look whose account the keys open."""
+    desk.open_trade()
+    _rewire(desk)
+    desk.twin.admin.fault(endpoint="GET /v2/account", times=99, **lie)
+    slot = SLOT + timedelta(hours=1)
+    desk.move_to(slot + timedelta(seconds=5))
+    desk.approve(EXIT, slot)
+
+    gate = desk.services.execution.cycle.open_gate()
+    desk.services.execution.cycle.execute_slot(gate)
+    desk.move_to(slot + timedelta(minutes=1))
+    gate = desk.services.execution.cycle.open_gate()
+
+    assert (Kind.ACCOUNT, Blocks.ALL_ENTRIES) in {(each.kind, each.blocks) for each in gate.findings}
+    assert desk.states() == ["closed"]
+    assert desk.held() == {}
 
 
 @pytest.mark.parametrize("rests", [False, True], ids=["the order fills", "the order rests and is cancelled"])

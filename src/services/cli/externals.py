@@ -47,7 +47,7 @@ def account_at_broker(settings: Settings) -> str | None:
     from src.shared.infra.alpaca.factory import make_alpaca_client
 
     try:
-        return make_alpaca_client(settings).account().account_id
+        return make_alpaca_client(settings).account_id()
     except Refused as error:
         raise EnvironmentMismatch(_one_line(error)) from None
     except Transient:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, create_engine, text
@@ -82,6 +83,26 @@ def check_recorded(connection: Connection, environment: Environment, account: st
             text("UPDATE ops.environment SET account = :account WHERE id = 1 AND account IS NULL"),
             {"account": account},
         )
+
+
+def remember_key(connection: Connection, digest: str) -> None:
+    """Keep the digest of the key that has opened the recorded account, in place of an earlier one."""
+    connection.execute(
+        text(
+            "UPDATE ops.environment SET confirmed_key = :digest"
+            " WHERE id = 1 AND confirmed_key IS DISTINCT FROM :digest"
+        ),
+        {"digest": digest},
+    )
+
+
+def remembers_key(connection: Connection, digest: Callable[[str], str]) -> bool:
+    """Say whether the recorded account was opened before by the key whose `digest` for an account this is."""
+    rows = connection.execute(text("SELECT account, confirmed_key FROM ops.environment WHERE id = 1"))
+    recorded = rows.one_or_none()
+    if recorded is None or recorded.account is None:
+        return False
+    return bool(recorded.confirmed_key == digest(recorded.account))
 
 
 def _compare(connection: Connection, environment: Environment, account: str | None) -> str | None:

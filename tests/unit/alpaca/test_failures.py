@@ -88,6 +88,7 @@ def test_a_look_up_with_no_usable_answer_is_transient_and_never_means_no_order(
 READS = {
     "clock": lambda client: client.clock(),
     "account": lambda client: client.account(),
+    "account_id": lambda client: client.account_id(),
     "positions": lambda client: client.positions(),
     "positions_in": lambda client: client.positions_in(["SPY"]),
     "open_orders": lambda client: client.open_orders(),

@@ -77,6 +77,10 @@ class AlpacaClient:
         """Read the account; see `AccountSource.account`."""
         return self._object("account", self._wire.read("/account"), parsing.account)
 
+    def account_id(self) -> str:
+        """Read whose account the keys open, and nothing else of it. Raises as `account`."""
+        return self._object("account", self._wire.read("/account"), parsing.account_id)
+
     def positions(self) -> list[PositionReport]:
         """Read what the whole account holds in stocks; see `AccountSource.positions`."""
         return self._list("position", self._wire.read("/positions"), parsing.position)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from loguru import logger
 from sqlalchemy import Engine
 
 from src.config.settings import Settings
+from src.shared.domain.errors import Refused, Transient
 from src.shared.infra.alpaca.client import AlpacaClient
 from src.shared.infra.alpaca.endpoints import Endpoints
-from src.shared.infra.alpaca.keys import broker_keys
+from src.shared.infra.alpaca.keys import broker_keys, key_digest
 from src.shared.infra.database.engine import translated_errors
-from src.shared.infra.environment import check_recorded, check_settings
+from src.shared.infra.environment import check_recorded, check_settings, remember_key, remembers_key
 from src.shared.infra.limiters import make_limiter
 from src.shared.ports.rate_limit import RateLimiter
 
@@ -51,14 +55,26 @@ def make_unasked_client(settings: Settings, engine: Engine) -> AlpacaClient:
 def check_account(client: AlpacaClient, settings: Settings, engine: Engine) -> AlpacaClient:
     """Return the client, after a look that its account is the one of the database.
 
+    While a broker that answers says nothing of the account alone, a key passes that opened it before: no exit waits
+    for that word. Whether the account may trade is another question, and asked elsewhere.
+
     Raises:
         UserError: it is not.
         Transient: the broker or the database can't be asked now.
         Refused: the broker does not accept the keys.
     """
-    account = client.account().account_id
+    try:
+        account = client.account_id()
+    except (Transient, Refused) as error:
+        with translated_errors(engine), engine.connect() as connection:
+            if not remembers_key(connection, partial(key_digest, settings)):
+                raise
+        client.clock()  # a broker that is away altogether has to say so here
+        logger.warning("The broker does not say whose account it is, but its key opened it before: {}", error)
+        return client
     with translated_errors(engine), engine.begin() as connection:
         check_recorded(connection, settings.environment, account)
+        remember_key(connection, key_digest(settings, account))
     return client
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 from pydantic import SecretStr
 
 from src.config.settings import Settings
@@ -34,6 +36,17 @@ def broker_keys(settings: Settings) -> tuple[SecretStr, SecretStr]:
             "correct it or TRADEWINDS_ALPACA_ENVIRONMENT."
         )
     return key, secret
+
+
+def key_digest(settings: Settings, account: str) -> str:
+    """Return by what it is remembered that the key opens an account at an address; nobody can read the key from it.
+
+    Raises:
+        SettingsInvalid: paper or live without keys.
+        EnvironmentMismatch: live keys in paper or paper keys in live.
+    """
+    key, _ = broker_keys(settings)
+    return sha256("\n".join((settings.broker_url, account, key.get_secret_value())).encode()).hexdigest()
 
 
 def broker_headers(settings: Settings) -> dict[str, str]:

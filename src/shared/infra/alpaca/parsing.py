@@ -194,7 +194,7 @@ def account(raw: Raw) -> AccountReport:
     """Read the account; anything that blocks or suspends trading counts as blocked."""
     blocks = ("trading_blocked", "account_blocked", "trade_suspended_by_user")
     return AccountReport(
-        account_id=_text(raw, "id"),
+        account_id=account_id(raw),
         status=_text(raw, "status"),
         equity=_decimal(raw, "equity"),
         last_equity=_decimal(raw, "last_equity"),
@@ -203,6 +203,11 @@ def account(raw: Raw) -> AccountReport:
         shorting_enabled=_flag(raw, "shorting_enabled"),
         trading_blocked=any(_flag(raw, name) for name in blocks),
     )
+
+
+def account_id(raw: Raw) -> str:
+    """Read whose account it is, whatever else of it can be read."""
+    return _text(raw, "id")
 
 
 def asset(raw: Raw) -> AssetReport:

@@ -117,8 +117,11 @@ environment = Table(
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("environment", String(8), nullable=False),
     Column("account", Text),
+    # of the key that last opened the account, never the key itself
+    Column("confirmed_key", String(64)),
     recorded_at(),
     CheckConstraint("id = 1", name="one_row"),
+    CheckConstraint("confirmed_key ~ '^[0-9a-f]{64}$'", name="key_is_a_digest"),
     one_of("environment", ["twin", "paper", "live"]),
     schema="ops",
 )
