@@ -378,6 +378,17 @@ def test_the_kill_switch_works_with_the_broker_away(desk: Installation) -> None:
     assert said.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("what", ["entries", "everything"])
+def test_a_halt_does_not_wait_for_the_broker(desk: Installation, what: str) -> None:
+    """One that hangs would let orders go out for as long as it is waited for."""
+    desk.twin.admin.fault(kind="status", endpoint="*", status=500)
+
+    said = desk.tradewinds("halt", what, "--why", "no word")
+
+    assert said.out.startswith("active → ")
+    assert [each["matched"] for each in desk.twin.admin.faults()] == [0]
+
+
 def test_a_reason_with_brackets_is_shown_as_it_was_written(desk: Installation) -> None:
     desk.open_trade()
     said = desk.tradewinds("close", PAIR, "--why", "[/x] as [red]told[/]")
