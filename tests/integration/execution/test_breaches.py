@@ -17,7 +17,7 @@ from tests.integration.execution.desk import SLOT, Desk
 
 LONG_AGO = SLOT - timedelta(days=300)
 
-Corrupt = Callable[..., None]
+Corrupt = Callable[..., object]
 
 
 @pytest.fixture
