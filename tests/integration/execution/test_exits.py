@@ -169,6 +169,32 @@ def test_shares_missed_once_and_then_not_to_be_seen_are_not_sold_by_the_books(le
     assert states(leaving) == ["open", "orphaned"]
 
 
+@pytest.mark.parametrize("unread", ["list", "row"])
+def test_shares_that_were_missed_are_not_sold_by_the_books_later(
+    leaving: Desk, monkeypatch: pytest.MonkeyPatch, unread: str
+) -> None:
+    """Somebody sold more of them than there were: to sell them as well would make what is short still shorter."""
+    leaving.broker.trade_by_hand("AAA", -13)
+    leaving.run()
+    assert states(leaving) == ["open", "orphaned"]
+
+    def away() -> list[Any]:
+        raise Transient("no answer")
+
+    with monkeypatch.context() as patch:
+        if unread == "list":
+            patch.setattr(leaving.broker, "positions", away)
+        else:
+            leaving.broker.unreadable = {"AAA"}
+        leaving.next_hour()
+        leaving.service.cycle.open_gate()
+        leaving.service.cycle.carry_on()
+
+    leaving.broker.unreadable.clear()
+    assert leaving.held() == {"AAA": -3, "DDD": 6, "EEE": -5}
+    assert states(leaving) == ["open", "orphaned"]
+
+
 @pytest.mark.parametrize("symbol", ["AAA", "BBB"])
 def test_fault_22_a_leg_whose_position_can_not_be_read_is_closed_by_the_books(leaving: Desk, symbol: str) -> None:
     leaving.broker.unreadable = {symbol}

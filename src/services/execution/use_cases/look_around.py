@@ -13,7 +13,7 @@ from src.services.execution.domain.two_leg import Situation
 from src.services.execution.ports import TradeStore
 from src.shared.domain.errors import Refused, Transient
 from src.shared.domain.orders import OrderReport, PositionReport
-from src.shared.domain.pairs import PairTrade
+from src.shared.domain.pairs import PairTrade, PairTradeState
 from src.shared.ports.broker import Broker
 from src.shared.ports.unit_of_work import UnitOfWork
 
@@ -36,12 +36,14 @@ class Lookout:
         sent: then the books are believed.
 
         Raises:
-            Transient: shares were missed, and whether they still are can't be seen: to send all of them might turn
-                the account's position round.
+            Transient: shares were missed, by the first look or in an orphaned trade before, and whether they still
+                are can't be seen: to send all of them might turn the account's position round.
         """
         try:
             told = self._told(situation.trade)
         except _NO_WORD as error:
+            if situation.trade.state is PairTradeState.ORPHANED:
+                raise Transient(f"shares may be missing and can't be looked for: {error}") from error
             logger.warning("{}: exits are sent by the books alone: {}", situation.trade.pair_id, error)
             return {symbol: Around(ours, ours) for symbol, ours in self._ours(situation).items()}
         found = self._laid_out(situation, told)
