@@ -93,6 +93,10 @@ class TradeStore(Protocol):
         """List trades that are neither finished nor quietly open, oldest first."""
         ...
 
+    def trades_at_rest(self) -> list[PairTrade]:
+        """List trades that rest and might not: open ones, finished ones with shares or fills not booked, by age."""
+        ...
+
     def add_trade(self, trade: PairTrade, epoch: int) -> bool:
         """Insert a trade; False when the pair had one in this slot, or has one open.
 

@@ -25,7 +25,7 @@ from src.shared.infra.database.tables import (
     pair_trade,
 )
 from tests.fakes.broker import UnreadRow
-from tests.integration.execution.desk import HOUR, SLOT, Desk
+from tests.integration.execution.desk import HOUR, SLOT, Desk, given_up_but_placed
 from tests.polling import eventually
 
 
@@ -448,22 +448,6 @@ def test_the_market_that_closes_after_the_gate_stops_the_entry(desk: Desk) -> No
 
 
 # No answer, without end
-
-
-def given_up_but_placed(desk: Desk) -> str:
-    """Give an entry up whose order the broker has, and hides; return the order's id."""
-    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
-    desk.broker.script["BBB"] = deque(["hidden"])
-    lookup, listing = desk.broker.order_by_client_id, desk.broker.orders_since
-    desk.broker.order_by_client_id = lambda *_, **__: None  # type: ignore[method-assign]
-    desk.broker.orders_since = lambda *_: []  # type: ignore[method-assign]
-    with pytest.raises(Transient):
-        desk.run()
-    desk.next_hour()
-    desk.service.cycle.open_gate()
-    assert desk.trade_states() == ["abandoned"]
-    desk.broker.order_by_client_id, desk.broker.orders_since = lookup, listing  # type: ignore[method-assign]
-    return desk.broker.posts[0]
 
 
 def test_an_order_given_up_that_works_at_the_broker_after_all_is_cancelled(desk: Desk) -> None:

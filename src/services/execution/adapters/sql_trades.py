@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, case, exists, func, select, update
+from sqlalchemy import Connection, RowMapping, Select, and_, case, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from src.services.execution.domain.books import CASH, DOLLARS, HOLDINGS, Postings, postings
@@ -105,15 +105,7 @@ class SqlTradeStore:
 
     def misbooked(self) -> list[tuple[OrderIntent, Decimal]]:
         """List orders that are done and whose booked executions are not what they filled, with the booked shares."""
-        booked = (
-            select(fill.c.intent_id, func.sum(fill.c.quantity).label("shares")).group_by(fill.c.intent_id).subquery()
-        )
-        shares = func.coalesce(booked.c.shares, 0)
-        query = (
-            select(order_intent, shares.label("booked"))
-            .outerjoin(booked, booked.c.intent_id == order_intent.c.intent_id)
-            .where(order_intent.c.state.in_(DONE_ORDERS), order_intent.c.filled_quantity != shares)
-        )
+        query = _misbooked()
         return [(intent_of(row), row["booked"]) for row in self._connection.execute(query).mappings()]
 
     def note_market_time(self, now: datetime) -> datetime | None:
@@ -129,6 +121,14 @@ class SqlTradeStore:
     def trades_in_motion(self) -> list[PairTrade]:
         """List trades that are neither finished nor quietly open, oldest first."""
         query = select(pair_trade).where(pair_trade.c.state.not_in(_QUIET)).order_by(pair_trade.c.recorded_at)
+        return [trade_of(row) for row in self._connection.execute(query).mappings()]
+
+    def trades_at_rest(self) -> list[PairTrade]:
+        """List trades that rest and might not: open ones, finished ones with shares or fills not booked, by age."""
+        t, held = pair_trade.c, select(position.c.pair_trade_id).where(position.c.quantity != 0)
+        unbooked = _misbooked().with_only_columns(order_intent.c.pair_trade_id)
+        left = and_(t.state.in_(FINISHED_TRADES), or_(t.pair_trade_id.in_(held), t.pair_trade_id.in_(unbooked)))
+        query = select(pair_trade).where(or_(t.state == PairTradeState.OPEN, left)).order_by(t.recorded_at)
         return [trade_of(row) for row in self._connection.execute(query).mappings()]
 
     def add_trade(self, trade: PairTrade, epoch: int) -> bool:
@@ -337,6 +337,17 @@ class SqlTradeStore:
                 },
             )
         )
+
+
+def _misbooked() -> Select[Any]:
+    """Select orders that are done and whose booked executions are not what they filled."""
+    booked = select(fill.c.intent_id, func.sum(fill.c.quantity).label("shares")).group_by(fill.c.intent_id).subquery()
+    shares = func.coalesce(booked.c.shares, 0)
+    return (
+        select(order_intent, shares.label("booked"))
+        .outerjoin(booked, booked.c.intent_id == order_intent.c.intent_id)
+        .where(order_intent.c.state.in_(DONE_ORDERS), order_intent.c.filled_quantity != shares)
+    )
 
 
 def intent_of(row: RowMapping) -> OrderIntent:

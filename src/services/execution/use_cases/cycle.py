@@ -337,6 +337,7 @@ class Execution:
         broker's recent orders too, where nothing has been done since they were read.
         """
         troubles, recent = self._hear_late_fills(driver)
+        stayed = self._wake(driver, troubles)
         with self.store() as work:
             unfinished = sorted(work.repo.trades_in_motion(), key=lambda trade: trade.state is PairTradeState.OPENING)
         waiting = []
@@ -353,7 +354,7 @@ class Execution:
             still = driver.paged | {condition(_STUCK, trouble.about) for trouble in troubles}
             end_others(work, "trades", still, driver.cycle.market.now)
             work.commit()
-        return troubles, None if unfinished else recent
+        return troubles, recent if stayed and not unfinished else None
 
     def _hear_late_fills(self, driver: Driver) -> tuple[list[Trouble], list[OrderReport] | None]:
         """Hear what the broker says of orders that are over here; one that works there after all is cancelled."""
@@ -369,7 +370,6 @@ class Execution:
             intent = ours[report.client_order_id]
             with _held(intent, troubles):
                 driver.end(intent, report)
-                self._carry_on(driver, intent)
         for report in late:
             intent = ours[report.client_order_id]
             if works(report):
@@ -377,8 +377,21 @@ class Execution:
             logger.warning("{} was filled after its end", intent.client_order_id)
             with _held(intent, troubles):
                 driver.hear(intent, report)
-                self._carry_on(driver, intent)
         return troubles, None if back or late else reports
+
+    def _wake(self, driver: Driver, troubles: list[Trouble]) -> bool:
+        """Let trades at rest take the steps that their books ask for by now; True when all stayed as they were.
+
+        A late fill that somebody heard is in the books, whether or not he came to act on it: what is to be done is
+        read from there alone. Nothing is waited for; a trade that set out is in motion from here on.
+        """
+        with self.store() as work:
+            resting = work.repo.trades_at_rest()
+        stayed = True
+        for trade in resting:
+            with _held(trade, troubles):
+                stayed = driver.drive(trade, patient=False) == trade and stayed
+        return stayed
 
     def _orphans(self) -> frozenset[Finding]:
         with self.store() as work:
@@ -386,12 +399,6 @@ class Execution:
         return frozenset(
             Finding(Kind.ORPHAN, t.pair_id, f"the trade of {t.slot:%F %H:%M} UTC", t.symbols) for t in trades
         )
-
-    def _carry_on(self, driver: Driver, intent: OrderIntent) -> None:
-        with self.store() as work:
-            trade = work.repo.trade(intent.pair_trade_id)
-        if trade is not None:
-            driver.drive(trade, patient=False)
 
     def _report(self, found: Iterable[Finding], slot: datetime, at: datetime) -> None:
         """Tell people what stops entries, and who else trades in a symbol that we hold, each when it begins."""

@@ -148,9 +148,10 @@ class Desk:
             return self._close(self.unfinished(), FLATTENED, person, epoch)
 
     def unfinished(self) -> list[PairTrade]:
-        """List the trades that `flatten` would close."""
+        """List the trades that `flatten` would close: also one that is over and that a late fill left shares in."""
         with self.store() as work:
-            return work.repo.unfinished_trades()
+            trades = [*work.repo.unfinished_trades(), *work.repo.trades_at_rest()]
+        return list({trade.id: trade for trade in trades}.values())
 
     def reconcile(self, person: Person) -> Gate:
         """Open the gate by hand: carry on what is unfinished, and compare. Raises as `Execution.open_gate`."""
