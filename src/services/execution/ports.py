@@ -85,8 +85,12 @@ class TradeStore(Protocol):
         """List orders that are done and whose booked executions are not what they filled, with the booked shares."""
         ...
 
-    def note_market_time(self, now: datetime) -> datetime | None:
-        """Keep the latest time that the broker's clock showed; return what it was before."""
+    def market_seen(self) -> datetime | None:
+        """Return the latest market time at which a gate had heard of all orders; None before the first."""
+        ...
+
+    def note_market_time(self, now: datetime) -> None:
+        """Keep the time of the broker's clock, unless a later one is known."""
         ...
 
     def trades_in_motion(self) -> list[PairTrade]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
 from src.services.execution.use_cases.desk import Person
 from src.services.execution.use_cases.drive import Cycle
+from src.shared.domain.errors import Transient
 from src.shared.domain.orders import OrderReport
 from src.shared.domain.signals import SignalAction
 from src.shared.failpoints import Crashed, armed
-from tests.integration.execution.desk import Desk, given_up_but_placed
+from tests.integration.execution.desk import HOUR, Desk, given_up_but_placed
 
 ANN = Person("ann", "a drill")
 
@@ -125,20 +126,77 @@ def test_an_open_trade_whose_hedge_broke_without_an_order_is_closed_by_the_next_
     assert desk.held() == {}
 
 
+def listing(desk: Desk) -> list[datetime]:
+    """Return from when the broker's orders are listed from now on."""
+    asked: list[datetime] = []
+    real = desk.broker.orders_since
+
+    def orders_since(moment: datetime) -> list[OrderReport]:
+        asked.append(moment)
+        return real(moment)
+
+    desk.broker.orders_since = orders_since  # type: ignore[method-assign]
+    return asked
+
+
 def test_an_open_trade_at_rest_costs_no_request_and_no_second_reading(desk: Desk) -> None:
     desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
     desk.run()
     desk.next_hour()
-    listed, posts = [], len(desk.broker.posts)
-    real = desk.broker.orders_since
-
-    def listing(moment: datetime) -> list[OrderReport]:
-        listed.append(moment)
-        return real(moment)
-
-    desk.broker.orders_since = listing  # type: ignore[method-assign]
+    asked, posts = listing(desk), len(desk.broker.posts)
 
     assert desk.service.cycle.open_gate().reconciled
 
-    assert len(listed) == 1
+    assert len(asked) == 1
     assert len(desk.broker.posts) == posts
+
+
+# While nobody looked
+
+
+def filled_while_the_host_was_off(desk: Desk) -> None:
+    desk.broker.order_by_client_id(given_up_but_placed(desk))
+    assert desk.held() == {"BBB": -8}
+    desk.broker.now += timedelta(days=3)
+
+
+def test_an_order_that_filled_while_the_host_was_off_for_days_is_sold_by_the_first_gate(desk: Desk) -> None:
+    filled_while_the_host_was_off(desk)
+
+    assert desk.service.cycle.open_gate().reconciled
+
+    assert desk.trade_states() == ["unwound"]
+    assert desk.held() == {}
+    assert ("critical", "leg can't be closed") in desk.alerts()
+    assert desk.broken_invariants() == []
+
+
+def test_what_the_first_gate_after_days_could_not_read_is_still_in_sight_of_the_next(desk: Desk) -> None:
+    filled_while_the_host_was_off(desk)
+    real, times = desk.broker.orders_since, []
+
+    def away_at_first(moment: datetime) -> list[OrderReport]:
+        times.append(moment)
+        if len(times) == 1:
+            raise Transient("no answer")
+        return real(moment)
+
+    desk.broker.orders_since = away_at_first  # type: ignore[method-assign]
+    assert not desk.service.cycle.open_gate().reconciled
+    assert desk.held() == {"BBB": -8}
+
+    desk.service.cycle.open_gate()
+
+    assert desk.trade_states() == ["unwound"]
+    assert desk.held() == {}
+
+
+def test_a_gate_lists_orders_from_a_session_before_the_last_gate_and_no_longer(desk: Desk) -> None:
+    desk.service.cycle.open_gate()
+    asked = listing(desk)
+
+    for pause in (HOUR, timedelta(days=2), HOUR):
+        desk.broker.now += pause
+        desk.service.cycle.open_gate()
+
+    assert [f"{moment:%d %H:%M}" for moment in asked] == ["27 15:30", "27 16:30", "03 16:30"]

@@ -108,15 +108,16 @@ class SqlTradeStore:
         query = _misbooked()
         return [(intent_of(row), row["booked"]) for row in self._connection.execute(query).mappings()]
 
-    def note_market_time(self, now: datetime) -> datetime | None:
-        """Keep the latest time that the broker's clock showed; return what it was before."""
+    def market_seen(self) -> datetime | None:
+        """Return the latest market time at which a gate had heard of all orders; None before the first."""
         query = select(writer_epoch.c.market_seen).where(writer_epoch.c.account == self._account)
-        before: datetime | None = self._connection.execute(query).scalar_one_or_none()
-        if before is None or now > before:
-            self._connection.execute(
-                update(writer_epoch).where(writer_epoch.c.account == self._account).values(market_seen=now)
-            )
-        return before
+        return self._connection.execute(query).scalar_one_or_none()
+
+    def note_market_time(self, now: datetime) -> None:
+        """Keep the time of the broker's clock, unless a later one is known."""
+        latest = func.greatest(writer_epoch.c.market_seen, now)
+        mine = writer_epoch.c.account == self._account
+        self._connection.execute(update(writer_epoch).where(mine).values(market_seen=latest))
 
     def trades_in_motion(self) -> list[PairTrade]:
         """List trades that are neither finished nor quietly open, oldest first."""

@@ -97,6 +97,19 @@ class Trouble:
         return Finding(kind, self.subject, str(self.error), self.symbols)
 
 
+@dataclass(frozen=True)
+class Passed:
+    """What a pass over all trades came to.
+
+    What kept some of them from being carried on, the broker's recent orders where nothing has been done since they
+    were read, and whether all was heard that they say of orders which are over here.
+    """
+
+    troubles: list[Trouble]
+    recent: list[OrderReport] | None
+    heard_all: bool
+
+
 @dataclass
 class Execution:
     """The verbs of the execution service."""
@@ -130,9 +143,9 @@ class Execution:
             # What is begun is carried on; the first leg of an entry waits for the cycle that has seen the gate.
             driver = self._driver(slot, market, epoch, may_enter=False)
             found = self.companies.take_in(driver)
-            troubles, recent = self._resume(driver)
-            found |= {trouble.finding for trouble in troubles}
-            found |= self.comparison.findings(slot, market, recent) | self._orphans()
+            passed = self._resume(driver)
+            found |= {trouble.finding for trouble in passed.troubles}
+            found |= self.comparison.findings(slot, market, passed.recent, passed.heard_all) | self._orphans()
         stops = sorted((f for f in found if f.blocks is Blocks.ALL_ENTRIES), key=str)
         self._report(found, slot, market.now)
         differences = tuple(sorted(f"{finding.subject}: {finding.detail}" for finding in stops))
@@ -157,7 +170,7 @@ class Execution:
             driver = self._driver(slot, market, epoch, may_enter=False)
             if not wait:
                 driver.patience = driver.patience.for_one_look()
-            troubles, _ = self._resume(driver, patient=wait)
+            troubles = self._resume(driver, patient=wait).troubles
             self.comparison.unread(slot, market.now)
             with self.store() as work:
                 moving = [f"{trade.pair_id} is {trade.state}" for trade in work.repo.trades_in_motion()]
@@ -330,13 +343,14 @@ class Execution:
             working=frozenset(order.symbol for order in self.broker.open_orders()),
         )
 
-    def _resume(self, driver: Driver, patient: bool = True) -> tuple[list[Trouble], list[OrderReport] | None]:
+    def _resume(self, driver: Driver, patient: bool = True) -> Passed:
         """Carry on each trade for itself: exits first, and none waits before all have taken the steps they can.
 
-        An impatient call waits for none, and tells people only of what a later call would not mend. Returns the
-        broker's recent orders too, where nothing has been done since they were read.
+        An impatient call waits for none, and tells people only of what a later call would not mend.
         """
         troubles, recent = self._hear_late_fills(driver)
+        # What can't be heard for good needs a person: it does not become news by being read once more.
+        heard_all = len(_lasting(troubles)) == len(troubles)
         stayed = self._wake(driver, troubles)
         with self.store() as work:
             unfinished = sorted(work.repo.trades_in_motion(), key=lambda trade: trade.state is PairTradeState.OPENING)
@@ -354,7 +368,7 @@ class Execution:
             still = driver.paged | {condition(_STUCK, trouble.about) for trouble in troubles}
             end_others(work, "trades", still, driver.cycle.market.now)
             work.commit()
-        return troubles, recent if stayed and not unfinished else None
+        return Passed(troubles, recent if stayed and not unfinished else None, heard_all)
 
     def _hear_late_fills(self, driver: Driver) -> tuple[list[Trouble], list[OrderReport] | None]:
         """Hear what the broker says of orders that are over here; one that works there after all is cancelled."""
