@@ -69,8 +69,8 @@ class TradeStore(Protocol):
         """Return the pair's unfinished trade, if it has one; those that a late fill reopened are not meant."""
         ...
 
-    def has_reopened(self, pair_id: str) -> bool:
-        """Say whether a late fill brought back a trade of the pair that is not over yet."""
+    def reopened_trade(self, pair_id: str) -> PairTrade | None:
+        """Return the pair's newest trade that a late fill brought back and that is not over yet."""
         ...
 
     def holding_since(self) -> dict[str, datetime]:

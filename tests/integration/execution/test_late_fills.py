@@ -151,6 +151,28 @@ def test_an_open_trade_at_rest_costs_no_request_and_no_second_reading(desk: Desk
     assert len(desk.broker.posts) == posts
 
 
+def test_a_trade_that_a_late_fill_reopened_is_closed_by_its_pairs_name(desk: Desk) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    desk.broker.script["AAA"] = deque(["never"])
+    desk.run()
+    desk.approve(SignalAction.ENTER_LONG, slot=desk.next_hour(), quantities=(10, -8))
+    desk.run()
+    desk.next_hour()
+    desk.service.desk.close("AAA/BBB", ANN)
+    desk.broker.fill_late(desk.broker.cancels[0], Decimal(4))
+    desk.broker.script["AAA"] = deque(["reject"] * 3)
+    desk.service.cycle.open_gate()
+    assert desk.trade_states() == ["orphaned", "closed"]
+    desk.next_hour()
+
+    closing = desk.service.desk.close("AAA/BBB", ANN)
+
+    assert [each.is_flat for each in closing.trades] == [True]
+    assert desk.trade_states() == ["unwound", "closed"]
+    assert desk.held() == {}
+    assert desk.broken_invariants() == []
+
+
 # While nobody looked
 
 

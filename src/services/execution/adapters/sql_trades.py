@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, Select, and_, case, exists, func, or_, select, update
+from sqlalchemy import Connection, RowMapping, Select, and_, case, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from src.services.execution.domain.books import CASH, DOLLARS, HOLDINGS, Postings, postings
@@ -79,12 +79,12 @@ class SqlTradeStore:
         unfinished = pair_trade.c.state.not_in(FINISHED_TRADES)
         return self._one_trade(pair_trade.c.pair_id == pair_id, unfinished, ~pair_trade.c.reopened)
 
-    def has_reopened(self, pair_id: str) -> bool:
-        """Say whether a late fill brought back a trade of the pair that is not over yet."""
-        again = exists().where(
-            pair_trade.c.pair_id == pair_id, pair_trade.c.state.not_in(FINISHED_TRADES), pair_trade.c.reopened
-        )
-        return bool(self._connection.execute(select(again)).scalar_one())
+    def reopened_trade(self, pair_id: str) -> PairTrade | None:
+        """Return the pair's newest trade that a late fill brought back and that is not over yet."""
+        t = pair_trade.c
+        query = select(pair_trade).where(t.pair_id == pair_id, t.state.not_in(FINISHED_TRADES), t.reopened)
+        row = self._connection.execute(query.order_by(t.slot.desc()).limit(1)).mappings().one_or_none()
+        return None if row is None else trade_of(row)
 
     def holding_since(self) -> dict[str, datetime]:
         """Return, by symbol that is held, the slot of the oldest trade that holds it."""

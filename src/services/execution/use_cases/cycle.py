@@ -322,10 +322,10 @@ class Execution:
 
     def _standing_objection(self, gate: Gate, trade: PairTrade) -> str | None:
         with self.store() as work:
-            risk, reopened = work.repo.risk_state(), work.repo.has_reopened(trade.pair_id)
+            risk, reopened = work.repo.risk_state(), work.repo.reopened_trade(trade.pair_id)
         if risk is not RiskState.ACTIVE:
             return f"the account is {risk}"
-        if reopened:
+        if reopened is not None:
             return "an earlier trade of the pair is still being sold"
         # An exit of this very slot may have left one since the gate.
         found = (*gate.findings, *self._orphans())
