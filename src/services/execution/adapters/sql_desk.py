@@ -192,7 +192,7 @@ class SqlDeskStore(SqlTradeStore):
 
     def write_off(self, gone: WriteOff, at: datetime, epoch: int) -> None:
         """Book shares out of a trade that nobody can give back."""
-        self._check_epoch(epoch)
+        self.require_writer(epoch)
         e = ledger_entry.c
         earlier = select(func.count()).where(e.kind == WRITE_OFF, e.pair_trade_id == gone.trade_id, e.leg == gone.leg)
         # Counted, not dated: the broker's clock may stand, and only one process writes at a time.
