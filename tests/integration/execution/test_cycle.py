@@ -503,7 +503,7 @@ def test_an_order_whose_repetition_was_refused_and_that_was_placed_after_all_is_
             raise Refused("insufficient buying power", "40310000")
         return real(name, symbol, quantity, **options)
 
-    desk.broker.submit_market_order = refuse_again  # type: ignore[method-assign]
+    desk.broker.submit_market_order = refuse_again  # type: ignore[method-assign,assignment]
     desk.broker.order_by_client_id = lambda *_, **__: None  # type: ignore[method-assign]
     desk.broker.orders_since = lambda *_: []  # type: ignore[method-assign]
     desk.run()

@@ -224,7 +224,7 @@ def leaving_late(leaving: Desk) -> Desk:
             raise KeyboardInterrupt
         return real(name, symbol, quantity, **options)
 
-    leaving.broker.submit_market_order = post  # type: ignore[method-assign]
+    leaving.broker.submit_market_order = post  # type: ignore[method-assign,assignment]
     with pytest.raises(KeyboardInterrupt):
         leaving.run()
     leaving.broker.submit_market_order = real  # type: ignore[method-assign]
@@ -261,7 +261,7 @@ def test_an_exit_that_was_lost_is_not_sent_again_when_the_one_before_it_fills_af
             leaving.broker.fill_late(close_named(leaving, 1), Decimal(-10))
         return real(name, symbol, quantity, **options)
 
-    leaving.broker.submit_market_order = post  # type: ignore[method-assign]
+    leaving.broker.submit_market_order = post  # type: ignore[method-assign,assignment]
 
     leaving.run()
 
