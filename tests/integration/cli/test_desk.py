@@ -453,7 +453,7 @@ MISTAKES = [
     ("a halt of something else", ["halt", "sideways", "--why", "x"], "write entries"),
     ("a halt without a reason", ["halt"], "why"),
     ("a resume without a reason", ["resume"], "why"),
-    ("a day that is none", ["verify", "--since", "yesterday"], "--since yesterday"),
+    ("a day that is none", ["verify", "--since", "yesterday"], "--since 'yesterday' is no time"),
 ]
 
 
