@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 from typing import Literal
 
 from src.shared.domain.errors import InputInvalid
@@ -79,10 +79,9 @@ class LimitBounds:
             return _SWITCH.get(text)
         is_percent = text.endswith("%") and not self.is_whole
         try:
-            value = Decimal(text.removesuffix("%").strip() if is_percent else text)
-        except InvalidOperation:
+            return Decimal(text.removesuffix("%").strip()) / 100 if is_percent else Decimal(text)
+        except DecimalException:
             return None
-        return value / 100 if is_percent else value
 
     def _span(self) -> str:
         if self.unit == "on/off":
