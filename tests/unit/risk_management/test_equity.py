@@ -99,6 +99,25 @@ def test_an_account_that_stood_at_zero_begins_anew() -> None:
     assert [point.equity for point in restated(series, [flow(-100_000, 0), flow(50_000, 1, "b")])] == [50_000, 49_000]
 
 
+def test_only_a_flow_that_emptied_or_filled_the_account_begins_it_anew() -> None:
+    lost_all, emptied = points(100_000, 99_000, -200), points(100_000, 0, 0)
+
+    assert history(lost_all).peak == 100_000
+    assert history(lost_all).drawdown > 1
+    assert history(lost_all, flow(-5_000, 1)).drawdown > 1
+    assert history(emptied, flow(-99_900, 0)).drawdown == 0
+
+
+@pytest.mark.parametrize("false", [0, -1])
+def test_a_false_reading_of_nothing_hides_no_loss(false: int) -> None:
+    found = history(points(100_000, 96_500, false, 94_000))
+    first_of_day = history(points(100_000, 100_000, 100_000, 100_000, false, 96_500, 94_000))
+
+    assert found.drawdown == Decimal("0.06")
+    assert first_of_day.day_first == 96_500
+    assert history(points(100_000, 0, 94_000), flow(100, 1)).drawdown == Decimal("0.06")
+
+
 def test_booking_an_unrealised_loss_changes_nothing_because_equity_holds_both() -> None:
     """The broker's equity is the same before and after a losing trade is closed: nothing is added to it."""
     open_loss, booked_loss = history(points(100_000, 96_000)), history(points(100_000, 96_000, 96_000))
@@ -111,6 +130,13 @@ def test_too_few_days_measure_nothing() -> None:
     few = [EquityPoint(NOW + timedelta(days=i), Decimal(100)) for i in range(MIN_RETURNS)]
 
     assert (measure(few).volatility, measure(few).value_at_risk) == (None, None)
+
+
+def test_a_false_reading_of_nothing_is_no_return() -> None:
+    steady = [EquityPoint(NOW + timedelta(days=i), Decimal(100)) for i in range(MIN_RETURNS + 1)]
+    broken = [*steady[:5], EquityPoint(steady[5].at, Decimal(0)), *steady[6:]]
+
+    assert measure([*broken, EquityPoint(NOW + timedelta(days=MIN_RETURNS + 1), Decimal(100))]) == measure(steady)
 
 
 def test_the_value_at_risk_is_the_loss_of_the_worst_days() -> None:

@@ -64,6 +64,14 @@ def test_monitoring_reduces_the_account_and_leaves_the_slots_first_word_alone() 
     assert [type(event).__name__ for event in repo(watched).told] == ["RiskStateChanged"]
 
 
+@pytest.mark.parametrize("equity", ["0", "-200"])
+def test_an_account_that_lost_everything_is_reduced(equity: str) -> None:
+    watched = watch(equity, points={YESTERDAY: Decimal(100_000)})
+
+    assert watched.monitor(NOW).portfolio.standing.state is RiskState.REDUCING
+    assert watched.look(NOW).portfolio.standing.why.startswith("DRAWDOWN")
+
+
 def test_a_reading_between_the_slots_can_be_the_peak() -> None:
     watched = watch("110000", points={YESTERDAY: Decimal(100_000)})
     watched.monitor(NOW)
