@@ -74,6 +74,9 @@ class FakeRiskRepository:
     def has_equity(self, slot: datetime) -> bool:
         return slot in self.points
 
+    def last_equity_at(self) -> datetime | None:
+        return max((point.at for point in self._series()), default=None)
+
     def record_equity(self, slot: datetime, account: AccountReport) -> None:
         self.points.setdefault(slot, account.equity)
 

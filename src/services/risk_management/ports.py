@@ -101,6 +101,10 @@ class RiskRepository(Protocol):
         """Say whether the slot's equity is stored."""
         ...
 
+    def last_equity_at(self) -> datetime | None:
+        """Tell of which moment the last stored equity is, of a slot or of a reading; None before the first."""
+        ...
+
     def record_equity(self, slot: datetime, account: AccountReport) -> None:
         """Store the slot's equity; the first word on a slot stays."""
         ...

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from src.services.risk_management.domain.equity import CashFlow
 from src.services.risk_management.domain.events import EarningsReport
 from src.services.risk_management.domain.review import OpenTrade, SlotSignal
 from src.services.risk_management.use_cases.review import PEAK_RESET, STATE_CHANGED, RiskManagement, SlotReview
@@ -143,6 +144,14 @@ def test_a_slot_without_signals_still_records_equity_and_asks_for_no_assets() ->
     assert review(risk).decisions == ()
     assert store(risk).repo.points == {SLOT: Decimal(100_000)}
     assert broker(risk).calls == ["account", "cash_flows"]
+
+
+def test_a_withdrawal_while_nothing_ran_is_no_loss() -> None:
+    moved = NOW - timedelta(days=40)
+    risk = service(signal(), equity="80000", points={moved - timedelta(days=2): Decimal(100_000)})
+    broker(risk).flows.append(CashFlow("f", "CSW", Decimal(-20_000), moved, moved + timedelta(hours=12)))
+
+    assert codes(review(risk)) == {"AAA/BBB": "APPROVED"}
 
 
 def test_exits_are_kept_even_if_the_broker_is_away() -> None:

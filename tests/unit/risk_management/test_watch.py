@@ -94,6 +94,24 @@ def test_money_in_or_out_is_no_result_and_is_noted_once(dollars: str) -> None:
     assert [note.subject for note in repo(watched).notes if note.what == CASH_FLOW_SEEN] == ["f"]
 
 
+@pytest.mark.parametrize("days_ago", [5, 12, 200])
+@pytest.mark.parametrize(
+    ("dollars", "equity", "drawdown", "state"),
+    [("50000", "135000", "0.1", RiskState.REDUCING), ("-20000", "80000", "0", RiskState.ACTIVE)],
+)
+def test_money_that_moved_while_nothing_ran_is_found_however_long_ago(
+    days_ago: int, dollars: str, equity: str, drawdown: str, state: RiskState
+) -> None:
+    moved = NOW - timedelta(days=days_ago)
+    flow = CashFlow("f", "CSD", Decimal(dollars), moved - timedelta(hours=12), moved + timedelta(hours=12))
+    watched = watch(equity, [flow], points={moved - timedelta(days=2): Decimal(100_000)})
+
+    look = watched.monitor(NOW)
+
+    assert abs(look.portfolio.equity.drawdown - Decimal(drawdown)) < Decimal("1e-9")
+    assert look.portfolio.standing.state is state
+
+
 def test_an_alert_is_told_once_a_day_and_the_gravest_first() -> None:
     watched = watch("94000", points={YESTERDAY: Decimal(100_000)}, trades=[trade(shares=9000)])
     look = watched.monitor(NOW)

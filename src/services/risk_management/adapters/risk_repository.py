@@ -145,6 +145,14 @@ class SqlRiskRepository:
         """Say whether the slot's equity is stored."""
         return bool(self._connection.execute(select(exists().where(equity_point.c.slot == slot))).scalar_one())
 
+    def last_equity_at(self) -> datetime | None:
+        """Find the last slot or reading with equity; each is the end of an index."""
+        slot, reading = (
+            select(func.max(at)).scalar_subquery() for at in (equity_point.c.slot, portfolio_reading.c.taken_at)
+        )
+        last: datetime | None = self._connection.execute(select(func.greatest(slot, reading))).scalar_one()
+        return last
+
     def record_equity(self, slot: datetime, account: AccountReport) -> None:
         """Store the slot's equity; the first word on a slot stays."""
         statement = insert(equity_point).values(

@@ -47,7 +47,7 @@ STATE_CHANGED = "risk state changed"
 CASH_FLOW_SEEN = "external cash flow"
 
 FLOWS_LOOKBACK = timedelta(days=10)
-"""How far back deposits and withdrawals are asked for: the broker may book one days after it happened."""
+"""How long before the last known equity deposits and withdrawals are asked for: the broker may book one days late."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class RiskManagement:
         decided, entries, is_done = self._review_exits(moment)
         if is_done:
             return SlotReview(slot, decided, already_done=True)
-        account, flows = self.broker.account(), self.broker.cash_flows(now - FLOWS_LOOKBACK)
+        account, flows = ask_for_money(self.store, self.broker, now)
         symbols = sorted({symbol for signal in entries for symbol in signal.symbols})
         assets = self.broker.assets(symbols, new_york_day(now)) if symbols else {}
         return self._review_entries(moment, account, flows, assets)
@@ -256,6 +256,20 @@ class RiskManagement:
         symbols = sorted({symbol for entry in entries for symbol in entry.symbols})
         first, last = self.calendar.days_around(new_york_day(now), int(in_force["earnings_sessions"]))
         return EarningsCalendar(tuple(repo.earnings_reports(symbols, first)), first, last)
+
+
+def ask_for_money(
+    store: UnitOfWork[RiskRepository], broker: BrokerFacts, now: datetime
+) -> tuple[AccountReport, list[CashFlow]]:
+    """Ask the broker for the account and what came or went since the last known equity, however long ago that was.
+
+    Raises:
+        Transient: the broker or the database gave no usable answer.
+    """
+    with store() as work:
+        last = work.repo.last_equity_at()
+    since = now if last is None else min(now, last)
+    return broker.account(), broker.cash_flows(since - FLOWS_LOOKBACK)
 
 
 def assess_and_store(
