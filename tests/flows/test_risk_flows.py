@@ -34,7 +34,7 @@ def count(desk: Installation, table: Any) -> int:
 
 def lose_a_tenth(desk: Installation) -> None:
     """Let an earlier slot have known a larger equity than the twin's 100,000."""
-    values = {"slot": SLOT, "equity": 111_000, "cash": 111_000, "buying_power": 111_000}
+    values = {"slot": SLOT, "taken_at": SLOT, "equity": 111_000, "cash": 111_000, "buying_power": 111_000}
     with desk.services.engine.begin() as connection:
         connection.execute(insert(equity_point).values(values))
 

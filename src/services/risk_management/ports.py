@@ -105,14 +105,14 @@ class RiskRepository(Protocol):
         """Tell of which moment the last stored equity is, of a slot or of a reading; None before the first."""
         ...
 
-    def record_equity(self, slot: datetime, account: AccountReport) -> None:
-        """Store the slot's equity; the first word on a slot stays."""
+    def record_equity(self, slot: datetime, taken_at: datetime, account: AccountReport) -> None:
+        """Store the slot's equity with the moment at which it was read; the first word on a slot stays."""
         ...
 
-    def equity_history(self, until: datetime, now: EquityPoint, midnight: datetime) -> EquityHistory:
-        """Compare `now` with the peak (since the last reset) and the first equity since `midnight`, up to `until`.
+    def equity_history(self, now: EquityPoint, midnight: datetime) -> EquityHistory:
+        """Compare `now` with the peak (since the last reset) and the first equity since `midnight`.
 
-        Deposits and withdrawals are taken out.
+        Deposits and withdrawals are taken out; what was read after `now` does not count.
         """
         ...
 

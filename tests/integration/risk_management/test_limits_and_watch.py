@@ -130,23 +130,25 @@ def test_money_in_and_out_of_the_twin_is_no_result(twin: TwinHandle, broker: Alp
 def test_the_last_equity_is_of_a_slot_or_of_a_reading(engine: Engine) -> None:
     found = []
     reading = {"taken_at": NOW, "equity": 1, "gross": 0, "net": 0, "numbers": {}}
-    point = {"slot": SLOT, "equity": 1, "cash": 1, "buying_power": 1}
+    point = {"slot": SLOT, "taken_at": SLOT, "equity": 1, "cash": 1, "buying_power": 1}
     for statement in (
         select(1),
         equity_point.insert().values(point),
         portfolio_reading.insert().values(reading),
-        equity_point.insert().values(point | {"slot": SLOT + timedelta(hours=1)}),
+        equity_point.insert().values(
+            point | {"slot": SLOT - timedelta(hours=1), "taken_at": NOW + timedelta(seconds=1)}
+        ),
     ):
         with engine.begin() as connection:
             connection.execute(statement)
             found.append(SqlRiskRepository(connection, read_closes).last_equity_at())
 
-    assert found == [None, SLOT, NOW, SLOT + timedelta(hours=1)]
+    assert found == [None, SLOT, NOW, NOW + timedelta(seconds=1)]
 
 
 def test_a_loss_between_the_slots_reduces_the_account_and_is_told_once(broker: AlpacaClient, engine: Engine) -> None:
     with engine.begin() as connection:
-        values = {"slot": SLOT, "equity": 110_000, "cash": 110_000, "buying_power": 110_000}
+        values = {"slot": SLOT, "taken_at": SLOT, "equity": 110_000, "cash": 110_000, "buying_power": 110_000}
         connection.execute(equity_point.insert().values(values))
     watch = build_watch(load_settings(), engine, broker)
 

@@ -256,15 +256,13 @@ def test_a_drawdown_reduces_the_account_until_a_person_starts_a_new_peak(
     risk.set_state(RiskState.ACTIVE, "ann", "looked into it", NOW - timedelta(minutes=30))
 
     with engine.connect() as connection:
-        history = SqlRiskRepository(connection, read_closes).equity_history(
-            SLOT, EquityPoint(NOW, Decimal(90_000)), NOW
-        )
+        history = SqlRiskRepository(connection, read_closes).equity_history(EquityPoint(NOW, Decimal(90_000)), NOW)
     assert history.peak == Decimal(100_000)  # only the slot's own point is after the reset
     assert risk.standing() == Standing(RiskState.ACTIVE, "ann", "looked into it", 2, NOW - timedelta(minutes=30))
 
 
 def _point(slot: datetime, equity: int) -> Any:
-    return equity_point.insert().values(slot=slot, equity=equity, cash=equity, buying_power=equity)
+    return equity_point.insert().values(slot=slot, taken_at=slot, equity=equity, cash=equity, buying_power=equity)
 
 
 def test_the_days_first_equity_is_of_the_new_york_day(engine: Engine) -> None:
@@ -274,8 +272,6 @@ def test_the_days_first_equity_is_of_the_new_york_day(engine: Engine) -> None:
             connection.execute(_point(slot, equity))
 
     with engine.connect() as connection:
-        history = SqlRiskRepository(connection, read_closes).equity_history(
-            SLOT, EquityPoint(NOW, Decimal(3)), midnight
-        )
+        history = SqlRiskRepository(connection, read_closes).equity_history(EquityPoint(NOW, Decimal(3)), midnight)
 
     assert (history.day_first, history.peak) == (Decimal(2), Decimal(3))

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.services.risk_management.domain.equity import CashFlow
+from src.services.risk_management.domain.equity import CashFlow, EquityPoint
 from src.services.risk_management.domain.events import EarningsReport
 from src.services.risk_management.domain.review import OpenTrade, SlotSignal
+from src.services.risk_management.ports import Reading
 from src.services.risk_management.use_cases.review import PEAK_RESET, STATE_CHANGED, RiskManagement, SlotReview
+from src.services.risk_management.use_cases.watch import PortfolioWatch
 from src.shared.domain.errors import InputInvalid, Transient
 from src.shared.domain.pairs import PairMode
 from src.shared.domain.risk import RiskState
@@ -152,6 +154,32 @@ def test_a_withdrawal_while_nothing_ran_is_no_loss() -> None:
     broker(risk).flows.append(CashFlow("f", "CSW", Decimal(-20_000), moved, moved + timedelta(hours=12)))
 
     assert codes(review(risk)) == {"AAA/BBB": "APPROVED"}
+
+
+def test_equity_counts_from_when_it_was_read_not_from_its_slot() -> None:
+    """Between a reading at the slot and the slot's review half of the money leaves: that is one fall, not two."""
+    before = Reading(SLOT + timedelta(seconds=5), Decimal(100_000), Decimal(0), Decimal(0), {})
+    risk = service(equity="50000", points={SLOT - timedelta(minutes=15): Decimal(100_000)}, readings=[before])
+    midnight = SLOT.replace(hour=5, minute=0)
+    broker(risk).flows.append(CashFlow("f", "CSW", Decimal(-50_000), midnight, midnight + timedelta(days=1)))
+    watch = PortfolioWatch(risk.store, risk.broker, CALENDAR, SEED)
+
+    review(risk)
+    later = watch.monitor(NOW + timedelta(minutes=15))
+
+    assert later.portfolio.equity.drawdown == 0
+    assert later.portfolio.standing.state is RiskState.ACTIVE
+
+
+def test_a_slot_reviewed_on_the_next_day_makes_no_first_equity_of_its_own_day() -> None:
+    yesterday = SLOT - timedelta(days=1)
+    risk = service(equity="97500")
+
+    risk.review_slot(yesterday, NOW, True, CLOSE, True)
+    history = store(risk).repo.equity_history(EquityPoint(NOW, Decimal(97_000)), SLOT.replace(hour=5, minute=0))
+
+    assert store(risk).repo.points == {yesterday: Decimal(97_500)}
+    assert history.day_first == 97_500
 
 
 def test_exits_are_kept_even_if_the_broker_is_away() -> None:

@@ -146,29 +146,28 @@ class SqlRiskRepository:
         return bool(self._connection.execute(select(exists().where(equity_point.c.slot == slot))).scalar_one())
 
     def last_equity_at(self) -> datetime | None:
-        """Find the last slot or reading with equity; each is the end of an index."""
-        slot, reading = (
-            select(func.max(at)).scalar_subquery() for at in (equity_point.c.slot, portfolio_reading.c.taken_at)
+        """Find when equity was last read, for a slot or by the monitor."""
+        slots, readings = (
+            select(func.max(t.c.taken_at)).scalar_subquery() for t in (equity_point, portfolio_reading)
         )
-        last: datetime | None = self._connection.execute(select(func.greatest(slot, reading))).scalar_one()
+        last: datetime | None = self._connection.execute(select(func.greatest(slots, readings))).scalar_one()
         return last
 
-    def record_equity(self, slot: datetime, account: AccountReport) -> None:
+    def record_equity(self, slot: datetime, taken_at: datetime, account: AccountReport) -> None:
         """Store the slot's equity; the first word on a slot stays."""
-        statement = insert(equity_point).values(
-            slot=slot, equity=account.equity, cash=account.cash, buying_power=account.buying_power
-        )
+        money = {"equity": account.equity, "cash": account.cash, "buying_power": account.buying_power}
+        statement = insert(equity_point).values(slot=slot, taken_at=taken_at, **money)
         self._connection.execute(statement.on_conflict_do_nothing(index_elements=[equity_point.c.slot]))
 
-    def equity_history(self, until: datetime, now: EquityPoint, midnight: datetime) -> EquityHistory:
-        """Read equity since the last reset and since midnight, up to `until`, and compare it with `now`."""
+    def equity_history(self, now: EquityPoint, midnight: datetime) -> EquityHistory:
+        """Read equity since the last reset and since midnight, and compare it with `now`."""
         peak_from: datetime | None = self._connection.execute(
             select(func.max(cast(audit_log.c.numbers["peak_from"].astext, Moment))).where(
                 audit_log.c.what == PEAK_RESET
             )
         ).scalar_one()
         since = None if peak_from is None else min(peak_from, midnight)
-        points = self._points(since, until)
+        points = self._points(since, now.at)
         return equity_history(points, self._flows(since), now, midnight, peak_from)
 
     def equity_points(self, since: datetime, now: EquityPoint) -> list[EquityPoint]:
@@ -251,7 +250,7 @@ class SqlRiskRepository:
 
     def _points(self, since: datetime | None, until: datetime) -> list[EquityPoint]:
         # What the monitor read and what the slots began with are one series.
-        slots = select(equity_point.c.slot.label("at"), equity_point.c.equity)
+        slots = select(equity_point.c.taken_at.label("at"), equity_point.c.equity)
         readings = select(portfolio_reading.c.taken_at.label("at"), portfolio_reading.c.equity)
         series = slots.union_all(readings).subquery()
         query = select(series.c.at, series.c.equity).where(series.c.at <= until).order_by(series.c.at)

@@ -168,9 +168,9 @@ class RiskManagement:
             work.repo.lock()
             record_flows(work.repo, flows)
             in_force = limits_in_force(work.repo, self.seed)
-            work.repo.record_equity(moment.slot, report)
+            work.repo.record_equity(moment.slot, moment.now, report)
             now = EquityPoint(moment.now, report.equity)
-            equity = work.repo.equity_history(moment.slot, now, new_york_midnight(moment.now))
+            equity = work.repo.equity_history(now, new_york_midnight(moment.now))
             before = work.repo.standing()
             after = assess_and_store(work.repo, before, equity, in_force, moment.now)
             # Entries of this cycle are denied by the loss itself, whose code says more than that of the state.

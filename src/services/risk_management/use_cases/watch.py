@@ -156,7 +156,7 @@ class PortfolioWatch:
         return PairSize(fit, size, limits)
 
     def _equity(self, repo: RiskRepository, report: AccountReport, now: datetime) -> EquityHistory:
-        return repo.equity_history(now, EquityPoint(now, report.equity), new_york_midnight(now))
+        return repo.equity_history(EquityPoint(now, report.equity), new_york_midnight(now))
 
     def _look(
         self, repo: RiskRepository, report: AccountReport, limits: LimitsInForce, now: datetime, standing: Standing
