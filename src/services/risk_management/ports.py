@@ -141,7 +141,10 @@ class RiskRepository(Protocol):
         ...
 
     def booked_since(self, moment: datetime) -> Decimal:
-        """Sum the booked P&L in dollars of all trades finished since a moment."""
+        """Sum the P&L in dollars of all finished trades that ended, or had anything booked, since a moment.
+
+        The result of a trade counts whole: a late fill or dividend brings all of it back.
+        """
         ...
 
     def upcoming_events(self, symbols: Sequence[str], first: date, last: date) -> list[MarketEvent]:

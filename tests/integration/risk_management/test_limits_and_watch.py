@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 import sqlalchemy.exc
@@ -29,6 +31,7 @@ from src.shared.infra.database.tables import (
     cash_flow,
     corporate_action,
     equity_point,
+    ledger_entry,
     limit_change,
     outbox,
     portfolio_reading,
@@ -180,6 +183,32 @@ def test_a_rolling_loss_sums_what_was_booked_by_closed_and_unwound_trades(engine
     with engine.connect() as connection:
         assert SqlRiskRepository(connection, read_closes).booked_since(since) == Decimal(-140)
         assert SqlRiskRepository(connection, read_closes).booked_since(SLOT) == 0
+
+
+def test_a_result_counts_from_the_day_it_was_booked_not_from_when_closing_began(engine: Engine) -> None:
+    register(engine, "AAA/BBB")
+    for closing, pnl, bookings in (
+        (9, -6000, [9, 1]),  # orphaned meanwhile
+        (8, -50, [8]),
+        (2, -7, [2]),
+    ):
+        slot = SLOT - timedelta(days=closing)
+        result = {"closed_slot": slot, "realized_pnl": Decimal(pnl)}
+        closed = trade(engine, "AAA/BBB", PairTradeState.CLOSED, slot, **result)
+        for days in bookings:
+            _book(engine, closed, SLOT - timedelta(days=days))
+
+    with engine.connect() as connection:
+        repo = SqlRiskRepository(connection, read_closes)
+        booked = [repo.booked_since(SLOT - timedelta(days=days)) for days in (10, 5, 1, 0.5)]
+
+    assert booked == [-6057, -6007, -6000, 0]
+
+
+def _book(engine: Engine, of: Any, at: datetime) -> None:
+    entry = {"entry_id": uuid4(), "kind": "write_off", "leg": 1, "pair_trade_id": of, "occurred_at": at}
+    with engine.begin() as connection:
+        connection.execute(ledger_entry.insert().values(entry))
 
 
 def test_announced_actions_are_the_events_of_their_day(engine: Engine) -> None:

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, cast, exists, func, select, text
+from sqlalchemy import Connection, Row, and_, cast, exists, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from src.services.risk_management.domain.equity import CashFlow, EquityPoint, equity_history, restated
@@ -37,6 +37,7 @@ from src.shared.infra.database.tables import (
     earnings_dates,
     equity_point,
     instance,
+    ledger_entry,
     limit_change,
     order_intent,
     outbox,
@@ -213,11 +214,13 @@ class SqlRiskRepository:
         self._connection.execute(insert(limit_change), [asdict(change) for change in changes])
 
     def booked_since(self, moment: datetime) -> Decimal:
-        """Sum the booked P&L of all trades that were closed or unwound since a moment."""
-        finished_at = func.coalesce(pair_trade.c.closed_slot, pair_trade.c.slot)
+        """Sum the P&L of all finished trades with an entry in the ledger, or an end, since a moment."""
+        # The slot of the end is that in which closing began: an orphan may be sold a week later.
+        ended = func.coalesce(pair_trade.c.closed_slot, pair_trade.c.slot) >= moment
+        with_entry = select(ledger_entry.c.pair_trade_id).where(ledger_entry.c.occurred_at >= moment)
         booked = func.coalesce(func.sum(pair_trade.c.realized_pnl), Decimal(0))
-        finished = pair_trade.c.state.in_(_FINISHED), finished_at >= moment
-        return Decimal(self._connection.execute(select(booked).where(*finished)).scalar_one())
+        lately = pair_trade.c.state.in_(_FINISHED), or_(pair_trade.c.pair_trade_id.in_(with_entry), ended)
+        return Decimal(self._connection.execute(select(booked).where(*lately)).scalar_one())
 
     def upcoming_events(self, symbols: Sequence[str], first: date, last: date) -> list[MarketEvent]:
         """Read the companies' announced actions with their day from `first` to `last`, by day."""

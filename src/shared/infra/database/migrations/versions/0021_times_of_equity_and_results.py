@@ -1,4 +1,4 @@
-"""Equity of a slot with the moment at which it was read: the slot's own time may be minutes, or a night, before."""
+"""Equity of a slot has the moment at which it was read, which may be a night later; the ledger an index by time."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ def upgrade() -> None:
     op.alter_column(
         "equity_point", "taken_at", existing_type=sa.DateTime(timezone=True), nullable=False, schema="risk"
     )
+    op.create_index("ix_ledger_entry_occurred_at", "ledger_entry", ["occurred_at"], schema="execution")
 
 
 def downgrade() -> None:
     """Equity is of its slot again."""
+    op.drop_index("ix_ledger_entry_occurred_at", table_name="ledger_entry", schema="execution")
     op.drop_column("equity_point", "taken_at", schema="risk")
