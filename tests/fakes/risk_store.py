@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from src.services.risk_management.domain.equity import CashFlow, EquityPoint, equity_history, restated
+from src.services.risk_management.domain.equity import CashFlow, DayStart, EquityPoint, equity_history, restated
 from src.services.risk_management.domain.events import EarningsReport, MarketEvent
 from src.services.risk_management.domain.review import OpenTrade, SlotSignal
 from src.services.risk_management.domain.state import EquityHistory, Standing
@@ -85,9 +85,9 @@ class FakeRiskRepository:
         if slot not in self.points:
             self.points[slot], self.taken_at[slot] = account.equity, taken_at
 
-    def equity_history(self, now: EquityPoint, midnight: datetime) -> EquityHistory:
+    def equity_history(self, now: EquityPoint, day: DayStart) -> EquityHistory:
         points = [point for point in self._series() if point.at <= now.at]
-        return equity_history(points, self.flows, now, midnight, None)
+        return equity_history(points, self.flows, now, day, None)
 
     def equity_points(self, since: datetime, now: EquityPoint) -> list[EquityPoint]:
         return restated([*(point for point in self._series() if since <= point.at <= now.at), now], self.flows)

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
 
-from src.services.risk_management.domain.equity import CashFlow, EquityPoint
+from src.services.risk_management.domain.equity import CashFlow, DayStart, EquityPoint
 from src.services.risk_management.domain.events import EarningsReport, MarketEvent
 from src.services.risk_management.domain.review import OpenTrade, SlotSignal
 from src.services.risk_management.domain.state import EquityHistory, Standing
@@ -109,8 +109,8 @@ class RiskRepository(Protocol):
         """Store the slot's equity with the moment at which it was read; the first word on a slot stays."""
         ...
 
-    def equity_history(self, now: EquityPoint, midnight: datetime) -> EquityHistory:
-        """Compare `now` with the peak (since the last reset) and the first equity since `midnight`.
+    def equity_history(self, now: EquityPoint, day: DayStart) -> EquityHistory:
+        """Compare `now` with the peak (since the last reset) and with what the day started with.
 
         Deposits and withdrawals are taken out; what was read after `now` does not count.
         """

@@ -150,8 +150,9 @@ def test_the_last_equity_is_of_a_slot_or_of_a_reading(engine: Engine) -> None:
 
 
 def test_a_loss_between_the_slots_reduces_the_account_and_is_told_once(broker: AlpacaClient, engine: Engine) -> None:
+    evening = datetime(2026, 11, 17, 21, 1, tzinfo=UTC)
     with engine.begin() as connection:
-        values = {"slot": SLOT, "taken_at": SLOT, "equity": 110_000, "cash": 110_000, "buying_power": 110_000}
+        values = {"slot": SLOT, "taken_at": evening, "equity": 110_000, "cash": 110_000, "buying_power": 110_000}
         connection.execute(equity_point.insert().values(values))
     watch = build_watch(load_settings(), engine, broker)
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.services.risk_management.domain.equity import CashFlow, EquityPoint
+from src.services.risk_management.domain.equity import CashFlow, DayStart, EquityPoint
 from src.services.risk_management.domain.events import EarningsReport
 from src.services.risk_management.domain.review import OpenTrade, SlotSignal
 from src.services.risk_management.ports import Reading
@@ -176,10 +176,12 @@ def test_a_slot_reviewed_on_the_next_day_makes_no_first_equity_of_its_own_day() 
     risk = service(equity="97500")
 
     risk.review_slot(yesterday, NOW, True, CLOSE, True)
-    history = store(risk).repo.equity_history(EquityPoint(NOW, Decimal(97_000)), SLOT.replace(hour=5, minute=0))
+    history = store(risk).repo.equity_history(
+        EquityPoint(NOW, Decimal(97_000)), DayStart(SLOT.replace(hour=5, minute=0), CLOSE - timedelta(days=1))
+    )
 
     assert store(risk).repo.points == {yesterday: Decimal(97_500)}
-    assert history.day_first == 97_500
+    assert history.day_start == 97_500
 
 
 def test_exits_are_kept_even_if_the_broker_is_away() -> None:
@@ -277,6 +279,13 @@ def test_a_drawdown_denies_by_its_own_code_and_reduces_the_account() -> None:
     assert (kept.repo.state.state, kept.repo.state.who) == (RiskState.REDUCING, "risk")
     assert [note.numbers["peak"] for note in kept.repo.notes if note.what == STATE_CHANGED] == ["100000"]
     assert [type(event).__name__ for event in kept.events] == ["RiskStateChanged", "TradeDenied"]
+
+
+def test_an_overnight_gap_denies_as_a_loss_of_the_day() -> None:
+    risk = service(signal(), equity="96500")
+    broker(risk).report = account("96500", last_equity="100000")
+
+    assert codes(review(risk)) == {"AAA/BBB": "DAILY_LOSS"}
 
 
 def test_after_a_breach_the_state_denies() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, cast, exists, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from src.services.risk_management.domain.equity import CashFlow, EquityPoint, equity_history, restated
+from src.services.risk_management.domain.equity import CashFlow, DayStart, EquityPoint, equity_history, restated
 from src.services.risk_management.domain.events import EarningsReport, MarketEvent
 from src.services.risk_management.domain.review import OpenTrade, SlotSignal
 from src.services.risk_management.domain.state import EquityHistory, Standing
@@ -160,16 +160,16 @@ class SqlRiskRepository:
         statement = insert(equity_point).values(slot=slot, taken_at=taken_at, **money)
         self._connection.execute(statement.on_conflict_do_nothing(index_elements=[equity_point.c.slot]))
 
-    def equity_history(self, now: EquityPoint, midnight: datetime) -> EquityHistory:
-        """Read equity since the last reset and since midnight, and compare it with `now`."""
+    def equity_history(self, now: EquityPoint, day: DayStart) -> EquityHistory:
+        """Read equity since the last reset and since the close before the day, and compare it with `now`."""
         peak_from: datetime | None = self._connection.execute(
             select(func.max(cast(audit_log.c.numbers["peak_from"].astext, Moment))).where(
                 audit_log.c.what == PEAK_RESET
             )
         ).scalar_one()
-        since = None if peak_from is None else min(peak_from, midnight)
+        since = None if peak_from is None else min(peak_from, day.close)
         points = self._points(since, now.at)
-        return equity_history(points, self._flows(since), now, midnight, peak_from)
+        return equity_history(points, self._flows(since), now, day, peak_from)
 
     def equity_points(self, since: datetime, now: EquityPoint) -> list[EquityPoint]:
         """Read equity since a moment and up to now, without deposits and withdrawals."""

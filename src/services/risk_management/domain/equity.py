@@ -50,6 +50,18 @@ class EquityPoint:
     equity: Decimal
 
 
+@dataclass(frozen=True)
+class DayStart:
+    """Where a New York day's loss counts from: the close of the session before.
+
+    `told` is the broker's word on equity at that close in dollars, None where it does not say.
+    """
+
+    midnight: datetime
+    close: datetime
+    told: Decimal | None = None
+
+
 def restated(points: Sequence[EquityPoint], flows: Sequence[CashFlow]) -> list[EquityPoint]:
     """Return the points, oldest first, in dollars of the last one's account; without flows they stay as they are.
 
@@ -73,14 +85,26 @@ def equity_history(
     points: Sequence[EquityPoint],
     flows: Sequence[CashFlow],
     now: EquityPoint,
-    midnight: datetime,
+    day: DayStart,
     peak_from: datetime | None,
 ) -> EquityHistory:
-    """Compare equity now with its peak since `peak_from` and with the first point since `midnight`."""
+    """Compare equity now with its peak since `peak_from`, and with what it was as the day started."""
     earlier = restated([*points, now], flows)[:-1]
     peaks = [point.equity for point in earlier if peak_from is None or point.at >= peak_from]
-    today = [point.equity for point in earlier if point.at >= midnight and point.equity > 0]
-    return EquityHistory(now.equity, max([now.equity, *peaks]), today[0] if today else now.equity)
+    return EquityHistory(now.equity, max([now.equity, *peaks]), _at_start(points, flows, now, day))
+
+
+def _at_start(points: Sequence[EquityPoint], flows: Sequence[CashFlow], now: EquityPoint, day: DayStart) -> Decimal:
+    """Find equity after the close of the session before, or else at it, or else the day's first.
+
+    What the broker told of the close is held against now alone: it makes no peak.
+    """
+    told = [] if day.told is None else [EquityPoint(day.close, day.told)]
+    series = sorted([*points, *told], key=lambda point: point.at)
+    since = [p for p in restated([*series, now], flows)[:-1] if p.at >= day.close and p.equity > 0]
+    overnight = [point for point in since if point.at < day.midnight]
+    start = [*overnight[-1:], *since, now][0]
+    return start.equity
 
 
 def _restating(before: Decimal, after: Decimal, flow: Decimal) -> Decimal:

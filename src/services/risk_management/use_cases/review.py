@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from src.services.risk_management.domain.book import PRICE_COLLAR, Book
 from src.services.risk_management.domain.correlations import closes_at, correlate
-from src.services.risk_management.domain.equity import CashFlow, EquityPoint
+from src.services.risk_management.domain.equity import CashFlow, DayStart, EquityPoint
 from src.services.risk_management.domain.events import EarningsCalendar, MarketEvent
 from src.services.risk_management.domain.review import (
     OpenTrade,
@@ -170,7 +170,7 @@ class RiskManagement:
             in_force = limits_in_force(work.repo, self.seed)
             work.repo.record_equity(moment.slot, moment.now, report)
             now = EquityPoint(moment.now, report.equity)
-            equity = work.repo.equity_history(now, new_york_midnight(moment.now))
+            equity = work.repo.equity_history(now, day_start(self.calendar, moment.now, report))
             before = work.repo.standing()
             after = assess_and_store(work.repo, before, equity, in_force, moment.now)
             # Entries of this cycle are denied by the loss itself, whose code says more than that of the state.
@@ -270,6 +270,18 @@ def ask_for_money(
         last = work.repo.last_equity_at()
     since = now if last is None else min(now, last)
     return broker.account(), broker.cash_flows(since - FLOWS_LOOKBACK)
+
+
+def day_start(calendar: TradingCalendar, now: datetime, report: AccountReport) -> DayStart:
+    """Say where the loss of the day of `now` counts from.
+
+    The broker's word on the last close counts in session alone: nobody says when in the evening it goes over to the
+    close of that day.
+    """
+    last, _ = calendar.days_around(new_york_day(now), 1)
+    [session] = calendar.sessions(last, last)
+    is_sure = report.last_equity > 0 and calendar.session_at(now) is not None
+    return DayStart(new_york_midnight(now), session.close, report.last_equity if is_sure else None)
 
 
 def assess_and_store(

@@ -20,6 +20,7 @@ from src.services.risk_management.use_cases.review import (
     ask_for_money,
     assess_and_store,
     booked_lately,
+    day_start,
     record_flows,
     unpriced,
 )
@@ -156,7 +157,7 @@ class PortfolioWatch:
         return PairSize(fit, size, limits)
 
     def _equity(self, repo: RiskRepository, report: AccountReport, now: datetime) -> EquityHistory:
-        return repo.equity_history(EquityPoint(now, report.equity), new_york_midnight(now))
+        return repo.equity_history(EquityPoint(now, report.equity), day_start(self.calendar, now, report))
 
     def _look(
         self, repo: RiskRepository, report: AccountReport, limits: LimitsInForce, now: datetime, standing: Standing
