@@ -42,6 +42,6 @@ def test_a_load_is_to_be_told_of_once_it_has_brought_bars(
             )
         )
 
-    facts = SqlFacts(engine).load([], [], [])
+    facts = SqlFacts(engine).load([], [], [], since=None)
 
     assert (("load_run", str(load)) in facts.versions) == counts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -30,10 +31,12 @@ WHOLE = Facts(
     ledger_entries=2,
     versions={ORDER: 2, TRADE: 2},
     told={ORDER: (1, 2), TRADE: (2, 1)},
-    paged=frozenset(),
-    forbidden=(),
+    paged={},
+    approved={("AAA/BBB", SLOT): (TEN, EIGHT)},
+    cash={OPEN.id: Decimal(-200)},
     broker_orders=(report(LONG, "filled"), report(SHORT, "filled")),
     broker_positions=(PositionReport("AAA", TEN, TEN), PositionReport("BBB", EIGHT, TEN)),
+    since=SLOT - timedelta(days=1),
 )
 
 
@@ -46,7 +49,8 @@ def one_leg(state: PairTradeState) -> Facts:
     return replace(
         WHOLE,
         intents=(SHORT,),
-        trades=(replace(OPEN, state=state),),
+        trades=(replace(OPEN, state=state, realized_pnl=Decimal(800)),),
+        cash={OPEN.id: Decimal(800)},
         filled={SHORT.id: EIGHT},
         held={"BBB": EIGHT},
         ledger_shares={"BBB": EIGHT},
@@ -82,6 +86,30 @@ SOLD_BY_HAND = (PositionReport("AAA", Decimal(6), TEN), PositionReport("BBB", EI
 
 def by_hand(quantity: int) -> FillReport:
     return FillReport("f-hand", "b-hand", "AAA", Decimal(quantity), TEN, SLOT)
+
+
+def approved(first: int, second: int) -> Facts:
+    return replace(WHOLE, approved={("AAA/BBB", SLOT): (Decimal(first), Decimal(second))})
+
+
+def closed(realized_pnl: Decimal) -> Facts:
+    """The trade is over, and nothing is held."""
+    sold = (
+        intent(1, -10, action=OrderAction.CLOSE, version=2),
+        intent(2, 8, action=OrderAction.CLOSE, version=2),
+    )
+    return replace(
+        WHOLE,
+        intents=(*WHOLE.intents, *sold),
+        trades=(replace(OPEN, state=PairTradeState.CLOSED, realized_pnl=realized_pnl),),
+        filled={**WHOLE.filled, **{each.id: each.filled_quantity for each in sold}},
+        held={},
+        ledger_shares={},
+        leg_shares={},
+        cash={OPEN.id: Decimal("12.5")},
+        broker_orders=(*WHOLE.broker_orders, *(report(each, "filled") for each in sold)),
+        broker_positions=(),
+    )
 
 
 BREACHES: dict[str, tuple[str, Callable[[], Facts]]] = {
@@ -133,7 +161,34 @@ BREACHES: dict[str, tuple[str, Callable[[], Facts]]] = {
         "I3",
         lambda: replace(WHOLE, broker_positions=SOLD_BY_HAND, broker_fills=(by_hand(-3),)),
     ),
-    "an entry without approval": ("I7", lambda: replace(WHOLE, forbidden=("tw-twin-x",))),
+    "an entry without approval": ("I7", lambda: replace(WHOLE, approved={})),
+    "an entry of more shares than were approved": ("I7", lambda: approved(9, -8)),
+    "an entry on the other side": ("I7", lambda: approved(-10, 8)),
+    "an entry where an exit was approved": ("I7", lambda: approved(0, 0)),
+    "an entry that was sent the day after": (
+        "I7",
+        lambda: replace(WHOLE, intents=(replace(LONG, sent_at=SLOT + timedelta(hours=30)), SHORT)),
+    ),
+    "another order under an id of ours": (
+        "I1",
+        lambda: replace(WHOLE, broker_orders=(replace(WHOLE.broker_orders[0], symbol="ZZZ"), WHOLE.broker_orders[1])),
+    ),
+    "an order of another size under an id of ours": (
+        "I1",
+        lambda: replace(
+            WHOLE, broker_orders=(replace(WHOLE.broker_orders[0], quantity=Decimal(5000)), WHOLE.broker_orders[1])
+        ),
+    ),
+    "an order that was filled and that the broker has never seen": (
+        "I3",
+        lambda: replace(WHOLE, broker_orders=WHOLE.broker_orders[:1]),
+    ),
+    "an execution that the ledger does not hold": ("I3", lambda: replace(WHOLE, misbooked=("f-1",))),
+    "a result that is not the ledger's": ("I3", lambda: closed(realized_pnl=Decimal(1_000_000_000))),
+    "an orphan whose pair had an alert, long ago": (
+        "I5",
+        lambda: replace(one_leg(PairTradeState.ORPHANED), paged={"AAA/BBB": SLOT - timedelta(days=300)}),
+    ),
 }
 
 
@@ -146,7 +201,7 @@ def test_a_breach_is_found_by_its_invariant_alone(breach: str) -> None:
 
 @pytest.mark.parametrize("state", [PairTradeState.ORPHANED, PairTradeState.OPENING])
 def test_a_leg_that_pages_is_no_breach(state: PairTradeState) -> None:
-    assert broken(replace(one_leg(state), paged=frozenset({"AAA/BBB"}))) == []
+    assert broken(replace(one_leg(state), paged={"AAA/BBB": SLOT})) == []
 
 
 @pytest.mark.parametrize("state", [PairTradeState.UNWINDING, PairTradeState.CLOSING])
@@ -166,12 +221,20 @@ def test_an_exit_may_be_sent_while_reducing_and_an_entry_after_resuming() -> Non
     assert broken(replace(WHOLE, log=(HALT, active, Sent(LONG.client_order_id)))) == []
 
 
+def test_a_closed_trade_with_the_result_of_the_ledger_breaks_nothing() -> None:
+    assert broken(closed(realized_pnl=Decimal("12.5"))) == []
+
+
+def test_an_order_before_the_look_began_need_not_be_in_the_brokers_list() -> None:
+    assert broken(replace(WHOLE, broker_orders=(), since=SLOT + timedelta(hours=1))) == []
+
+
 def test_shares_that_somebody_else_traded_are_no_breach() -> None:
     assert broken(replace(WHOLE, broker_positions=SOLD_BY_HAND, broker_fills=(by_hand(-4),))) == []
 
 
 def test_books_are_checked_without_a_broker_and_by_every_rule_that_needs_none() -> None:
-    alone = replace(WHOLE, broker_orders=(), broker_positions=())
+    alone = replace(WHOLE, broker_orders=(), broker_positions=(), since=None)
     lost = replace(alone, ledger_shares={"AAA": TEN})
 
     def of_books(facts: Facts) -> list[str]:

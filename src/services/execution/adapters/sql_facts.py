@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, and_, func, literal, select, text
+from sqlalchemy import Connection, Engine, Row, func, literal, select, text
 
 from src.services.execution.adapters.sql_trades import intent_of, trade_of
-from src.services.execution.domain.books import HOLDINGS
-from src.services.execution.domain.invariants import Aggregate, Facts, RiskChanged, Said, Sent
-from src.shared.domain.orders import FillReport, OrderAction, OrderReport, PositionReport
+from src.services.execution.domain.books import CASH, DOLLARS, HOLDINGS
+from src.services.execution.domain.invariants import (
+    A_DOLLARS_FINEST_PART,
+    Aggregate,
+    Facts,
+    RiskChanged,
+    Said,
+    Sent,
+)
+from src.shared.domain.orders import FillReport, OrderReport, PositionReport
+from src.shared.domain.quantities import plain
 from src.shared.domain.risk import RiskState
+from src.shared.domain.signals import SignalAction
 from src.shared.infra.database.engine import translated_errors
 from src.shared.infra.database.tables import (
     alert,
@@ -30,6 +41,7 @@ from src.shared.infra.database.tables import (
     pair_trade,
     position,
     risk_decision,
+    risk_state,
 )
 from src.shared.messages.orders import OrderSent
 from src.shared.messages.risk import RiskStateChanged
@@ -42,7 +54,27 @@ _TOLD: tuple[tuple[str, Any, Any], ...] = (
     ("risk_decision", risk_decision.c.decision_id, None),
     ("pair_performance", pair_performance.c.pair_trade_id, pair_performance.c.version),
     ("pair", pair_registry.c.pair_id, pair_registry.c.version),
+    ("risk_state", literal("account"), risk_state.c.version),
 )
+
+# Everything that grows when something happens: events, entries of the ledger, executions.
+_GROWING = (outbox, ledger_entry, fill)
+
+_MISBOOKED = text("""
+    SELECT f.fill_id, e.entry_id, e.pair_trade_id = i.pair_trade_id AS is_its_trade, f.quantity, f.price,
+           sum(p.amount) FILTER (WHERE p.account = :holdings AND p.asset = f.symbol) AS shares,
+           sum(p.amount) FILTER (WHERE p.account = :cash AND p.asset = :dollars) AS dollars
+      FROM execution.fill f
+      JOIN execution.order_intent i USING (intent_id)
+      LEFT JOIN execution.ledger_entry e ON e.fill_id = f.fill_id
+      LEFT JOIN execution.ledger_posting p ON p.entry_id = e.entry_id
+     GROUP BY f.fill_id, e.entry_id, i.pair_trade_id
+    HAVING count(p) = 0 OR e.pair_trade_id <> i.pair_trade_id
+        OR sum(p.amount) FILTER (WHERE p.account = :holdings AND p.asset = f.symbol) IS DISTINCT FROM f.quantity
+        OR abs(coalesce(sum(p.amount) FILTER (WHERE p.account = :cash AND p.asset = :dollars), 0)
+               + f.quantity * f.price) > :finest
+     ORDER BY f.fill_id
+""")
 
 
 class SqlFacts:
@@ -56,19 +88,21 @@ class SqlFacts:
         broker_orders: Iterable[OrderReport],
         broker_positions: Iterable[PositionReport],
         broker_fills: Iterable[FillReport],
+        since: datetime | None,
     ) -> Facts:
-        """Read all of it. The broker's reports must have been read while nobody traded."""
+        """Read all of it. The broker's reports, all after `since`, must have been read while nobody traded."""
         with translated_errors(self._engine), self._engine.connect() as connection:
             connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
-            return _facts(connection, tuple(broker_orders), tuple(broker_positions), tuple(broker_fills))
+            books = _books(connection, tuple(broker_orders), tuple(broker_positions), tuple(broker_fills))
+            return replace(books, since=since)
 
     def changes(self) -> int:
-        """Count everything that was ever said: it grows with every change of state."""
+        """Count everything that was ever said and booked: it grows with every change of state."""
         with translated_errors(self._engine), self._engine.connect() as connection:
-            return int(connection.execute(select(func.count()).select_from(outbox)).scalar_one())
+            return sum(connection.execute(select(func.count()).select_from(each)).scalar_one() for each in _GROWING)
 
 
-def _facts(
+def _books(
     connection: Connection,
     orders: tuple[OrderReport, ...],
     positions: tuple[PositionReport, ...],
@@ -91,12 +125,14 @@ def _facts(
         versions=_versions(connection),
         told=_told(connection),
         paged=_paged(connection),
-        forbidden=_forbidden(connection),
+        approved=_approved(connection),
+        cash=_cash(connection),
         broker_orders=orders,
         broker_positions=positions,
         broker_fills=fills,
         log=_log(connection),
         adjusted=_adjusted(connection),
+        misbooked=_misbooked(connection),
     )
 
 
@@ -118,6 +154,26 @@ def _adjusted(connection: Connection) -> dict[tuple[UUID, int], Decimal]:
         .group_by(e.pair_trade_id, e.leg)
     )
     return {(trade, leg): shares for trade, leg, shares in connection.execute(query)}
+
+
+def _cash(connection: Connection) -> dict[UUID, Decimal]:
+    e, p = ledger_entry.c, ledger_posting.c
+    query = select(e.pair_trade_id, func.sum(p.amount)).join(ledger_entry, e.entry_id == p.entry_id)
+    return _sums(connection, query.where(p.account == CASH, p.asset == DOLLARS).group_by(e.pair_trade_id))
+
+
+def _misbooked(connection: Connection) -> tuple[str, ...]:
+    named = {"holdings": HOLDINGS, "cash": CASH, "dollars": DOLLARS, "finest": A_DOLLARS_FINEST_PART}
+    return tuple(_how_misbooked(row) for row in connection.execute(_MISBOOKED, named))
+
+
+def _how_misbooked(row: Row[Any]) -> str:
+    if row.entry_id is None:
+        return f"execution {row.fill_id} is not in the ledger"
+    if not row.is_its_trade:
+        return f"execution {row.fill_id} is booked for another trade than its order's"
+    booked = f"{plain(row.shares or Decimal(0))} shares for {plain(row.dollars or Decimal(0))} dollars"
+    return f"execution {row.fill_id} of {plain(row.quantity)} at {plain(row.price)} is booked as {booked}"
 
 
 def _unbalanced(connection: Connection) -> tuple[str, ...]:
@@ -150,10 +206,13 @@ def _told(connection: Connection) -> dict[Aggregate, tuple[int, ...]]:
     return {key: tuple(versions) for key, versions in told.items()}
 
 
-def _paged(connection: Connection) -> frozenset[str]:
-    details = connection.execute(select(alert.c.detail).where(alert.c.severity == "critical")).scalars()
-    # A name may have a colon of its own, but no blank behind it.
-    return frozenset(detail.partition(": ")[0] for detail in details)
+def _paged(connection: Connection) -> dict[str, datetime]:
+    paged: dict[str, datetime] = {}
+    pages = select(alert.c.detail, alert.c.occurred_at).where(alert.c.severity == "critical")
+    for detail, at in connection.execute(pages.order_by(alert.c.occurred_at)):
+        # A name may have a colon of its own, but no blank behind it.
+        paged[detail.partition(": ")[0]] = at
+    return paged
 
 
 def _log(connection: Connection) -> tuple[Said, ...]:
@@ -171,17 +230,8 @@ def _sent(payload: dict[str, Any]) -> Said:
     return Sent(payload["client_order_id"])
 
 
-def _forbidden(connection: Connection) -> tuple[str, ...]:
-    """Entries whose pair has no approval in the slot of its trade."""
-    approved = and_(
-        risk_decision.c.pair_id == pair_trade.c.pair_id,
-        risk_decision.c.slot == pair_trade.c.slot,
-        risk_decision.c.approved,
-    )
-    query = (
-        select(order_intent.c.client_order_id)
-        .join(pair_trade, pair_trade.c.pair_trade_id == order_intent.c.pair_trade_id)
-        .outerjoin(risk_decision, approved)
-        .where(order_intent.c.action == OrderAction.OPEN.value, risk_decision.c.decision_id.is_(None))
-    )
-    return tuple(f"{name}: no approval" for name in connection.execute(query).scalars())
+def _approved(connection: Connection) -> dict[tuple[str, datetime], tuple[Decimal, Decimal]]:
+    d = risk_decision.c
+    entries = [action.value for action in SignalAction if action.is_entry]
+    query = select(d.pair_id, d.slot, d.quantity_1, d.quantity_2).where(d.approved, d.action.in_(entries))
+    return {(pair, slot): (first, second) for pair, slot, first, second in connection.execute(query)}

@@ -17,12 +17,17 @@ from uuid import UUID
 
 from src.services.execution.domain.reconciliation import external_shares
 from src.services.execution.domain.two_leg import allows
-from src.shared.domain.orders import FillReport, OrderIntent, OrderReport, OrderState, PositionReport
+from src.shared.domain.orders import FillReport, OrderAction, OrderIntent, OrderReport, OrderState, PositionReport
 from src.shared.domain.pairs import FINISHED_TRADES, PairTrade, PairTradeState
 from src.shared.domain.quantities import plain
 from src.shared.domain.risk import RiskState
+from src.shared.domain.sessions import BAR_LENGTH
 
 NEVER_SENT = frozenset({OrderState.PLANNED})
+STALE_AFTER = 2 * BAR_LENGTH
+"""An entry is sent within the hour of its slot, and a cycle that began in it ends within the next one."""
+
+A_DOLLARS_FINEST_PART = Decimal("0.000001")
 Aggregate = tuple[str, str]
 
 
@@ -49,11 +54,13 @@ class Facts:
     """One look at everything. Shares are signed.
 
     `filled` holds booked shares by intent; `held` and `ledger_shares` by symbol; `leg_shares` by trade and symbol;
-    `unbalanced` are ledger entries whose amounts do not sum to zero; `versions` and `told` hold, by aggregate, the
-    version a row is at and the versions the outbox tells; `paged` are pair ids with an alert; `forbidden` are client
-    order ids of entries that risk did not approve for their slot; `log` is what the outbox says of the risk state and
-    of orders sent, in the order of its being recorded; `adjusted` holds, by trade and leg, the shares that came
-    or went without an order of ours.
+    `unbalanced` are ledger entries whose amounts do not sum to zero; `misbooked` says which executions the ledger
+    does not hold once, with their shares and dollars, for the trade of their order; `cash` is the ledger's by trade,
+    in dollars; `versions` and `told` hold, by aggregate, the version a row is at and the versions the outbox tells;
+    `paged` holds pair ids with when they had their last alert; `approved` holds the entries that risk approved, by
+    pair and slot: the shares of both legs; `log` is what the outbox says of the risk state and of orders sent, in the
+    order of its being recorded; `adjusted` holds, by trade and leg, the shares that came or went without an order of
+    ours; `broker_orders` and `broker_fills` are all of them after `since`, None where the broker was not asked.
     """
 
     intents: tuple[OrderIntent, ...]
@@ -66,13 +73,16 @@ class Facts:
     ledger_entries: int
     versions: Mapping[Aggregate, int]
     told: Mapping[Aggregate, tuple[int, ...]]
-    paged: frozenset[str]
-    forbidden: tuple[str, ...]
+    paged: Mapping[str, datetime]
+    approved: Mapping[tuple[str, datetime], tuple[Decimal, Decimal]]
+    cash: Mapping[UUID, Decimal]
     broker_orders: tuple[OrderReport, ...]
     broker_positions: tuple[PositionReport, ...]
     broker_fills: tuple[FillReport, ...] = ()
+    since: datetime | None = None
     log: tuple[Said, ...] = ()
     adjusted: Mapping[tuple[UUID, int], Decimal] = field(default_factory=dict)
+    misbooked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,9 +118,9 @@ def check(facts: Facts, leg_tolerance: Decimal) -> list[Invariant]:
         Invariant("I6", "one event per state change", len(facts.versions), tuple(_untold(facts))),
         Invariant(
             "I7",
-            "no entry without an approval, no order while halted",
+            "no entry but as approved, no order while halted",
             len(facts.intents),
-            (*facts.forbidden, *_sent_against_risk(facts, ours)),
+            (*_not_approved(facts), *_sent_against_risk(facts, ours)),
         ),
     ]
 
@@ -130,6 +140,9 @@ def _doubled(facts: Facts, ours: Mapping[str, OrderIntent]) -> Iterable[str]:
         intent = ours.get(order.client_order_id)
         if intent and intent.broker_order_id not in (None, order.broker_order_id):
             yield f"{order.client_order_id}: broker order {order.broker_order_id}, booked {intent.broker_order_id}"
+        elif intent and (order.symbol, order.quantity) != (intent.symbol, intent.quantity):
+            theirs, meant = f"{plain(order.quantity)} {order.symbol}", f"{plain(intent.quantity)} {intent.symbol}"
+            yield f"{order.client_order_id}: {theirs} at the broker, meant {meant}"
 
 
 def _strays(facts: Facts, ours: Mapping[str, OrderIntent]) -> Iterable[str]:
@@ -150,6 +163,9 @@ def _shares_differ(facts: Facts, ours: Mapping[str, OrderIntent]) -> Iterable[st
         known = ours.get(order.client_order_id)
         if known and known.filled_quantity != order.filled_quantity:
             yield f"{order.client_order_id}: {known.filled_quantity} here, {order.filled_quantity} at the broker"
+    yield from _unknown_to_the_broker(facts)
+    yield from facts.misbooked
+    yield from _results_differ(facts)
     yield from _legs_differ(facts)
     theirs = {p.symbol: p.quantity for p in facts.broker_positions}
     external = _external(facts, ours)
@@ -160,6 +176,23 @@ def _shares_differ(facts: Facts, ours: Mapping[str, OrderIntent]) -> Iterable[st
         differs = held and told not in (held, held + external.get(symbol, Decimal(0)))
         if held != ledger or differs:
             yield f"{symbol}: positions {plain(held)}, ledger {plain(ledger)}, broker {plain(told)}"
+
+
+def _unknown_to_the_broker(facts: Facts) -> Iterable[str]:
+    """What was filled since the look's beginning, the broker has an order for."""
+    theirs = {order.client_order_id for order in facts.broker_orders}
+    for intent in facts.intents:
+        is_in_sight = facts.since is not None and intent.slot >= facts.since
+        if is_in_sight and intent.filled_quantity and intent.client_order_id not in theirs:
+            yield f"{intent.client_order_id}: {intent.filled_quantity} filled, and the broker has no such order"
+
+
+def _results_differ(facts: Facts) -> Iterable[str]:
+    """The result of a finished trade is what its entries moved into cash."""
+    for trade in facts.trades:
+        told, cash = trade.realized_pnl or Decimal(0), facts.cash.get(trade.id, Decimal(0))
+        if trade.state in FINISHED_TRADES and abs(told - cash) > A_DOLLARS_FINEST_PART:
+            yield f"{trade.pair_id} {trade.state}: its result is {plain(told)}, the ledger's cash {plain(cash)}"
 
 
 def _external(facts: Facts, ours: Mapping[str, OrderIntent]) -> dict[str, Decimal]:
@@ -194,14 +227,21 @@ def _broken(facts: Facts, tolerance: Decimal) -> Iterable[str]:
             yield f"{trade.pair_id} {trade.state}: still holds {held}"
         elif trade.state is PairTradeState.OPEN and not _is_whole(trade, shares, tolerance):
             yield f"{trade.pair_id} open: holds {held}"
-        elif trade.state is PairTradeState.OPENING and _hangs(trade, shares, tolerance, facts.paged):
+        elif (
+            trade.state is PairTradeState.OPENING and _hangs(trade, shares, tolerance) and not _is_paged(trade, facts)
+        ):
             yield f"{trade.pair_id} opening: holds {held}, and nobody was told"
-        elif trade.state is PairTradeState.ORPHANED and trade.pair_id not in facts.paged:
+        elif trade.state is PairTradeState.ORPHANED and not _is_paged(trade, facts):
             yield f"{trade.pair_id} orphaned without an alert"
 
 
-def _hangs(trade: PairTrade, shares: list[Decimal], tolerance: Decimal, paged: frozenset[str]) -> bool:
-    return any(shares) and not _is_whole(trade, shares, tolerance) and trade.pair_id not in paged
+def _is_paged(trade: PairTrade, facts: Facts) -> bool:
+    """Say whether people were told of this trade, and not of one before it in the same pair."""
+    return trade.pair_id in facts.paged and facts.paged[trade.pair_id] >= trade.slot
+
+
+def _hangs(trade: PairTrade, shares: list[Decimal], tolerance: Decimal) -> bool:
+    return any(shares) and not _is_whole(trade, shares, tolerance)
 
 
 def _is_whole(trade: PairTrade, shares: list[Decimal], tolerance: Decimal) -> bool:
@@ -209,6 +249,26 @@ def _is_whole(trade: PairTrade, shares: list[Decimal], tolerance: Decimal) -> bo
     # Whole shares: one share of the smaller leg is the finest step there is.
     step = max(1 / abs(trade.target(leg)) for leg in trade.legs)
     return min(filled) > 0 and max(filled) - min(filled) <= max(tolerance, step)
+
+
+def _not_approved(facts: Facts) -> Iterable[str]:
+    """An entry is what risk approved for its slot: on that side, of no more shares, and sent in time."""
+    trades = {trade.id: trade for trade in facts.trades}
+    filled: dict[tuple[UUID, int], Decimal] = defaultdict(Decimal)
+    for intent in facts.intents:
+        if intent.action is not OrderAction.OPEN:
+            continue
+        trade = trades[intent.pair_trade_id]
+        legs = facts.approved.get((trade.pair_id, trade.slot))
+        approved = Decimal(0) if legs is None else legs[intent.leg - 1]
+        filled[trade.id, intent.leg] += intent.filled_quantity
+        most = max(intent.quantity, filled[trade.id, intent.leg], key=abs)
+        if legs is None:
+            yield f"{intent.client_order_id}: no approval"
+        elif most * approved <= 0 or abs(most) > abs(approved):
+            yield f"{intent.client_order_id}: {plain(most)} shares, {plain(approved)} approved"
+        if intent.sent_at is not None and intent.sent_at - trade.slot > STALE_AFTER:
+            yield f"{intent.client_order_id}: sent {intent.sent_at - trade.slot} after its slot"
 
 
 def _sent_against_risk(facts: Facts, ours: Mapping[str, OrderIntent]) -> Iterable[str]:

@@ -24,18 +24,19 @@ class FactSource(Protocol):
         broker_orders: Iterable[OrderReport],
         broker_positions: Iterable[PositionReport],
         broker_fills: Iterable[FillReport],
+        since: datetime | None,
     ) -> Facts:
-        """Read everything in one look."""
+        """Read everything in one look; the broker's reports are all after `since`, None where it was not asked."""
         ...
 
     def changes(self) -> int:
-        """Count every change of state there ever was."""
+        """Count every change of state and every booking there ever was."""
         ...
 
 
 def verify_books(facts: FactSource, leg_tolerance: Decimal) -> list[Invariant]:
     """Check what can be checked of the books without the broker, as of a database that was restored."""
-    return check_books(facts.load((), (), ()), leg_tolerance)
+    return check_books(facts.load((), (), (), since=None), leg_tolerance)
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Verification:
         still = self._second_reconcile()
         prefix = client_order_prefix(self.environment)
         orders = [o for o in self.broker.orders_since(since) if o.client_order_id.startswith(prefix)]
-        facts = self.facts.load(orders, self.broker.positions(), self.broker.fills_since(since))
+        facts = self.facts.load(orders, self.broker.positions(), self.broker.fills_since(since), since)
         return [*check(facts, self.leg_tolerance), still]
 
     def _second_reconcile(self) -> Invariant:
