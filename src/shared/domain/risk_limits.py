@@ -111,7 +111,11 @@ _ALL = (
     _bounds("max_orders_per_minute", "orders", "1", "10000", "Orders sent in one minute."),
     _bounds("max_orders_per_day", "orders", "1", "100000", "Orders sent in one New York day."),
     _bounds(
-        "max_daily_loss_fraction", "of equity", "0.001", "1", "Loss since the day's first equity that stops entries."
+        "max_daily_loss_fraction",
+        "of equity",
+        "0.001",
+        "1",
+        "Loss since the last session's close that stops entries.",
     ),
     _bounds(
         "max_rolling_loss_fraction", "of equity", "0.001", "1", "Booked loss of the last days that stops entries."
