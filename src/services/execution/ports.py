@@ -109,6 +109,14 @@ class TradeStore(Protocol):
         """
         ...
 
+    def require_writer(self, epoch: int) -> None:
+        """See that the caller's epoch is still the account's, and hold it for this transaction.
+
+        Raises:
+            NotTheWriter: another process took over.
+        """
+        ...
+
     def save_trade(self, trade: PairTrade, epoch: int) -> None:
         """Write a trade that moved on by one version, if the caller's epoch is still the account's.
 

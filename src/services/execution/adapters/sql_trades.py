@@ -134,13 +134,20 @@ class SqlTradeStore:
 
     def add_trade(self, trade: PairTrade, epoch: int) -> bool:
         """Insert a trade; False when the pair had one in this slot, or has one open. Raises NotTheWriter."""
-        self._check_epoch(epoch)
+        self.require_writer(epoch)
         statement = insert(pair_trade).values(**_trade_row(trade)).on_conflict_do_nothing()
         return self._connection.execute(statement.returning(pair_trade.c.pair_trade_id)).first() is not None
 
+    def require_writer(self, epoch: int) -> None:
+        """Hold the account's epoch for this transaction, so that a newer writer waits until it is over."""
+        query = select(writer_epoch.c.epoch).where(writer_epoch.c.account == self._account).with_for_update(read=True)
+        current = self._connection.execute(query).scalar_one_or_none()
+        if current != epoch:
+            raise NotTheWriter(f"epoch {epoch} is over, another process took {current}")
+
     def save_trade(self, trade: PairTrade, epoch: int) -> None:
         """Write a trade that moved on by one version. Raises NotTheWriter, or Transient when it was moved."""
-        self._check_epoch(epoch)
+        self.require_writer(epoch)
         statement = (
             update(pair_trade)
             .where(pair_trade.c.pair_trade_id == trade.id, pair_trade.c.version == trade.version - 1)
@@ -160,12 +167,12 @@ class SqlTradeStore:
 
     def add_intent(self, intent: OrderIntent) -> None:
         """Insert an intent. Raises NotTheWriter when its epoch is over."""
-        self._check_epoch(intent.epoch)
+        self.require_writer(intent.epoch)
         self._connection.execute(insert(order_intent).values(**_intent_row(intent)))
 
     def save_intent(self, intent: OrderIntent, epoch: int) -> None:
         """Write an intent that moved on by one version. Raises NotTheWriter, or Transient when it was moved."""
-        self._check_epoch(epoch)
+        self.require_writer(epoch)
         statement = (
             update(order_intent)
             .where(order_intent.c.intent_id == intent.id, order_intent.c.version == intent.version - 1)
@@ -186,7 +193,7 @@ class SqlTradeStore:
 
     def book(self, intent: OrderIntent, report: FillReport, epoch: int) -> bool:
         """Book one execution and what follows from it; False when it was booked before. Raises NotTheWriter."""
-        self._check_epoch(epoch)
+        self.require_writer(epoch)
         statement = insert(fill).values(
             fill_id=report.activity_id,
             intent_id=intent.id,
@@ -315,13 +322,6 @@ class SqlTradeStore:
     def _one_trade(self, *conditions: Any) -> PairTrade | None:
         row = self._connection.execute(select(pair_trade).where(*conditions)).mappings().one_or_none()
         return None if row is None else trade_of(row)
-
-    def _check_epoch(self, epoch: int) -> None:
-        """Hold the account's epoch for this transaction, so that a newer writer waits until it is over."""
-        query = select(writer_epoch.c.epoch).where(writer_epoch.c.account == self._account).with_for_update(read=True)
-        current = self._connection.execute(query).scalar_one_or_none()
-        if current != epoch:
-            raise NotTheWriter(f"epoch {epoch} is over, another process took {current}")
 
     def _post(self, entry: UUID, lines: Postings) -> None:
         rows = [{"entry_id": entry, "account": p.account, "asset": p.asset, "amount": p.amount} for p in lines]
