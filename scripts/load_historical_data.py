@@ -10,7 +10,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.shared.domain.bars import HOURLY
-from src.shared.prefect.scripts import listed_symbols, parse_day, progress_bar, run_script, wired_for
+from src.shared.prefect.scripts import listed_symbols, parse_midnight, progress_bar, run_script, wired_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ def load_historical_data(
     Exits with 1 when some did not come, with 2 for a wrong word.
     """
     wanted = listed_symbols(symbols, symbols_file)
-    start, end = parse_day("--from", first), parse_day("--to", last) + _ONE_DAY if last else None
+    start, end = parse_midnight("--from", first), parse_midnight("--to", last) + _ONE_DAY if last else None
     wired = wired_for("load-historical-data")
     # Which adjustments there are is said by the use case.
     how = cast("Adjustment", adjustment)

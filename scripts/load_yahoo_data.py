@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.shared.domain.errors import InputInvalid, TradewindsError, UserError
 from src.shared.domain.ids import parse_symbol
-from src.shared.prefect.scripts import parse_day, progress_bar, run_script, wired_for
+from src.shared.prefect.scripts import parse_midnight, progress_bar, run_script, wired_for
 from src.shared.prefect.tasks.wiring import Services
 
 if TYPE_CHECKING:
@@ -84,9 +84,9 @@ def _window(first: str, last: str, wired: Services) -> Window:
     from src.services.data_ingestion.adapters.yahoo.history import HOURLY_DAYS
 
     now = wired.broker.clock().now
-    end = min(now, parse_day("--to", last) + timedelta(days=1)) if last else now
+    end = min(now, parse_midnight("--to", last) + timedelta(days=1)) if last else now
     oldest = now - timedelta(days=HOURLY_DAYS)
-    start = parse_day("--from", first) if first else oldest
+    start = parse_midnight("--from", first) if first else oldest
     if start < oldest:
         raise InputInvalid(
             f"--from {first}: Yahoo keeps hourly bars for two years; begin at {oldest:%Y-%m-%d} or later."

@@ -9,7 +9,8 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.shared.prefect.scripts import parse_day, progress_bar, run_script, wired_for
+from src.shared.domain.days import parse_day
+from src.shared.prefect.scripts import progress_bar, run_script, wired_for
 
 _FAILED = 1
 
@@ -49,7 +50,7 @@ def populate(
 
 
 def _day(option: str, text: str) -> date | None:
-    return parse_day(option, text).date() if text else None
+    return parse_day(option, text) if text else None
 
 
 if __name__ == "__main__":

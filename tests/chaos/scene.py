@@ -2,8 +2,9 @@
 
 At the beginning (`SLOT`, its bars not yet stored) one trade is open and its exit is due, one is being closed by a
 process that died between saying that it sends an order and sending it, three pairs are about to be entered, of which
-the twin will fill some only in part, and an instance is about to buy a symbol for itself. The open trade was held
-over the day of a dividend, of which the gate of the slot is the first to hear. When the slot is traded, the portfolio
+the twin will fill some only in part, and an instance is about to buy a symbol for itself. Another one's entry was
+given up and its order cancelled, which the twin filled all the same: the gate of the slot is the first to hear of it,
+as it is of a dividend, over whose day the open trade was held. When the slot is traded, the portfolio
 is watched, people set a limit and the risk state, somebody sells a share of ours by hand, a gate finds that while the
 broker spoils one of its answers, and the share is bought back.
 """
@@ -66,6 +67,9 @@ PAIRS = (("VUNO", "VEXI"), ("ZORN", "ZEMA"), ("JARQ", "JOVA"))
 SINGLE, SYMBOL = "single", "KELV"
 """An instance that holds one symbol, which is no pair's."""
 
+BELATED, FILLED_LATE = "belated", "QVEL"
+"""An instance whose only order, in `BEFORE`, was filled after it was cancelled."""
+
 PARTIAL = 0.3
 """Of the orders of `SLOT`; drawn by client order id, so that the same ones are filled in part each time."""
 
@@ -75,6 +79,8 @@ DIVIDEND = {"type": "cash_dividend", "symbol": "JOVA", "ex_date": f"{SLOT:%Y-%m-
 SPOILT = {"kind": "extra", "endpoint": "GET /v2/orders", "remove": ["client_order_id"], "times": 1}
 _TWIN = "TRADEWINDS_ALPACA_BASE_URL"
 SOMEBODY = Person("test", "chaos")
+
+_BY_SOMEBODY: dict[str, Any] = {"who": SOMEBODY.who, "why": SOMEBODY.why, "now": SLOT}
 
 DIES_AT = "execution.before_post:kill:3"
 """Where the process of the slot before `SLOT` dies: the first order of the second exit is being sent."""
@@ -185,10 +191,10 @@ def _settings() -> Settings:
     return load_settings()
 
 
-def _trade(wired: Services) -> None:
+def _trade(wired: Services, symbol: str = SYMBOL) -> None:
     cycle = wired.execution.cycle
     gate = cycle.open_gate()
-    symbols = [*wired.strategy.symbols_to_watch(), SYMBOL]
+    symbols = [*wired.strategy.symbols_to_watch(), symbol]
     wired.ingestion.fetch_bars(symbols, gate.slot, wired.settings.strategy.history_bars)
     market = gate.market
     slots = build_slots(wired.settings, wired.engine, InlineRunner(wired.settings.strategy_folder))
@@ -273,10 +279,21 @@ class Lane:
         for now, orders in groupby(self.history, lambda order: order["clock"]):
             admin.move_clock(now)
             for order in orders:
-                answer = admin.client.post("/v2/orders", json=order["request"], headers=_KEYS)
-                assert answer.is_success, answer.text
+                self._send_again(order)
         admin.move_clock(_clock_at(SLOT))
         admin.post("settings", partial_fill_probability=PARTIAL)
+
+    def _send_again(self, order: dict[str, Any]) -> None:
+        """Send an order as it was sent then; one that was cancelled is filled after it was cancelled."""
+        admin = self.twin.admin
+        if order["was_canceled"]:
+            admin.fault(kind="no_fill", symbol=FILLED_LATE)
+            admin.fault(kind="late_fill_after_cancel", symbol=FILLED_LATE)
+        answer = admin.client.post("/v2/orders", json=order["request"], headers=_KEYS)
+        assert answer.is_success, answer.text
+        if order["was_canceled"]:
+            admin.client.delete(f"/v2/orders/{answer.json()['id']}", headers=_KEYS).raise_for_status()
+            admin.clear_faults()
 
 
 @dataclass(frozen=True)
@@ -430,13 +447,17 @@ def _reach_the_beginning(
     stage = Stage(twin, _environment(server, database, redis, twin), None)
     _announce(twin)
     with stage.services() as wired:
-        wired.ingestion.refresh_symbols(sorted({SYMBOL, *(symbol for pair in PAIRS for symbol in pair)}))
+        wired.ingestion.refresh_symbols(sorted({SYMBOL, FILLED_LATE, *(symbol for pair in PAIRS for symbol in pair)}))
         wired.ingestion.fetch_bars([symbol for pair in PAIRS for symbol in pair], FIT_UNTIL, FIT_BARS)
         for one, two in PAIRS:
             write_fitted_pair(wired.engine, f"{one}/{two}", FIT_UNTIL, FIT_BARS)
+        _hold(wired, BELATED, FILLED_LATE)
+        twin.admin.fault(kind="no_fill", symbol=FILLED_LATE)
         for slot in BEFORE:
             twin.admin.move_clock(_clock_at(slot))
-            _trade(wired)
+            _trade(wired, FILLED_LATE)
+            wired.instances.mode(BELATED, InstanceMode.OFF, **_BY_SOMEBODY)
+        twin.admin.clear_faults()
         _deliver(wired)
     twin.admin.move_clock(_clock_at(SLOT - timedelta(hours=1)))
     died = context().Process(target=trade_slot, args=(stage.environment, DIES_AT))
@@ -444,20 +465,29 @@ def _reach_the_beginning(
     died.join(LONGEST_SECONDS)
     assert died.exitcode == -signal.SIGKILL
     with stage.services() as wired:
-        person: dict[str, Any] = {"who": SOMEBODY.who, "why": SOMEBODY.why, "now": SLOT}
-        wired.instances.create(SINGLE, "buy_and_hold", {"symbols": [SYMBOL], "fraction": 0.05}, **person)
-        wired.instances.mode(SINGLE, InstanceMode.ACTIVE, **person)
+        _hold(wired, SINGLE, SYMBOL)
     with server.connect(database) as connection:
         # The broker's announcements of the day have not been asked for yet.
         connection.execute("DELETE FROM execution.corporate_action_look")
     return _history(twin)
 
 
+def _hold(wired: Services, instance: str, symbol: str) -> None:
+    """Have an instance buy a symbol in the next slot."""
+    wired.instances.create(instance, "buy_and_hold", {"symbols": [symbol], "fraction": 0.05}, **_BY_SOMEBODY)
+    wired.instances.mode(instance, InstanceMode.ACTIVE, **_BY_SOMEBODY)
+
+
 def _history(twin: TwinHandle) -> list[dict[str, Any]]:
     orders = sorted(twin.admin.state()["orders"], key=lambda each: each["created_at"])
     names = ("client_order_id", "symbol", "side", "qty", "type", "time_in_force")
     return [
-        {"clock": each["created_at"][:19] + "Z", "request": {name: each[name] for name in names}} for each in orders
+        {
+            "clock": each["created_at"][:19] + "Z",
+            "request": {name: each[name] for name in names},
+            "was_canceled": each["status"] == "canceled",
+        }
+        for each in orders
     ]
 
 

@@ -82,7 +82,8 @@ def test_the_slot_opens_closes_and_unwinds(undisturbed: Outcome) -> None:
 
     assert Counter(of_the_slot.values()) == {"open": 2, "unwound": 1}
     assert of_the_slot["single:KELV 21 17:30"] == "open"
-    assert Counter(undisturbed.trades.values())["closed"] == len(undisturbed.trades) - 3
+    assert undisturbed.trades["belated:QVEL 20 14:30"] == "unwound"
+    assert Counter(undisturbed.trades.values())["closed"] == len(undisturbed.trades) - 4
     assert undisturbed.entries == {"cash_dividend": 1}
     assert partial
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from src.services.risk_management.domain.equity import CashFlow, EquityPoint, equity_history, restated
+from src.services.risk_management.domain.equity import CashFlow, DayStart, EquityPoint, equity_history, restated
 from src.services.risk_management.domain.events import EarningsReport, MarketEvent
 from src.services.risk_management.domain.review import OpenTrade, SlotSignal
 from src.services.risk_management.domain.state import EquityHistory, Standing
@@ -26,7 +26,10 @@ from src.shared.messages.ops import AlertRaised
 
 @dataclass
 class FakeRiskRepository:
-    """Implements `RiskRepository` with plain lists; `series` is returned for any closes asked for."""
+    """Implements `RiskRepository` with plain lists; `series` is returned for any closes asked for.
+
+    `points` is equity by slot; it was read at the slot's moment, unless `taken_at` says otherwise.
+    """
 
     asking: list[SlotSignal] = field(default_factory=list)
     stored: list[RiskDecision] = field(default_factory=list)
@@ -34,6 +37,7 @@ class FakeRiskRepository:
     notes: list[AuditNote] = field(default_factory=list)
     told: list[Event] = field(default_factory=list)
     points: dict[datetime, Decimal] = field(default_factory=dict)
+    taken_at: dict[datetime, datetime] = field(default_factory=dict)
     trades: list[OpenTrade] = field(default_factory=list)
     results: dict[str, list[Decimal]] = field(default_factory=dict)
     orders: tuple[int, int] = (0, 0)
@@ -74,12 +78,16 @@ class FakeRiskRepository:
     def has_equity(self, slot: datetime) -> bool:
         return slot in self.points
 
-    def record_equity(self, slot: datetime, account: AccountReport) -> None:
-        self.points.setdefault(slot, account.equity)
+    def last_equity_at(self) -> datetime | None:
+        return max((point.at for point in self._series()), default=None)
 
-    def equity_history(self, until: datetime, now: EquityPoint, midnight: datetime) -> EquityHistory:
-        points = [point for point in self._series() if point.at <= until]
-        return equity_history(points, self.flows, now, midnight, None)
+    def record_equity(self, slot: datetime, taken_at: datetime, account: AccountReport) -> None:
+        if slot not in self.points:
+            self.points[slot], self.taken_at[slot] = account.equity, taken_at
+
+    def equity_history(self, now: EquityPoint, day: DayStart) -> EquityHistory:
+        points = [point for point in self._series() if point.at <= now.at]
+        return equity_history(points, self.flows, now, day, None)
 
     def equity_points(self, since: datetime, now: EquityPoint) -> list[EquityPoint]:
         return restated([*(point for point in self._series() if since <= point.at <= now.at), now], self.flows)
@@ -126,7 +134,7 @@ class FakeRiskRepository:
         return is_new
 
     def _series(self) -> list[EquityPoint]:
-        points = [EquityPoint(at, equity) for at, equity in self.points.items()]
+        points = [EquityPoint(self.taken_at.get(slot, slot), equity) for slot, equity in self.points.items()]
         readings = [EquityPoint(reading.taken_at, reading.equity) for reading in self.readings]
         return sorted([*points, *readings], key=lambda point: point.at)
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import sqlalchemy.exc
 import yaml
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, insert, text
@@ -86,6 +86,10 @@ def test_fault_44_a_poisoned_setting_is_refused_in_one_line_that_names_it(
 
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(name=st.sampled_from(list(LIMIT_BOUNDS)), value=st.floats() | st.text(max_size=12))
+@example(name="max_leg_fraction", value="snan%")
+@example(name="max_leg_fraction", value="1e1000005%")
+@example(name="max_leg_fraction", value="snan")
+@example(name="max_open_pairs", value="1e1000005")
 def test_fault_44_whatever_is_written_for_a_limit_it_is_refused_in_one_line_or_within_its_bounds(
     name: str, value: float | str
 ) -> None:

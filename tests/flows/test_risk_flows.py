@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -33,8 +34,14 @@ def count(desk: Installation, table: Any) -> int:
 
 
 def lose_a_tenth(desk: Installation) -> None:
-    """Let an earlier slot have known a larger equity than the twin's 100,000."""
-    values = {"slot": SLOT, "equity": 111_000, "cash": 111_000, "buying_power": 111_000}
+    """Let a reading of the weekend have known a larger equity than the twin's 100,000."""
+    values = {
+        "slot": SLOT,
+        "taken_at": SLOT - timedelta(days=1),
+        "equity": 111_000,
+        "cash": 111_000,
+        "buying_power": 111_000,
+    }
     with desk.services.engine.begin() as connection:
         connection.execute(insert(equity_point).values(values))
 

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from src.services.cli.options import storable
 from src.shared.domain.errors import Refused, Transient
 from src.shared.domain.quantities import plain
 
@@ -61,7 +62,7 @@ def broker_or_none(found: Services) -> tuple[AlpacaClient | None, str]:
 def user_name() -> str:
     """Name the person as the system knows them; "unknown" where it does not."""
     try:
-        return getpass.getuser()
+        return storable(getpass.getuser())
     except (KeyError, OSError):
         return "unknown"
 

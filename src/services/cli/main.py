@@ -26,6 +26,7 @@ from src.services.cli.commands import (
     twin,
     workflow,
 )
+from src.services.cli.options import storable
 from src.shared.domain.errors import TradewindsError, UserError
 from src.shared.infra.process_start import begin_process
 
@@ -53,7 +54,8 @@ def run() -> None:
     """Run the command line; a person's mistake is one line on stderr and exit code 2, any other failure one and 1."""
     try:
         begin_process()
-        raise SystemExit(application()(prog_name="tradewinds", standalone_mode=False) or 0)
+        words = [storable(word) for word in sys.argv[1:]]
+        raise SystemExit(application()(words, prog_name="tradewinds", standalone_mode=False) or 0)
     except typer.TyperException as error:
         raise SystemExit(_misused(error)) from None
     except UserError as error:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from src.shared.domain.errors import InputInvalid
 
 FIT_BARS = 1200
 """Hourly bars that a pair is fitted and judged on where nobody says otherwise: about 252 calendar days."""
@@ -22,13 +19,9 @@ ConfigFile = Annotated[
 ]
 
 
-def parse_day(option: str, text: str) -> date:
-    """Read a day.
+def storable(text: str) -> str:
+    """Put a question mark for what no database keeps: bytes that were not UTF-8, and the zero byte.
 
-    Raises:
-        InputInvalid: it is none; `option` is what the person has typed it for.
+    A reason, or the name of whoever gives it, is never refused for them: a halt must work.
     """
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise InputInvalid(f"{option} {text}: write a day such as 2025-08-01.") from None
+    return text.encode("utf-8", "replace").decode().replace("\0", "?")

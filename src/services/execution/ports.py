@@ -69,8 +69,8 @@ class TradeStore(Protocol):
         """Return the pair's unfinished trade, if it has one; those that a late fill reopened are not meant."""
         ...
 
-    def has_reopened(self, pair_id: str) -> bool:
-        """Say whether a late fill brought back a trade of the pair that is not over yet."""
+    def reopened_trade(self, pair_id: str) -> PairTrade | None:
+        """Return the pair's newest trade that a late fill brought back and that is not over yet."""
         ...
 
     def holding_since(self) -> dict[str, datetime]:
@@ -85,16 +85,32 @@ class TradeStore(Protocol):
         """List orders that are done and whose booked executions are not what they filled, with the booked shares."""
         ...
 
-    def note_market_time(self, now: datetime) -> datetime | None:
-        """Keep the latest time that the broker's clock showed; return what it was before."""
+    def market_seen(self) -> datetime | None:
+        """Return the latest market time at which a gate had heard of all orders; None before the first."""
+        ...
+
+    def note_market_time(self, now: datetime) -> None:
+        """Keep the time of the broker's clock, unless a later one is known."""
         ...
 
     def trades_in_motion(self) -> list[PairTrade]:
         """List trades that are neither finished nor quietly open, oldest first."""
         ...
 
+    def trades_at_rest(self) -> list[PairTrade]:
+        """List trades that rest and might not: open ones, finished ones with shares or fills not booked, by age."""
+        ...
+
     def add_trade(self, trade: PairTrade, epoch: int) -> bool:
         """Insert a trade; False when the pair had one in this slot, or has one open.
+
+        Raises:
+            NotTheWriter: another process took over.
+        """
+        ...
+
+    def require_writer(self, epoch: int) -> None:
+        """See that the caller's epoch is still the account's, and hold it for this transaction.
 
         Raises:
             NotTheWriter: another process took over.

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
 
-from src.services.risk_management.domain.equity import CashFlow, EquityPoint
+from src.services.risk_management.domain.equity import CashFlow, DayStart, EquityPoint
 from src.services.risk_management.domain.events import EarningsReport, MarketEvent
 from src.services.risk_management.domain.review import OpenTrade, SlotSignal
 from src.services.risk_management.domain.state import EquityHistory, Standing
@@ -101,14 +101,18 @@ class RiskRepository(Protocol):
         """Say whether the slot's equity is stored."""
         ...
 
-    def record_equity(self, slot: datetime, account: AccountReport) -> None:
-        """Store the slot's equity; the first word on a slot stays."""
+    def last_equity_at(self) -> datetime | None:
+        """Tell of which moment the last stored equity is, of a slot or of a reading; None before the first."""
         ...
 
-    def equity_history(self, until: datetime, now: EquityPoint, midnight: datetime) -> EquityHistory:
-        """Compare `now` with the peak (since the last reset) and the first equity since `midnight`, up to `until`.
+    def record_equity(self, slot: datetime, taken_at: datetime, account: AccountReport) -> None:
+        """Store the slot's equity with the moment at which it was read; the first word on a slot stays."""
+        ...
 
-        Deposits and withdrawals are taken out.
+    def equity_history(self, now: EquityPoint, day: DayStart) -> EquityHistory:
+        """Compare `now` with the peak (since the last reset) and with what the day started with.
+
+        Deposits and withdrawals are taken out; what was read after `now` does not count.
         """
         ...
 
@@ -137,7 +141,10 @@ class RiskRepository(Protocol):
         ...
 
     def booked_since(self, moment: datetime) -> Decimal:
-        """Sum the booked P&L in dollars of all trades finished since a moment."""
+        """Sum the P&L in dollars of all finished trades that ended, or had anything booked, since a moment.
+
+        The result of a trade counts whole: a late fill or dividend brings all of it back.
+        """
         ...
 
     def upcoming_events(self, symbols: Sequence[str], first: date, last: date) -> list[MarketEvent]:

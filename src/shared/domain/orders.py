@@ -56,7 +56,8 @@ ORDER_TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = {
     # A further partial fill is a change of its own.
     OrderState.PARTIALLY_FILLED: frozenset(_LIVE - {OrderState.WORKING}),
     OrderState.FILLED: frozenset(),
-    OrderState.REJECTED: frozenset(),
+    # Real world possibility: one request was refused, and another one with the same id was not.
+    OrderState.REJECTED: frozenset({OrderState.REJECTED, OrderState.FILLED}),
     # Real world possibility: a fill is reported after the cancel was confirmed.
     OrderState.CANCELED: frozenset({OrderState.CANCELED, OrderState.FILLED}),
     OrderState.EXPIRED: frozenset({OrderState.EXPIRED, OrderState.FILLED}),

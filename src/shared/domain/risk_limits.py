@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 from typing import Literal
 
 from src.shared.domain.errors import InputInvalid
@@ -79,10 +79,9 @@ class LimitBounds:
             return _SWITCH.get(text)
         is_percent = text.endswith("%") and not self.is_whole
         try:
-            value = Decimal(text.removesuffix("%").strip() if is_percent else text)
-        except InvalidOperation:
+            return Decimal(text.removesuffix("%").strip()) / 100 if is_percent else Decimal(text)
+        except DecimalException:
             return None
-        return value / 100 if is_percent else value
 
     def _span(self) -> str:
         if self.unit == "on/off":
@@ -112,7 +111,11 @@ _ALL = (
     _bounds("max_orders_per_minute", "orders", "1", "10000", "Orders sent in one minute."),
     _bounds("max_orders_per_day", "orders", "1", "100000", "Orders sent in one New York day."),
     _bounds(
-        "max_daily_loss_fraction", "of equity", "0.001", "1", "Loss since the day's first equity that stops entries."
+        "max_daily_loss_fraction",
+        "of equity",
+        "0.001",
+        "1",
+        "Loss since the last session's close that stops entries.",
     ),
     _bounds(
         "max_rolling_loss_fraction", "of equity", "0.001", "1", "Booked loss of the last days that stops entries."

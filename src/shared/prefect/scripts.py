@@ -7,13 +7,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from src.config.settings import Settings, load_settings
+from src.shared.domain.days import parse_day
 from src.shared.domain.errors import InputInvalid, TradewindsError, UserError
 from src.shared.infra.logging import configure_logging
 from src.shared.infra.process_start import begin_process
@@ -58,16 +59,13 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[[], None]]:
         yield lambda: bars.advance(bar)
 
 
-def parse_day(option: str, text: str) -> datetime:
+def parse_midnight(option: str, text: str) -> datetime:
     """Read a day such as 2025-01-31 as its first moment in UTC.
 
     Raises:
-        InputInvalid: it is none; `option` is what the person has typed it for.
+        InputInvalid: as `parse_day`.
     """
-    try:
-        return datetime.combine(date.fromisoformat(text), time(), UTC)
-    except ValueError:
-        raise InputInvalid(f"{option} {text!r} is no day: write it like 2025-01-31.") from None
+    return datetime.combine(parse_day(option, text), time(), UTC)
 
 
 def listed_symbols(named: str, file: Path | None) -> list[str]:

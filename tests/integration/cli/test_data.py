@@ -134,7 +134,7 @@ MISTAKES = [
     (["quarantine", "--last", "0"], "--last"),
     (["earnings", "--symbols", "KO;PEP"], "is not a symbol"),
     (["repair", "--symbols", "", *DAYS], "at least one symbol"),
-    (["repair", "--symbols", FIRST, "--from", "yesterday", "--to", "2025-03-03"], "--from yesterday: write a day"),
+    (["repair", "--symbols", FIRST, "--from", "yesterday", "--to", "2025-03-03"], "--from 'yesterday' is no day"),
     (["repair", "--symbols", FIRST, "--from", "2025-03-03", "--to", "2025-03-01"], "before it begins"),
     (["repair", "--symbols", FIRST, "--from", "2025-03-03", "--to", "2031-03-01"], "has not come yet"),
     (["repair", "--symbols", FIRST, *DAYS, "--vendor-2", "alpaca"], "name another vendor"),

@@ -368,6 +368,46 @@ def test_halt_and_resume_say_before_and_after_and_who_and_why_are_kept(desk: Ins
     ]
 
 
+@pytest.mark.parametrize(
+    ("typed", "kept"), [("gr\udcf6sser", "gr?sser"), ("one\0two", "one?two")], ids=["not UTF-8", "a zero byte"]
+)
+def test_the_kill_switch_works_whatever_bytes_are_in_the_words(desk: Installation, typed: str, kept: str) -> None:
+    said = desk.tradewinds("halt", "everything", "--why", typed, "--who", typed)
+
+    assert (said.code, said.err) == (0, "")
+    assert said.out == f"active → halted (by {kept}: {kept})\n"
+    assert desk.audits()[-1] == (kept, "risk state changed", "account", kept)
+
+
+def test_the_kill_switch_works_whatever_bytes_are_in_the_name_of_the_user(desk: Installation) -> None:
+    desk.monkeypatch.setenv("LOGNAME", "j\udcf6rg")
+
+    assert desk.tradewinds("halt", "everything", "--why", "enough").out == "active → halted (by j?rg: enough)\n"
+
+
+def test_a_name_that_no_text_can_hold_is_refused_in_one_line(desk: Installation) -> None:
+    for words in (("orders", "gr\udcf6sser"), ("orders", "A\0B"), ("close", "gr\udcf6sser", "--why", "x")):
+        said = desk.tradewinds(*words)
+        assert (said.code, said.out, said.err.count("\n")) == (2, "", 1), said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("verify", "--since", "0001-01-01"),
+        ("verify", "--since", "0001-01-01T00:00+14:00"),
+        ("verify", "--since", "9999-12-31T23:59-12:00"),
+        ("pairs", "discover", "--dry-run", "--until", "9999-12-31"),
+        ("replay", "--day", "0001-01-01"),
+    ],
+)
+def test_a_day_at_the_end_of_time_is_refused_in_one_line(desk: Installation, words: tuple[str, ...]) -> None:
+    said = desk.tradewinds(*words)
+
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+    assert f"{words[-2]} '{words[-1]}' is too far away" in said.err
+
+
 def test_the_kill_switch_works_with_the_broker_away(desk: Installation) -> None:
     _lose_the_broker(desk)
 
@@ -424,7 +464,7 @@ MISTAKES = [
     ("a halt of something else", ["halt", "sideways", "--why", "x"], "write entries"),
     ("a halt without a reason", ["halt"], "why"),
     ("a resume without a reason", ["resume"], "why"),
-    ("a day that is none", ["verify", "--since", "yesterday"], "--since yesterday"),
+    ("a day that is none", ["verify", "--since", "yesterday"], "--since 'yesterday' is no time"),
 ]
 
 

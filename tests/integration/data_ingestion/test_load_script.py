@@ -93,6 +93,10 @@ WRONG = {
     "does not know NOSUCH": ("--vendor", "alpaca", "--symbols", "NOSUCH", *WINDOW),
     "no length": ("--vendor", "alpaca", "--symbols", "KELV", "--from", "2025-02-28", "--to", "2024-11-01"),
     "--from 'yesterday' is no day": ("--vendor", "alpaca", "--symbols", "KELV", "--from", "yesterday"),
+    "--to '9999-12-31' is too far away": (
+        *("--vendor", "alpaca", "--symbols", "KELV"),
+        *("--from", "2025-02-28", "--to", "9999-12-31"),
+    ),
     "can't be read": ("--vendor", "alpaca", "--symbols-file", "/no/such/file", *WINDOW),
     "someone": ("--vendor", "someone", "--symbols", "KELV", *WINDOW),
 }

@@ -107,7 +107,7 @@ def test_the_app_may_not_even_try_to_change_a_fill(as_app: Engine) -> None:
         connection.execute(text("DELETE FROM execution.fill"))
 
 
-EQUITY = {"slot": SLOT, "equity": Decimal(1), "cash": Decimal(1), "buying_power": Decimal(1)}
+EQUITY = {"slot": SLOT, "taken_at": SLOT, "equity": Decimal(1), "cash": Decimal(1), "buying_power": Decimal(1)}
 NUMBERS = [math.nan, math.inf, -math.inf]
 
 

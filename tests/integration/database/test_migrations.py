@@ -247,6 +247,20 @@ def test_pairs_that_were_active_without_a_verdict_are_observed_once_flat(
     assert [event["payload"]["after"] for event in told] == ["closing", "observe"]
 
 
+def test_equity_of_before_counts_from_its_slot(empty_database: str, engine_for: Engines) -> None:
+    migrate.upgrade(empty_database, "0020")
+    with engine_for(empty_database).begin() as connection:
+        connection.execute(
+            text("INSERT INTO risk.equity_point (slot, equity, cash, buying_power) VALUES (:at, 1, 1, 2)"),
+            {"at": SLOT},
+        )
+
+    migrate.upgrade(empty_database)
+
+    with engine_for(empty_database).connect() as connection:
+        assert connection.execute(text("SELECT taken_at FROM risk.equity_point")).scalar_one() == SLOT
+
+
 _OLD_PAIR = text("""
     INSERT INTO strategy.pair_registry
            (pair_id, symbol_1, symbol_2, alpha, beta, half_life_bars, z_window_bars, time_stop_bars, correlation,

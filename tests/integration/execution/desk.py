@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from sqlalchemy import Engine, insert, select
 
 from src.services.execution.bootstrap import ExecutionService
 from src.services.execution.use_cases.cycle import Gate
+from src.shared.domain.errors import Transient
 from src.shared.domain.signals import SignalAction, signal_id
 from src.shared.infra.database.tables import alert, instance, pair_signal, pair_trade, risk_decision
 from tests.fakes.broker import FakeBroker
@@ -94,6 +96,22 @@ class Desk:
         assert [i.name for i in found] == [f"I{n}" for n in range(1, 9)]
         # Signals and decisions are written here without their events; their services tell them.
         return [f"{i.name} {b}" for i in found for b in i.breaches if not b.startswith(("signal ", "risk_", "pair "))]
+
+
+def given_up_but_placed(desk: Desk) -> str:
+    """Give an entry up whose order the broker has, and hides; return the order's id."""
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    desk.broker.script["BBB"] = deque(["hidden"])
+    lookup, listing = desk.broker.order_by_client_id, desk.broker.orders_since
+    desk.broker.order_by_client_id = lambda *_, **__: None  # type: ignore[method-assign]
+    desk.broker.orders_since = lambda *_: []  # type: ignore[method-assign]
+    with pytest.raises(Transient):
+        desk.run()
+    desk.next_hour()
+    desk.service.cycle.open_gate()
+    assert desk.trade_states() == ["abandoned"]
+    desk.broker.order_by_client_id, desk.broker.orders_since = lookup, listing  # type: ignore[method-assign]
+    return desk.broker.posts[0]
 
 
 def make_instance(engine: Engine, name: str = "trend") -> None:

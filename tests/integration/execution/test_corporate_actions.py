@@ -13,10 +13,12 @@ import pytest
 from sqlalchemy import Engine, insert, select, text
 
 from src.config.settings import load_settings
-from src.services.execution.bootstrap import ExecutionService, build
+from src.services.execution.bootstrap import ExecutionService, build, build_look
 from src.services.execution.use_cases.cycle import Gate
+from src.services.execution.use_cases.look import Look
 from src.shared.domain.signals import SignalAction, signal_id
 from src.shared.failpoints import Crashed, armed
+from src.shared.infra.alpaca.client import AlpacaClient
 from src.shared.infra.alpaca.factory import make_alpaca_client
 from src.shared.infra.database.engine import make_engine
 from src.shared.infra.database.tables import (
@@ -46,6 +48,8 @@ class Desk:
     """The service on a twin, with a pair that trades."""
 
     service: ExecutionService
+    look: Look
+    broker: AlpacaClient
     twin: TwinHandle
     engine: Engine
 
@@ -74,6 +78,10 @@ class Desk:
     def morning(self, moment: datetime = MORNING) -> Gate:
         self.twin.admin.move_clock(moment.isoformat())
         return self.service.cycle.open_gate()
+
+    def no_fills(self, *symbols: str) -> None:
+        for symbol in symbols:
+            self.twin.admin.rules(symbol, no_fill=True)
 
     def trade(self) -> Any:
         return self._rows(select(pair_trade))[0]
@@ -114,7 +122,8 @@ def desk(trading_database: TradingDatabase, monkeypatch: pytest.MonkeyPatch) -> 
         engine = make_engine(trading_database.app_url, settings.database)
         with engine.begin() as connection:
             write_pair(connection, _pair())
-        yield Desk(build(settings, engine, make_alpaca_client(settings)), twin, engine)
+        broker = make_alpaca_client(settings)
+        yield Desk(build(settings, engine, broker), build_look(settings, engine), broker, twin, engine)
         engine.dispose()
 
 
@@ -155,14 +164,42 @@ def test_fault_32_a_reverse_split_books_the_cash_for_the_fraction_to_the_cent(de
 def test_between_the_split_and_the_close_books_and_broker_agree(desk: Desk) -> None:
     desk.open_pair()
     desk.act("reverse_split", old_rate=10, new_rate=1)
-    desk.twin.admin.rules("KELV", no_fill=True)
-    desk.twin.admin.rules("KYLO", no_fill=True)
+    desk.no_fills("KELV", "KYLO")
 
     with armed("execution.action_booked:exc:2"), pytest.raises(Crashed):
         desk.morning()
 
     assert desk.books_against_twin() == ({"KELV": "2", "KYLO": "-20"}, {"KELV": "2", "KYLO": "-20"})
     assert desk.trade().target_1 == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "terms", "symbol", "shares"),
+    [
+        ("forward_split", {"old_rate": 1, "new_rate": 3}, "KELV", "75"),
+        ("reverse_split", {"old_rate": 10, "new_rate": 1}, "KELV", "2"),
+        ("name_change", {"new_symbol": "KLVN"}, "KLVN", "25"),
+    ],
+)
+def test_what_is_held_after_an_action_is_shown_at_what_each_share_of_it_cost(
+    desk: Desk, kind: str, terms: dict[str, Any], symbol: str, shares: str
+) -> None:
+    desk.open_pair()
+    desk.act(kind, **terms)
+    desk.no_fills("KELV", "KYLO")
+
+    with armed("execution.action_booked:exc:1"), pytest.raises(Crashed):
+        desk.morning()
+
+    held = {each.symbol: each for each in desk.look.positions(desk.broker)}
+    told = {row["symbol"]: row for row in desk.twin.admin.state()["positions"]}
+    assert held.keys() == told.keys() == {symbol, "KYLO"}
+    assert held[symbol].ours == Decimal(shares)
+    for each in held.values():
+        [holding] = each.holdings
+        assert holding.avg_price == Decimal(told[each.symbol]["avg_entry_price"])
+        assert each.unrealized_pnl is not None
+        assert abs(each.unrealized_pnl - Decimal(told[each.symbol]["unrealized_pl"])) < Decimal("0.001")
 
 
 @pytest.mark.parametrize("place", ["before_action", "action_booked"])

@@ -7,12 +7,13 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from src.services.execution.use_cases.drive import Cycle
-from src.shared.domain.errors import NotTheWriter, Terminal, Transient, Unreachable
+from src.shared.domain.errors import NotTheWriter, Refused, Terminal, Transient, Unreachable
 from src.shared.domain.ids import pair_trade_id
 from src.shared.domain.orders import FillReport, OrderReport, OrderState, PositionReport
 from src.shared.domain.pairs import Direction, PairTrade, PairTradeState
@@ -25,7 +26,7 @@ from src.shared.infra.database.tables import (
     pair_trade,
 )
 from tests.fakes.broker import UnreadRow
-from tests.integration.execution.desk import HOUR, SLOT, Desk
+from tests.integration.execution.desk import HOUR, SLOT, Desk, given_up_but_placed
 from tests.polling import eventually
 
 
@@ -450,22 +451,6 @@ def test_the_market_that_closes_after_the_gate_stops_the_entry(desk: Desk) -> No
 # No answer, without end
 
 
-def given_up_but_placed(desk: Desk) -> str:
-    """Give an entry up whose order the broker has, and hides; return the order's id."""
-    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
-    desk.broker.script["BBB"] = deque(["hidden"])
-    lookup, listing = desk.broker.order_by_client_id, desk.broker.orders_since
-    desk.broker.order_by_client_id = lambda *_, **__: None  # type: ignore[method-assign]
-    desk.broker.orders_since = lambda *_: []  # type: ignore[method-assign]
-    with pytest.raises(Transient):
-        desk.run()
-    desk.next_hour()
-    desk.service.cycle.open_gate()
-    assert desk.trade_states() == ["abandoned"]
-    desk.broker.order_by_client_id, desk.broker.orders_since = lookup, listing  # type: ignore[method-assign]
-    return desk.broker.posts[0]
-
-
 def test_an_order_given_up_that_works_at_the_broker_after_all_is_cancelled(desk: Desk) -> None:
     name = given_up_but_placed(desk)
 
@@ -486,6 +471,50 @@ def test_an_order_given_up_that_was_filled_after_all_is_booked_and_sold_again(de
 
     assert desk.trade_states() == ["unwound"]
     assert desk.held() == {}
+    assert desk.broken_invariants() == []
+
+
+@pytest.mark.parametrize("filled", [-8, -3])
+def test_an_order_whose_repetition_was_refused_and_that_was_placed_after_all_is_booked_and_sold_again(
+    desk: Desk, filled: int
+) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    desk.broker.script["BBB"] = deque(["hidden"])
+    real, lookup, listing = desk.broker.submit_market_order, desk.broker.order_by_client_id, desk.broker.orders_since
+
+    def refuse_again(name: str, symbol: str, quantity: Decimal, **options: Any) -> Any:
+        if name in desk.broker.orders:
+            raise Refused("insufficient buying power", "40310000")
+        return real(name, symbol, quantity, **options)
+
+    desk.broker.submit_market_order = refuse_again  # type: ignore[method-assign,assignment]
+    desk.broker.order_by_client_id = lambda *_, **__: None  # type: ignore[method-assign]
+    desk.broker.orders_since = lambda *_: []  # type: ignore[method-assign]
+    desk.run()
+    assert desk.trade_states() == ["abandoned"]
+    desk.broker.order_by_client_id, desk.broker.orders_since = lookup, listing  # type: ignore[method-assign]
+    (name,) = desk.broker.orders
+    desk.broker.fill_late(name, Decimal(filled))
+    if filled != -8:
+        desk.broker.orders[name] = replace(desk.broker.orders[name], status="canceled")
+
+    gate = desk.service.cycle.open_gate()
+
+    assert gate.reconciled
+    assert desk.trade_states() == ["unwound"]
+    assert desk.held() == {}
+    assert desk.broken_invariants() == []
+
+
+def test_an_order_whose_repetition_was_refused_and_that_works_after_all_is_cancelled(desk: Desk) -> None:
+    name = given_up_but_placed(desk)
+    with desk.engine.begin() as connection:
+        connection.execute(update(order_intent).values(state="rejected"))
+
+    gate = desk.service.cycle.open_gate()
+
+    assert desk.broker.cancels == [name]
+    assert gate.reconciled
     assert desk.broken_invariants() == []
 
 

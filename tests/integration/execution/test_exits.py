@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -12,12 +13,14 @@ import pytest
 from sqlalchemy import select, text
 
 from src.services.execution.domain.reconciliation import Kind
+from src.services.execution.use_cases import drive
 from src.shared.domain.corporate_actions import CorporateAction, CorporateActionKind
 from src.shared.domain.errors import NotTheWriter, Terminal, Transient
 from src.shared.domain.ids import client_order_prefix
 from src.shared.domain.signals import SignalAction
+from src.shared.failpoints import Crashed, armed
 from src.shared.infra.database.tables import fill, ledger_entry, pair_trade
-from tests.integration.execution.desk import HOUR, SLOT, Desk
+from tests.integration.execution.desk import HOUR, SLOT, Desk, make_instance
 
 ENTER, EXIT = SignalAction.ENTER_LONG, SignalAction.EXIT
 LAST_SLOT = SLOT + 5 * HOUR
@@ -238,6 +241,118 @@ def test_books_that_differ_by_another_number_at_each_look_still_disagree(desk: D
     assert [(f.kind, f.subject) for f in gate.findings] == [(Kind.POSITION_DRIFT, "AAA")]
 
 
+# An exit that is older than the look it was planned by
+
+
+def sold(desk: Desk, symbol: str) -> int:
+    """How many shares of a symbol our orders have sold."""
+    ours = {order.broker_order_id for order in desk.broker.orders.values()}
+    fills = [each for each in desk.broker.fills if each.symbol == symbol and each.broker_order_id in ours]
+    return -sum(int(each.quantity) for each in fills if each.quantity < 0)
+
+
+def close_named(desk: Desk, attempt: int) -> str:
+    return next(name for name in desk.broker.orders if name.endswith(f"1-close-{attempt}"))
+
+
+@pytest.fixture
+def leaving_late(leaving: Desk) -> Desk:
+    """The first close of AAA ends at its deadline with nothing filled, and the process ends before the second."""
+    leaving.broker.script["AAA"] = deque(["never"])
+    real = leaving.broker.submit_market_order
+
+    def post(name: str, symbol: str, quantity: Decimal, **options: Any) -> Any:
+        if name.endswith("1-close-2"):
+            raise KeyboardInterrupt
+        return real(name, symbol, quantity, **options)
+
+    leaving.broker.submit_market_order = post  # type: ignore[method-assign,assignment]
+    with pytest.raises(KeyboardInterrupt):
+        leaving.run()
+    leaving.broker.submit_market_order = real  # type: ignore[method-assign]
+    return leaving
+
+
+def test_an_exit_that_a_process_left_is_sent_by_the_next_one(leaving_late: Desk) -> None:
+    leaving_late.service.cycle.open_gate()
+
+    assert sold(leaving_late, "AAA") == 10
+    assert states(leaving_late) == ["closed", "open"]
+    assert leaving_late.broken_invariants() == []
+
+
+@pytest.mark.parametrize("filled", [10, 4])
+def test_an_exit_that_a_process_left_sells_no_share_that_was_sold_meanwhile(leaving_late: Desk, filled: int) -> None:
+    leaving_late.broker.fill_late(close_named(leaving_late, 1), Decimal(-filled))
+
+    leaving_late.service.cycle.open_gate()
+
+    assert sold(leaving_late, "AAA") == 10
+    assert "AAA" not in leaving_late.held()
+    assert states(leaving_late) == ["closed", "open"]
+    assert leaving_late.broken_invariants() == []
+
+
+def test_an_exit_that_was_lost_is_not_sent_again_when_the_one_before_it_fills_after_its_end(leaving: Desk) -> None:
+    leaving.broker.script["AAA"] = deque(["never", "lost"])
+    real = leaving.broker.submit_market_order
+
+    def post(name: str, symbol: str, quantity: Decimal, **options: Any) -> Any:
+        if name.endswith("1-close-2"):
+            leaving.broker.submit_market_order = real  # type: ignore[method-assign]
+            leaving.broker.fill_late(close_named(leaving, 1), Decimal(-10))
+        return real(name, symbol, quantity, **options)
+
+    leaving.broker.submit_market_order = post  # type: ignore[method-assign,assignment]
+
+    leaving.run()
+
+    assert sold(leaving, "AAA") == 10
+    leaving.service.cycle.open_gate()
+    assert sold(leaving, "AAA") == 10
+    assert states(leaving) == ["closed", "open"]
+    assert leaving.broken_invariants() == []
+
+
+@pytest.mark.parametrize("name", ["AAA/BBB", "trend:AAA"])
+def test_an_exit_that_was_lost_is_not_sent_again_for_shares_that_a_person_has_sold(desk: Desk, name: str) -> None:
+    make_instance(desk.engine)
+    desk.approve(ENTER, quantities=(10, -8 if "/" in name else 0), pair=name)
+    desk.run()
+    desk.approve(EXIT, slot=desk.next_hour(), pair=name)
+    desk.broker.script["AAA"] = deque(["lost", "lost"])
+    with suppress(Transient):
+        desk.run()
+    desk.broker.trade_by_hand("AAA", -10)
+    desk.next_hour()
+
+    gate = desk.service.cycle.open_gate()
+
+    assert sold(desk, "AAA") == 0
+    assert "AAA" not in desk.held()
+    assert desk.trade_states() == ["orphaned"]
+    assert gate.stops
+    assert ("critical", "a leg can't be closed now") in desk.alerts()
+
+
+@pytest.mark.parametrize("sent", [False, True], ids=["planned", "about to be sent"])
+def test_an_exit_that_a_process_left_is_not_sent_for_shares_that_a_person_has_sold(leaving: Desk, sent: bool) -> None:
+    if sent:
+        leaving.interrupted("submit_market_order")
+    else:
+        gate = leaving.service.cycle.open_gate()
+        with pytest.raises(Crashed), armed("execution.intent_committed:exc"):
+            leaving.service.cycle.execute_slot(gate)
+    leaving.broker.trade_by_hand("AAA", -10)
+    leaving.broker.trade_by_hand("BBB", 8)
+    leaving.next_hour()
+
+    leaving.service.cycle.open_gate()
+
+    assert leaving.held() == {"DDD": 6, "EEE": -5}
+    assert sold(leaving, "AAA") == 0
+
+
 # The last minutes
 
 
@@ -290,3 +405,24 @@ def test_a_writer_that_was_overtaken_books_no_execution(desk: Desk) -> None:
     desk.run()
     assert desk.trade_states() == ["open"]
     assert desk.broken_invariants() == []
+
+
+def test_a_process_that_was_overtaken_before_it_sent_an_order_sends_none(
+    leaving: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, posts = leaving.service.cycle.open_gate(), list(leaving.broker.posts)
+
+    def overtaken(place: str) -> None:
+        if place == "execution.before_post":
+            with leaving.engine.begin() as connection:
+                connection.execute(text("UPDATE execution.writer_epoch SET epoch = epoch + 1"))
+
+    monkeypatch.setattr(drive, "failpoint", overtaken)
+    with pytest.raises(NotTheWriter):
+        leaving.service.cycle.execute_slot(gate)
+
+    assert leaving.broker.posts == posts
+    monkeypatch.undo()
+    leaving.service.cycle.open_gate()
+    assert states(leaving) == ["closed", "open"]
+    assert leaving.broken_invariants() == []

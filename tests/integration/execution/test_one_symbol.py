@@ -276,7 +276,7 @@ def test_the_tables_hold_a_pair_to_two_legs_and_an_instance_to_one(desk: Desk, c
 
 BREACHES = {
     "I3": "UPDATE execution.position SET quantity = 4",
-    "I5": "UPDATE execution.pair_trade SET state = 'closed'",
+    "I5": "UPDATE execution.position SET quantity = 0",
     "I6": "UPDATE execution.pair_trade SET version = 9",
     "I7": "UPDATE risk.risk_decision SET approved = false, code = 'RISK_STATE'",
 }

@@ -15,6 +15,7 @@ from sqlalchemy import select, text
 
 from src.services.execution.domain.reconciliation import Kind
 from src.services.execution.use_cases.cycle import Gate
+from src.services.execution.use_cases.desk import Person
 from src.services.execution.use_cases.drive import Driver
 from src.shared.domain.errors import Refused, Terminal, Transient
 from src.shared.domain.orders import OrderReport
@@ -354,6 +355,28 @@ def test_one_stuck_exit_does_not_keep_another_from_being_sent_and_filled(desk: D
 
     assert all(states == ["closing", "closed"] for _, states in waited)
     assert waited[-1][0] < timedelta(seconds=240)
+
+
+def test_flatten_sends_the_exits_of_all_trades_before_it_waits_for_one(desk: Desk) -> None:
+    desk.approve(ENTER, quantities=(10, -8))
+    desk.approve(ENTER, quantities=(6, -5), pair="DDD/EEE")
+    desk.run()
+    desk.broker.script["AAA"] = deque(["lost"])
+    clock, real = desk.service.cycle.clock, desk.broker.submit_market_order
+    began = clock.now()
+    sent: dict[str, timedelta] = {}
+
+    def submit(client_order_id: str, symbol: str, quantity: Decimal, *, urgent: bool = False) -> OrderReport:
+        sent.setdefault(symbol, clock.now() - began)
+        return real(client_order_id, symbol, quantity, urgent=urgent)
+
+    desk.broker.submit_market_order = submit  # type: ignore[method-assign]
+    closing = desk.service.desk.flatten(Person("ann", "a drill"))
+
+    assert sent["AAA"] == sent["DDD"] == sent["EEE"] == timedelta(0)
+    assert all(each.is_flat for each in closing.trades)
+    assert desk.held() == {}
+    assert desk.broken_invariants() == []
 
 
 def test_a_pass_waits_no_longer_than_it_may_in_all(desk: Desk) -> None:

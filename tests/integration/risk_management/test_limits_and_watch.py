@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 import sqlalchemy.exc
@@ -29,6 +31,7 @@ from src.shared.infra.database.tables import (
     cash_flow,
     corporate_action,
     equity_point,
+    ledger_entry,
     limit_change,
     outbox,
     portfolio_reading,
@@ -127,9 +130,29 @@ def test_money_in_and_out_of_the_twin_is_no_result(twin: TwinHandle, broker: Alp
     assert (count(engine, cash_flow), count(engine, portfolio_reading), count(engine, equity_point)) == (2, 3, 0)
 
 
+def test_the_last_equity_is_of_a_slot_or_of_a_reading(engine: Engine) -> None:
+    found = []
+    reading = {"taken_at": NOW, "equity": 1, "gross": 0, "net": 0, "numbers": {}}
+    point = {"slot": SLOT, "taken_at": SLOT, "equity": 1, "cash": 1, "buying_power": 1}
+    for statement in (
+        select(1),
+        equity_point.insert().values(point),
+        portfolio_reading.insert().values(reading),
+        equity_point.insert().values(
+            point | {"slot": SLOT - timedelta(hours=1), "taken_at": NOW + timedelta(seconds=1)}
+        ),
+    ):
+        with engine.begin() as connection:
+            connection.execute(statement)
+            found.append(SqlRiskRepository(connection, read_closes).last_equity_at())
+
+    assert found == [None, SLOT, NOW, NOW + timedelta(seconds=1)]
+
+
 def test_a_loss_between_the_slots_reduces_the_account_and_is_told_once(broker: AlpacaClient, engine: Engine) -> None:
+    evening = datetime(2026, 11, 17, 21, 1, tzinfo=UTC)
     with engine.begin() as connection:
-        values = {"slot": SLOT, "equity": 110_000, "cash": 110_000, "buying_power": 110_000}
+        values = {"slot": SLOT, "taken_at": evening, "equity": 110_000, "cash": 110_000, "buying_power": 110_000}
         connection.execute(equity_point.insert().values(values))
     watch = build_watch(load_settings(), engine, broker)
 
@@ -161,6 +184,32 @@ def test_a_rolling_loss_sums_what_was_booked_by_closed_and_unwound_trades(engine
     with engine.connect() as connection:
         assert SqlRiskRepository(connection, read_closes).booked_since(since) == Decimal(-140)
         assert SqlRiskRepository(connection, read_closes).booked_since(SLOT) == 0
+
+
+def test_a_result_counts_from_the_day_it_was_booked_not_from_when_closing_began(engine: Engine) -> None:
+    register(engine, "AAA/BBB")
+    for closing, pnl, bookings in (
+        (9, -6000, [9, 1]),  # orphaned meanwhile
+        (8, -50, [8]),
+        (2, -7, [2]),
+    ):
+        slot = SLOT - timedelta(days=closing)
+        result = {"closed_slot": slot, "realized_pnl": Decimal(pnl)}
+        closed = trade(engine, "AAA/BBB", PairTradeState.CLOSED, slot, **result)
+        for days in bookings:
+            _book(engine, closed, SLOT - timedelta(days=days))
+
+    with engine.connect() as connection:
+        repo = SqlRiskRepository(connection, read_closes)
+        booked = [repo.booked_since(SLOT - timedelta(days=days)) for days in (10, 5, 1, 0.5)]
+
+    assert booked == [-6057, -6007, -6000, 0]
+
+
+def _book(engine: Engine, of: Any, at: datetime) -> None:
+    entry = {"entry_id": uuid4(), "kind": "write_off", "leg": 1, "pair_trade_id": of, "occurred_at": at}
+    with engine.begin() as connection:
+        connection.execute(ledger_entry.insert().values(entry))
 
 
 def test_announced_actions_are_the_events_of_their_day(engine: Engine) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, func, select
 from src.config.settings import load_settings
 from src.services.risk_management.adapters.risk_repository import SqlRiskRepository
 from src.services.risk_management.bootstrap import build
-from src.services.risk_management.domain.equity import EquityPoint
+from src.services.risk_management.domain.equity import DayStart, EquityPoint
 from src.services.risk_management.domain.state import Standing
 from src.services.risk_management.use_cases.review import RiskManagement, SlotReview
 from src.shared.domain.pairs import Direction, PairMode, PairTradeState
@@ -257,25 +257,46 @@ def test_a_drawdown_reduces_the_account_until_a_person_starts_a_new_peak(
 
     with engine.connect() as connection:
         history = SqlRiskRepository(connection, read_closes).equity_history(
-            SLOT, EquityPoint(NOW, Decimal(90_000)), NOW
+            EquityPoint(NOW, Decimal(90_000)), DayStart(NOW, NOW)
         )
     assert history.peak == Decimal(100_000)  # only the slot's own point is after the reset
     assert risk.standing() == Standing(RiskState.ACTIVE, "ann", "looked into it", 2, NOW - timedelta(minutes=30))
 
 
 def _point(slot: datetime, equity: int) -> Any:
-    return equity_point.insert().values(slot=slot, equity=equity, cash=equity, buying_power=equity)
+    return equity_point.insert().values(slot=slot, taken_at=slot, equity=equity, cash=equity, buying_power=equity)
 
 
-def test_the_days_first_equity_is_of_the_new_york_day(engine: Engine) -> None:
-    midnight = datetime(2026, 11, 18, 5, tzinfo=UTC)
+@pytest.mark.parametrize(
+    ("evening", "told", "start"),
+    [(-1, None, 2), (-1, 5, 5), (0, None, 1), (1, 5, 1)],
+)
+def test_a_day_starts_after_the_close_before_it_and_begins_at_midnight_in_new_york(
+    engine: Engine, evening: int, told: int | None, start: int
+) -> None:
+    close, midnight = datetime(2026, 11, 17, 21, tzinfo=UTC), datetime(2026, 11, 18, 5, tzinfo=UTC)
+    readings = (close + timedelta(seconds=evening), 1), (midnight, 2), (SLOT, 3)
     with engine.begin() as connection:
-        for slot, equity in ((midnight - timedelta(seconds=1), 1), (midnight, 2), (SLOT, 3)):
+        for slot, equity in readings:
             connection.execute(_point(slot, equity))
 
     with engine.connect() as connection:
         history = SqlRiskRepository(connection, read_closes).equity_history(
-            SLOT, EquityPoint(NOW, Decimal(3)), midnight
+            EquityPoint(NOW, Decimal(3)), DayStart(midnight, close, None if told is None else Decimal(told))
         )
 
-    assert (history.day_first, history.peak) == (Decimal(2), Decimal(3))
+    assert (history.day_start, history.peak) == (Decimal(start), Decimal(3))
+
+
+def test_a_new_peak_leaves_the_days_start_where_it_was(risk: RiskManagement, engine: Engine) -> None:
+    close, midnight = datetime(2026, 11, 17, 21, tzinfo=UTC), datetime(2026, 11, 18, 5, tzinfo=UTC)
+    with engine.begin() as connection:
+        connection.execute(_point(close, 100_000))
+    risk.set_state(RiskState.ACTIVE, "ann", "looked into it", NOW)
+
+    with engine.connect() as connection:
+        history = SqlRiskRepository(connection, read_closes).equity_history(
+            EquityPoint(NOW, Decimal(98_000)), DayStart(midnight, close)
+        )
+
+    assert (history.day_start, history.peak) == (Decimal(100_000), Decimal(98_000))

@@ -496,7 +496,7 @@ def test_what_can_t_be_replayed_is_one_line(scene: Scene) -> None:
     assert [each.code for each in (future, sunday, typo, pair, empty)] == [2, 2, 2, 2, 0]
     assert future.err == f"error: {next_one} is not over: there is nothing to replay before its slots are decided.\n"
     assert "2025-03-02 has no session" in sunday.err
-    assert "--day yesterday" in typo.err
+    assert "--day 'yesterday' is no day" in typo.err
     assert "'KELV' is not a pair" in pair.err
     assert empty.out == "No decision is stored of 2025-03-03.\n"
     assert all(each.err.count("\n") == 1 for each in (future, sunday, typo, pair))

@@ -7,13 +7,24 @@ from decimal import Decimal
 
 import pytest
 
-from src.services.execution.domain.desk import Close, Holding, explain, is_external, lay_out, snapshot_moment
+from src.services.execution.domain.desk import (
+    Bought,
+    Close,
+    Holding,
+    Split,
+    average_price,
+    explain,
+    is_external,
+    lay_out,
+    snapshot_moment,
+)
 from src.services.execution.domain.reconciliation import Finding, Kind
 from src.services.execution.domain.two_leg import Cancel, GiveUp, next_step
 from src.shared.domain.orders import OrderState, PositionReport
 from src.shared.domain.pairs import PairTradeState
 from tests.unit.execution.examples import RULES, SLOT, intent, report, situation, trade
 
+TEN, HOUR = Decimal(10), timedelta(hours=1)
 PREFIX = "tw-twin-"
 
 
@@ -30,6 +41,22 @@ def test_two_trades_in_one_symbol_are_summed_and_the_rest_is_external() -> None:
 
     assert (position.ours, position.broker, position.external) == (Decimal(6), Decimal(9), Decimal(3))
     assert position.unrealized_pnl == 10 * 1 + -4 * -2
+
+
+def test_what_shares_cost_is_told_per_share_of_today() -> None:
+    bought = [Bought(TEN, Decimal(90), SLOT), Bought(Decimal(20), Decimal(120), SLOT)]
+    tripled, merged = Split(Decimal(3), SLOT + HOUR), Split(Decimal("0.5"), SLOT + 2 * HOUR)
+
+    assert average_price(bought, []) == Decimal(110)
+    assert average_price(bought, [tripled]) == Decimal(330) / 9
+    assert average_price(bought, [tripled, merged]) == Decimal(660) / 9
+    assert average_price([], [tripled]) is None
+
+
+def test_shares_bought_after_a_split_are_counted_as_they_are() -> None:
+    bought = [Bought(-TEN, Decimal(90), SLOT), Bought(Decimal(-30), Decimal(30), SLOT + 2 * HOUR)]
+
+    assert average_price(bought, [Split(Decimal(3), SLOT + HOUR)]) == Decimal(30)
 
 
 def test_a_symbol_of_somebody_else_is_external_alone() -> None:

@@ -60,6 +60,8 @@ def test_only_the_tables_transitions_are_made(before: OrderState, after: OrderSt
         (S.EXPIRED, 0, "filled", 10, [S.FILLED]),
         (S.FILLED, 10, "canceled", 10, []),
         (S.REJECTED, 0, "new", 0, []),
+        (S.REJECTED, 0, "partially_filled", 4, [S.REJECTED]),
+        (S.REJECTED, 0, "filled", 10, [S.FILLED]),
     ],
 )
 def test_what_a_report_does(

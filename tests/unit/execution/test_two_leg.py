@@ -8,10 +8,12 @@ from decimal import Decimal
 
 import pytest
 
+from src.services.execution.domain.clearance import Around
 from src.services.execution.domain.two_leg import (
     Book,
     Cancel,
     GiveUp,
+    LookAround,
     Move,
     Place,
     Resolve,
@@ -24,9 +26,9 @@ from src.services.execution.domain.two_leg import (
     next_step,
     second_quantity,
 )
-from src.shared.domain.orders import OrderAction, OrderState
+from src.shared.domain.orders import OrderAction, OrderIntent, OrderState
 from src.shared.domain.pairs import PairTradeState
-from tests.unit.execution.examples import NOW, RULES, SLOT, intent, situation, trade
+from tests.unit.execution.examples import NOW, RULES, SLOT, intent, report, situation, trade
 
 CLOSE, UNWIND, OPEN = OrderAction.CLOSE, OrderAction.UNWIND, OrderAction.OPEN
 S, T = OrderState, PairTradeState
@@ -63,14 +65,57 @@ def test_an_order_nobody_knows_of_is_resolved_before_anything_else(
         (intent(2, -8, S.PLANNED), {}, True),
         (intent(2, -8, S.PLANNED), {"slot": NEXT_SLOT}, False),
         (intent(2, -8, S.PLANNED), {"market_open": False}, False),
-        (intent(2, 8, S.PLANNED, action=UNWIND), {"slot": NEXT_SLOT}, True),
-        (intent(2, 8, S.PLANNED, action=CLOSE), {"market_open": False}, False),
     ],
 )
-def test_a_planned_order_is_sent_while_its_reason_lasts(
-    planned: object, changes: dict[str, object], sent: bool
+def test_a_planned_entry_is_sent_while_its_reason_lasts(
+    planned: OrderIntent, changes: dict[str, object], sent: bool
 ) -> None:
-    assert step(situation(trade(), planned, **changes)) == (Send(planned) if sent else GiveUp(planned))  # type: ignore[arg-type]
+    assert step(situation(trade(), planned, **changes)) == (Send(planned) if sent else GiveUp(planned))
+
+
+PLANNED_BACK = intent(2, 8, S.PLANNED, action=UNWIND)
+AT_WORK = report(intent(2, 8, S.WORKING, action=CLOSE, attempt=7), "new")
+
+
+def back(around: Around | None, *intents: OrderIntent, **changes: object) -> Situation:
+    """The short leg of eight is to be bought back by an order that was planned in a pass before this one."""
+    seen = None if around is None else {"AAA": Around(Decimal(0), Decimal(0)), "BBB": around}
+    held = intents or (SHORT,)
+    return situation(trade(T.UNWINDING), *held, PLANNED_BACK, around=seen, slot=NEXT_SLOT, **changes)
+
+
+def test_a_planned_exit_is_sent_after_a_look_while_what_it_closes_is_there() -> None:
+    assert step(back(None)) == LookAround()
+    assert step(back(Around(Decimal(-8), Decimal(-8)))) == Send(PLANNED_BACK)
+    assert step(back(Around(Decimal(-8), Decimal(-9)))) == Send(PLANNED_BACK)
+    assert step(back(None, market_open=False)) == GiveUp(PLANNED_BACK)
+
+
+@pytest.mark.parametrize(
+    ("around", "intents"),
+    [
+        (Around(Decimal(0), Decimal(0)), (SHORT, intent(2, 8, action=CLOSE))),
+        (Around(Decimal(-5), Decimal(-5)), (SHORT, intent(2, 3, action=CLOSE))),
+        (Around(Decimal(-8), Decimal(0)), (SHORT,)),
+        (Around(Decimal(-8), Decimal(-3)), (SHORT,)),
+        (Around(Decimal(-8), Decimal(-8), own_orders=(AT_WORK,)), (SHORT,)),
+        (Around(Decimal(-8), Decimal(-8), others_orders=(AT_WORK,)), (SHORT,)),
+        (Around(Decimal(-8), Decimal(-8), others_orders=(replace(AT_WORK, quantity=Decimal(-1)),)), (SHORT,)),
+    ],
+    ids=[
+        "it was closed since",
+        "a part was closed since",
+        "somebody bought it back",
+        "somebody bought a part back",
+        "an order of ours reserves it",
+        "an order of somebody else reserves it",
+        "an order of somebody else stands against it",
+    ],
+)
+def test_a_planned_exit_is_given_up_when_what_it_closes_is_not_there_and_free(
+    around: Around, intents: tuple[OrderIntent, ...]
+) -> None:
+    assert step(back(around, *intents)) == GiveUp(PLANNED_BACK)
 
 
 def test_an_order_past_its_deadline_is_cancelled_once_and_then_waited_for() -> None:

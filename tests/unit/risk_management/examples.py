@@ -84,10 +84,10 @@ SEED = {
 SESSION = SessionRules(overnight=False, max_slot_age=timedelta(minutes=15))
 
 
-def account(equity: str = "100000", buying_power: str = "200000") -> AccountReport:
-    """Make a healthy account."""
+def account(equity: str = "100000", buying_power: str = "200000", last_equity: str = "0") -> AccountReport:
+    """Make a healthy account, whose broker does not tell what it was worth at the last close unless it is named."""
     money = Decimal(equity)
-    return AccountReport("acc", "ACTIVE", money, money, money, Decimal(buying_power), True, False)
+    return AccountReport("acc", "ACTIVE", money, Decimal(last_equity), money, Decimal(buying_power), True, False)
 
 
 def asset(symbol: str) -> AssetReport:

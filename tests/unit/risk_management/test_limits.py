@@ -49,8 +49,8 @@ def code(of: Entry, against: Book, limits: RiskLimits = LIMITS) -> str:
     return judge(of, against, limits).code
 
 
-def equity(now: str, peak: str = "100000", day_first: str = "100000") -> EquityHistory:
-    return EquityHistory(Decimal(now), Decimal(peak), Decimal(day_first))
+def equity(now: str, peak: str = "100000", day_start: str = "100000") -> EquityHistory:
+    return EquityHistory(Decimal(now), Decimal(peak), Decimal(day_start))
 
 
 def hard_to_borrow(symbol: str) -> AssetReport:
@@ -83,9 +83,9 @@ BROKEN: list[tuple[RejectCode, dict[str, object], dict[str, object], dict[str, o
     (RejectCode.CORRELATION, {}, {"holdings": (holding("CCC/AAA"),)}, {}),
     (RejectCode.ORDERS_PER_MINUTE, {}, {"orders_last_minute": 60}, {}),
     (RejectCode.ORDERS_PER_DAY, {}, {"orders_today": 500}, {}),
-    (RejectCode.DAILY_LOSS, {}, {"equity": equity("96000", day_first="100000")}, {}),
+    (RejectCode.DAILY_LOSS, {}, {"equity": equity("96000", day_start="100000")}, {}),
     (RejectCode.ROLLING_LOSS, {}, {"booked": Decimal(-5000)}, {}),
-    (RejectCode.DRAWDOWN, {}, {"equity": equity("90000", day_first="90000")}, {}),
+    (RejectCode.DRAWDOWN, {}, {"equity": equity("90000", day_start="90000")}, {}),
     (RejectCode.NOT_TRADABLE, {}, {"assets": {"BBB": asset("BBB")}}, {}),
     (RejectCode.NOT_SHORTABLE, {}, {"assets": {"AAA": asset("AAA"), "BBB": hard_to_borrow("BBB")}}, {}),
     (RejectCode.BUYING_POWER, {}, {"account": account(buying_power="10")}, {}),
@@ -159,8 +159,8 @@ def test_denials_come_in_the_order_of_the_rules() -> None:
         ({}, {"orders_today": 499}, RejectCode.ORDERS_PER_DAY),
         ({}, {"equity": equity("97000.01")}, APPROVED),
         ({}, {"equity": equity("97000")}, RejectCode.DAILY_LOSS),
-        ({}, {"equity": equity("95000.01", day_first="95000.01")}, APPROVED),
-        ({}, {"equity": equity("95000", day_first="95000")}, RejectCode.DRAWDOWN),
+        ({}, {"equity": equity("95000.01", day_start="95000.01")}, APPROVED),
+        ({}, {"equity": equity("95000", day_start="95000")}, RejectCode.DRAWDOWN),
         ({}, {"account": replace(account(), shorting_enabled=False)}, RejectCode.NOT_SHORTABLE),
         ({}, {"account": account(buying_power="2060")}, APPROVED),
         ({}, {"account": account(buying_power="2059.99")}, RejectCode.BUYING_POWER),

@@ -12,9 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from src.services.risk_management.domain.equity import CashFlow, DayStart, EquityPoint
 from src.services.risk_management.domain.events import EarningsReport
 from src.services.risk_management.domain.review import OpenTrade, SlotSignal
+from src.services.risk_management.ports import Reading
 from src.services.risk_management.use_cases.review import PEAK_RESET, STATE_CHANGED, RiskManagement, SlotReview
+from src.services.risk_management.use_cases.watch import PortfolioWatch
 from src.shared.domain.errors import InputInvalid, Transient
 from src.shared.domain.pairs import PairMode
 from src.shared.domain.risk import RiskState
@@ -145,6 +148,42 @@ def test_a_slot_without_signals_still_records_equity_and_asks_for_no_assets() ->
     assert broker(risk).calls == ["account", "cash_flows"]
 
 
+def test_a_withdrawal_while_nothing_ran_is_no_loss() -> None:
+    moved = NOW - timedelta(days=40)
+    risk = service(signal(), equity="80000", points={moved - timedelta(days=2): Decimal(100_000)})
+    broker(risk).flows.append(CashFlow("f", "CSW", Decimal(-20_000), moved, moved + timedelta(hours=12)))
+
+    assert codes(review(risk)) == {"AAA/BBB": "APPROVED"}
+
+
+def test_equity_counts_from_when_it_was_read_not_from_its_slot() -> None:
+    """Between a reading at the slot and the slot's review half of the money leaves: that is one fall, not two."""
+    before = Reading(SLOT + timedelta(seconds=5), Decimal(100_000), Decimal(0), Decimal(0), {})
+    risk = service(equity="50000", points={SLOT - timedelta(minutes=15): Decimal(100_000)}, readings=[before])
+    midnight = SLOT.replace(hour=5, minute=0)
+    broker(risk).flows.append(CashFlow("f", "CSW", Decimal(-50_000), midnight, midnight + timedelta(days=1)))
+    watch = PortfolioWatch(risk.store, risk.broker, CALENDAR, SEED)
+
+    review(risk)
+    later = watch.monitor(NOW + timedelta(minutes=15))
+
+    assert later.portfolio.equity.drawdown == 0
+    assert later.portfolio.standing.state is RiskState.ACTIVE
+
+
+def test_a_slot_reviewed_on_the_next_day_makes_no_first_equity_of_its_own_day() -> None:
+    yesterday = SLOT - timedelta(days=1)
+    risk = service(equity="97500")
+
+    risk.review_slot(yesterday, NOW, True, CLOSE, True)
+    history = store(risk).repo.equity_history(
+        EquityPoint(NOW, Decimal(97_000)), DayStart(SLOT.replace(hour=5, minute=0), CLOSE - timedelta(days=1))
+    )
+
+    assert store(risk).repo.points == {yesterday: Decimal(97_500)}
+    assert history.day_start == 97_500
+
+
 def test_exits_are_kept_even_if_the_broker_is_away() -> None:
     risk = service(signal(), signal("CCC/DDD", STOP))
     broker(risk).is_away = True
@@ -240,6 +279,13 @@ def test_a_drawdown_denies_by_its_own_code_and_reduces_the_account() -> None:
     assert (kept.repo.state.state, kept.repo.state.who) == (RiskState.REDUCING, "risk")
     assert [note.numbers["peak"] for note in kept.repo.notes if note.what == STATE_CHANGED] == ["100000"]
     assert [type(event).__name__ for event in kept.events] == ["RiskStateChanged", "TradeDenied"]
+
+
+def test_an_overnight_gap_denies_as_a_loss_of_the_day() -> None:
+    risk = service(signal(), equity="96500")
+    broker(risk).report = account("96500", last_equity="100000")
+
+    assert codes(review(risk)) == {"AAA/BBB": "DAILY_LOSS"}
 
 
 def test_after_a_breach_the_state_denies() -> None:

@@ -15,13 +15,13 @@ from tests.unit.risk_management.examples import NOW
 ACTIVE, REDUCING, HALTED = RiskState.ACTIVE, RiskState.REDUCING, RiskState.HALTED
 
 
-def look(standing: Standing, now: str, peak: str = "100000", day_first: str = "100000", days: int = 0) -> Standing:
-    history = EquityHistory(Decimal(now), Decimal(peak), Decimal(day_first))
+def look(standing: Standing, now: str, peak: str = "100000", day_start: str = "100000", days: int = 0) -> Standing:
+    history = EquityHistory(Decimal(now), Decimal(peak), Decimal(day_start))
     return assess(standing, history, Decimal("0.03"), Decimal("0.05"), NOW + timedelta(days=days))
 
 
 @pytest.mark.parametrize(
-    ("now", "day_first", "after", "cause"),
+    ("now", "day_start", "after", "cause"),
     [
         ("100000", "100000", ACTIVE, "never"),
         ("97001", "100000", ACTIVE, "never"),
@@ -31,8 +31,8 @@ def look(standing: Standing, now: str, peak: str = "100000", day_first: str = "1
         ("90000", "100000", REDUCING, "DRAWDOWN"),
     ],
 )
-def test_losses_stop_entries_but_never_exits(now: str, day_first: str, after: RiskState, cause: str) -> None:
-    found = look(Standing(), now, day_first=day_first)
+def test_losses_stop_entries_but_never_exits(now: str, day_start: str, after: RiskState, cause: str) -> None:
+    found = look(Standing(), now, day_start=day_start)
 
     assert found.state is after
     assert found.why.startswith(cause)
@@ -48,13 +48,13 @@ def test_a_daily_loss_is_released_the_next_day_and_not_before() -> None:
     lost = look(Standing(), "96000")
 
     assert look(lost, "99000") is lost
-    assert look(lost, "99000", day_first="99000", days=1).state is ACTIVE
+    assert look(lost, "99000", day_start="99000", days=1).state is ACTIVE
 
 
 def test_a_drawdown_waits_for_a_person() -> None:
-    fallen = look(Standing(), "94000", day_first="94000")
+    fallen = look(Standing(), "94000", day_start="94000")
 
-    assert look(fallen, "99999", day_first="99999", days=30) is fallen
+    assert look(fallen, "99999", day_start="99999", days=30) is fallen
 
 
 def test_a_drawdown_takes_the_place_of_a_daily_loss() -> None:
@@ -62,7 +62,7 @@ def test_a_drawdown_takes_the_place_of_a_daily_loss() -> None:
     fallen = look(lost, "94000")
 
     assert fallen.why.startswith("DRAWDOWN")
-    assert look(fallen, "99000", day_first="99000", days=1) is fallen
+    assert look(fallen, "99000", day_start="99000", days=1) is fallen
 
 
 @pytest.mark.parametrize("state", [REDUCING, HALTED])

@@ -14,17 +14,30 @@ from src.services.risk_management.ports import PairFit
 from src.services.risk_management.use_cases.review import CASH_FLOW_SEEN
 from src.services.risk_management.use_cases.watch import PortfolioWatch
 from src.shared.domain.errors import InputInvalid
+from src.shared.domain.orders import AccountReport
 from src.shared.domain.risk import RiskState
 from tests.fakes.risk_store import FakeBrokerFacts, FakeRiskRepository, FakeRiskStore
-from tests.unit.risk_management.examples import CALENDAR, NOW, SEED, SLOT, account, closed_trades, unrelated_closes
+from tests.unit.risk_management.examples import (
+    CALENDAR,
+    CLOSE,
+    NOW,
+    SEED,
+    SLOT,
+    account,
+    closed_trades,
+    unrelated_closes,
+)
 
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD")
 YESTERDAY = SLOT - timedelta(days=1)
 
 
-def watch(equity: str = "100000", flows: list[CashFlow] | None = None, **facts: object) -> PortfolioWatch:
+def watch(
+    equity: str | AccountReport = "100000", flows: list[CashFlow] | None = None, **facts: object
+) -> PortfolioWatch:
+    report = account(equity) if isinstance(equity, str) else equity
     repo = FakeRiskRepository(series=unrelated_closes(SYMBOLS), **facts)  # type: ignore[arg-type]
-    return PortfolioWatch(FakeRiskStore(repo), FakeBrokerFacts(account(equity), flows=flows or []), CALENDAR, SEED)
+    return PortfolioWatch(FakeRiskStore(repo), FakeBrokerFacts(report, flows=flows or []), CALENDAR, SEED)
 
 
 def repo(of: PortfolioWatch) -> FakeRiskRepository:
@@ -64,6 +77,32 @@ def test_monitoring_reduces_the_account_and_leaves_the_slots_first_word_alone() 
     assert [type(event).__name__ for event in repo(watched).told] == ["RiskStateChanged"]
 
 
+@pytest.mark.parametrize("equity", ["0", "-200"])
+def test_an_account_that_lost_everything_is_reduced(equity: str) -> None:
+    watched = watch(equity, points={YESTERDAY: Decimal(100_000)})
+
+    assert watched.monitor(NOW).portfolio.standing.state is RiskState.REDUCING
+    assert watched.look(NOW).portfolio.standing.why.startswith("DRAWDOWN")
+
+
+def test_an_overnight_gap_is_a_loss_of_the_day() -> None:
+    before = YESTERDAY.replace(hour=20, minute=45)
+    watched = watch(account("96500", last_equity="100000"), points={before: Decimal(100_000)})
+
+    assert watched.monitor(NOW).portfolio.equity.daily_loss == Decimal("0.035")
+    assert repo(watched).state.why.startswith("DAILY_LOSS")
+
+
+def test_what_the_broker_calls_the_last_close_counts_in_session_alone() -> None:
+    """When it goes over to the close of the day, it does not say."""
+    watched = watch(account("96500", last_equity="100000"), points={SLOT: Decimal(97_000)})
+
+    in_session, after = watched.look(CLOSE - timedelta(seconds=1)), watched.look(CLOSE)
+
+    assert in_session.portfolio.equity.day_start == 100_000
+    assert after.portfolio.equity.day_start == 97_000
+
+
 def test_a_reading_between_the_slots_can_be_the_peak() -> None:
     watched = watch("110000", points={YESTERDAY: Decimal(100_000)})
     watched.monitor(NOW)
@@ -84,6 +123,24 @@ def test_money_in_or_out_is_no_result_and_is_noted_once(dollars: str) -> None:
     assert look.portfolio.equity.drawdown == look.portfolio.equity.daily_loss == 0
     assert look.portfolio.standing.state is RiskState.ACTIVE
     assert [note.subject for note in repo(watched).notes if note.what == CASH_FLOW_SEEN] == ["f"]
+
+
+@pytest.mark.parametrize("days_ago", [5, 12, 200])
+@pytest.mark.parametrize(
+    ("dollars", "equity", "drawdown", "state"),
+    [("50000", "135000", "0.1", RiskState.REDUCING), ("-20000", "80000", "0", RiskState.ACTIVE)],
+)
+def test_money_that_moved_while_nothing_ran_is_found_however_long_ago(
+    days_ago: int, dollars: str, equity: str, drawdown: str, state: RiskState
+) -> None:
+    moved = NOW - timedelta(days=days_ago)
+    flow = CashFlow("f", "CSD", Decimal(dollars), moved - timedelta(hours=12), moved + timedelta(hours=12))
+    watched = watch(equity, [flow], points={moved - timedelta(days=2): Decimal(100_000)})
+
+    look = watched.monitor(NOW)
+
+    assert abs(look.portfolio.equity.drawdown - Decimal(drawdown)) < Decimal("1e-9")
+    assert look.portfolio.standing.state is state
 
 
 def test_an_alert_is_told_once_a_day_and_the_gravest_first() -> None:

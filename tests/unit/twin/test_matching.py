@@ -36,6 +36,18 @@ def test_a_market_order_fills_at_the_open_of_the_bar_in_progress(prices: Market)
     assert filled(at) == [("AAA", "10", "101")]
 
 
+def test_the_last_equity_is_that_of_the_close_before_today(prices: Market) -> None:
+    at = venue(prices, at=TEN)
+    at.submit(order("buy", "10"))
+
+    told = []
+    for moment in ("2025-03-03T22:00:00Z", "2025-03-04T05:00:00Z", "2025-03-04T22:00:00Z"):
+        at.advance(parse_moment(moment))
+        told.append(at.last_equity)
+
+    assert told == [100_000, 100_030, 100_030]  # bought at 101, closed at 104
+
+
 def test_a_market_order_in_a_gap_fills_at_the_next_open(prices: Market) -> None:
     at = venue(prices, at=HALF_PAST)
     at.submit(order("buy", "10"))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from src.services.cli.options import Json, Who, parse_day
+from src.services.cli.options import Json, Who
+from src.shared.domain.days import parse_day
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -10,13 +10,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from src.services.cli.commands.suite import interrupt, shown_on
+from src.shared.domain.days import parse_day
 from src.shared.domain.errors import InputInvalid
 
 if TYPE_CHECKING:
@@ -77,14 +78,8 @@ def _request(data: Path | None, pairs: str, start: str, slots: int | None, runne
     if data is not None and not pairs:
         raise InputInvalid("DATA needs PAIRS: name the pairs to trade, such as PAIRS=SPY/QQQ,QQQ/XLK.")
     chosen: Runner = "inline" if runner == "inline" else "worker"
-    return Request(data, parse_pairs(pairs), _day(start), slots, chosen, keep)
-
-
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError:
-        raise InputInvalid(f"START={text}: write a day as YYYY-MM-DD.") from None
+    day = parse_day("START", start) if start else None
+    return Request(data, parse_pairs(pairs), day, slots, chosen, keep)
 
 
 def _log_to_file_only(settings: Settings) -> None:

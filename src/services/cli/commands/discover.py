@@ -45,12 +45,13 @@ def discover(
     """Look at all pairs of symbols whose bars are stored, and watch the best that pass the gate; none is traded."""
     from src.services.cli.desk import print_json, user_name, wired
     from src.services.strategy_engine.use_cases.discovery import Request
-    from src.shared.prefect.scripts import listed_symbols, parse_day
+    from src.shared.domain.days import parse_day
+    from src.shared.prefect.scripts import listed_symbols
 
     request = Request(
         tuple(listed_symbols(symbols, symbols_file)),
-        parse_day("--from", first).date() if first else None,
-        parse_day("--until", until).date() if until else None,
+        parse_day("--from", first) if first else None,
+        parse_day("--until", until) if until else None,
         top,
     )
     found = wired()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from src.services.cli.options import Json
+from src.shared.domain.days import parse_moment
 from src.shared.domain.errors import InputInvalid
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def verify(
     """Check the invariants I1 to I8 against the broker; exit code 1 if one is broken."""
     from src.services.cli.desk import console, invariants_table, print_json, wired
 
-    asked = parse_moment(since) if since else None
+    asked = parse_moment("--since", since) if since else None
     found = wired()
     start = asked or found.look.first_slot() or found.execution.cycle.market_clock().now
     checked = found.execution.verification.run(start - timedelta(minutes=1))
@@ -133,19 +134,6 @@ def verify(
         console().print(invariants_table(checked))
     if not _all_hold(checked):
         raise typer.Exit(_BROKEN)
-
-
-def parse_moment(text: str) -> datetime:
-    """Read a day or a time; without a zone it is UTC.
-
-    Raises:
-        InputInvalid: it is neither.
-    """
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise InputInvalid(f"--since {text}: write 2025-03-03 or 2025-03-03T15:30.") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def positions_table(held: tuple[SymbolPosition, ...]) -> Table:

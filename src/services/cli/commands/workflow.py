@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from src.services.cli.options import Json, parse_day
+from src.services.cli.options import Json
+from src.shared.domain.days import parse_day
 from src.shared.domain.errors import InputInvalid
 
 if TYPE_CHECKING:

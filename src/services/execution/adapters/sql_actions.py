@@ -120,7 +120,7 @@ class SqlActionStore(SqlTradeStore):
 
     def book_action(self, booking: Booking, epoch: int) -> bool:
         """Make one entry, once, and move what follows from it."""
-        self._check_epoch(epoch)
+        self.require_writer(epoch)
         leg = self._leg(booking.trade_id, booking.symbol)
         entry = derived_id("ledger", booking.action_id, str(booking.trade_id), booking.kind)
         statement = insert(ledger_entry).values(

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, and_, exists, func, or_, select
+from sqlalchemy import Connection, RowMapping, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from src.services.execution.adapters.sql_trades import SqlTradeStore, intent_of, trade_of
@@ -17,19 +17,23 @@ from src.services.execution.domain.books import surrender_postings
 from src.services.execution.domain.desk import (
     Audit,
     Booked,
+    Bought,
     Close,
     Decision,
     Holding,
     OrderLine,
     OrderStep,
     OrderStory,
+    Split,
     Standing,
     SymbolPosition,
     TradeLine,
     TradeStory,
     WriteOff,
+    average_price,
 )
 from src.shared.domain.bars import HOURLY
+from src.shared.domain.corporate_actions import CorporateActionKind
 from src.shared.domain.ids import derived_id
 from src.shared.domain.orders import DONE_ORDERS, OrderAction
 from src.shared.domain.pairs import FINISHED_TRADES, PairTrade
@@ -38,6 +42,7 @@ from src.shared.infra.database.closes import ADJUSTMENT, VENDOR
 from src.shared.infra.database.tables import (
     WRITE_OFF,
     audit_log,
+    corporate_action,
     fill,
     instance,
     ledger_entry,
@@ -55,6 +60,7 @@ from src.shared.infra.database.tables import (
 )
 
 _CENTS_OF_A_CENT = Decimal("0.000001")
+_Leg = tuple[UUID, int]
 
 
 class SqlDeskStore(SqlTradeStore):
@@ -93,26 +99,17 @@ class SqlDeskStore(SqlTradeStore):
 
     def holdings_by_trade(self) -> list[Holding]:
         """List what each trade holds, by symbol and pair, without zeros."""
-        entries = (
-            select(
-                order_intent.c.pair_trade_id,
-                fill.c.symbol,
-                (func.sum(fill.c.quantity * fill.c.price) / func.sum(fill.c.quantity)).label("avg_price"),
-            )
-            .join(order_intent, order_intent.c.intent_id == fill.c.intent_id)
-            .where(order_intent.c.action == OrderAction.OPEN.value)
-            .group_by(order_intent.c.pair_trade_id, fill.c.symbol)
-            .subquery()
-        )
-        same = and_(entries.c.pair_trade_id == position.c.pair_trade_id, entries.c.symbol == position.c.symbol)
-        rows = self._db.execute(
-            select(position, pair_trade.c.pair_id, pair_trade.c.state, entries.c.avg_price)
-            .join(pair_trade, pair_trade.c.pair_trade_id == position.c.pair_trade_id)
-            .outerjoin(entries, same)
+        t = pair_trade.c
+        query = (
+            select(position, t.pair_id, t.state, t.symbol_1, t.symbol_2)
+            .join(pair_trade, t.pair_trade_id == position.c.pair_trade_id)
             .where(position.c.quantity != 0)
-            .order_by(position.c.symbol, pair_trade.c.pair_id)
+            .order_by(position.c.symbol, t.pair_id)
         )
-        return [_holding(row) for row in rows.mappings()]
+        rows = self._db.execute(query).mappings().all()
+        trades = sorted({row["pair_trade_id"] for row in rows})
+        bought, splits = self._bought(trades), self._splits(trades)
+        return [_holding(row, average_price(bought[leg], splits[leg])) for row in rows for leg in [_leg(row)]]
 
     def last_closes(self, symbols: Iterable[str]) -> dict[str, Close]:
         """Return the newest stored hourly close of each symbol that has one."""
@@ -192,7 +189,7 @@ class SqlDeskStore(SqlTradeStore):
 
     def write_off(self, gone: WriteOff, at: datetime, epoch: int) -> None:
         """Book shares out of a trade that nobody can give back."""
-        self._check_epoch(epoch)
+        self.require_writer(epoch)
         e = ledger_entry.c
         earlier = select(func.count()).where(e.kind == WRITE_OFF, e.pair_trade_id == gone.trade_id, e.leg == gone.leg)
         # Counted, not dated: the broker's clock may stand, and only one process writes at a time.
@@ -210,6 +207,32 @@ class SqlDeskStore(SqlTradeStore):
             return 0
         statement = insert(position_snapshot).values(rows).on_conflict_do_nothing()
         return len(self._db.execute(statement.returning(position_snapshot.c.symbol)).all())
+
+    def _bought(self, trades: list[UUID]) -> dict[_Leg, list[Bought]]:
+        """What built the legs up; a leg keeps its number when its symbol changes."""
+        i = order_intent.c
+        query = (
+            select(i.pair_trade_id, i.leg, fill.c.quantity, fill.c.price, fill.c.occurred_at)
+            .join(order_intent, i.intent_id == fill.c.intent_id)
+            .where(i.action == OrderAction.OPEN.value, i.pair_trade_id.in_(trades))
+        )
+        found: dict[_Leg, list[Bought]] = defaultdict(list)
+        for trade, leg, *bought in self._db.execute(query):
+            found[trade, leg].append(Bought(*bought))
+        return found
+
+    def _splits(self, trades: list[UUID]) -> dict[_Leg, list[Split]]:
+        """What was booked for splits of the legs."""
+        e, a = ledger_entry.c, corporate_action.c
+        query = (
+            select(e.pair_trade_id, e.leg, a.new_rate / a.old_rate, e.occurred_at)
+            .join(corporate_action, a.corporate_action_id == e.corporate_action_id)
+            .where(e.kind == CorporateActionKind.SPLIT.value, e.pair_trade_id.in_(trades))
+        )
+        found: dict[_Leg, list[Split]] = defaultdict(list)
+        for trade, leg, *split in self._db.execute(query):
+            found[trade, leg].append(Split(*split))
+        return found
 
     def _held(self, trades: list[UUID]) -> dict[tuple[UUID, str], Decimal]:
         query = select(position).where(position.c.pair_trade_id.in_(trades))
@@ -278,8 +301,12 @@ def _step(row: RowMapping) -> OrderStep:
     )
 
 
-def _holding(row: RowMapping) -> Holding:
-    average = row["avg_price"]
+def _leg(row: RowMapping) -> _Leg:
+    """Name the leg that a position is; 0 where its symbol is neither of the trade's any more."""
+    return row["pair_trade_id"], {row["symbol_1"]: 1, row["symbol_2"]: 2}.get(row["symbol"], 0)
+
+
+def _holding(row: RowMapping, average: Decimal | None) -> Holding:
     return Holding(
         symbol=row["symbol"],
         pair_id=row["pair_id"],

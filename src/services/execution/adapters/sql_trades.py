@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, case, exists, func, select, update
+from sqlalchemy import Connection, RowMapping, Select, and_, case, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from src.services.execution.domain.books import CASH, DOLLARS, HOLDINGS, Postings, postings
@@ -79,12 +79,12 @@ class SqlTradeStore:
         unfinished = pair_trade.c.state.not_in(FINISHED_TRADES)
         return self._one_trade(pair_trade.c.pair_id == pair_id, unfinished, ~pair_trade.c.reopened)
 
-    def has_reopened(self, pair_id: str) -> bool:
-        """Say whether a late fill brought back a trade of the pair that is not over yet."""
-        again = exists().where(
-            pair_trade.c.pair_id == pair_id, pair_trade.c.state.not_in(FINISHED_TRADES), pair_trade.c.reopened
-        )
-        return bool(self._connection.execute(select(again)).scalar_one())
+    def reopened_trade(self, pair_id: str) -> PairTrade | None:
+        """Return the pair's newest trade that a late fill brought back and that is not over yet."""
+        t = pair_trade.c
+        query = select(pair_trade).where(t.pair_id == pair_id, t.state.not_in(FINISHED_TRADES), t.reopened)
+        row = self._connection.execute(query.order_by(t.slot.desc()).limit(1)).mappings().one_or_none()
+        return None if row is None else trade_of(row)
 
     def holding_since(self) -> dict[str, datetime]:
         """Return, by symbol that is held, the slot of the oldest trade that holds it."""
@@ -105,41 +105,49 @@ class SqlTradeStore:
 
     def misbooked(self) -> list[tuple[OrderIntent, Decimal]]:
         """List orders that are done and whose booked executions are not what they filled, with the booked shares."""
-        booked = (
-            select(fill.c.intent_id, func.sum(fill.c.quantity).label("shares")).group_by(fill.c.intent_id).subquery()
-        )
-        shares = func.coalesce(booked.c.shares, 0)
-        query = (
-            select(order_intent, shares.label("booked"))
-            .outerjoin(booked, booked.c.intent_id == order_intent.c.intent_id)
-            .where(order_intent.c.state.in_(DONE_ORDERS), order_intent.c.filled_quantity != shares)
-        )
+        query = _misbooked()
         return [(intent_of(row), row["booked"]) for row in self._connection.execute(query).mappings()]
 
-    def note_market_time(self, now: datetime) -> datetime | None:
-        """Keep the latest time that the broker's clock showed; return what it was before."""
+    def market_seen(self) -> datetime | None:
+        """Return the latest market time at which a gate had heard of all orders; None before the first."""
         query = select(writer_epoch.c.market_seen).where(writer_epoch.c.account == self._account)
-        before: datetime | None = self._connection.execute(query).scalar_one_or_none()
-        if before is None or now > before:
-            self._connection.execute(
-                update(writer_epoch).where(writer_epoch.c.account == self._account).values(market_seen=now)
-            )
-        return before
+        return self._connection.execute(query).scalar_one_or_none()
+
+    def note_market_time(self, now: datetime) -> None:
+        """Keep the time of the broker's clock, unless a later one is known."""
+        latest = func.greatest(writer_epoch.c.market_seen, now)
+        mine = writer_epoch.c.account == self._account
+        self._connection.execute(update(writer_epoch).where(mine).values(market_seen=latest))
 
     def trades_in_motion(self) -> list[PairTrade]:
         """List trades that are neither finished nor quietly open, oldest first."""
         query = select(pair_trade).where(pair_trade.c.state.not_in(_QUIET)).order_by(pair_trade.c.recorded_at)
         return [trade_of(row) for row in self._connection.execute(query).mappings()]
 
+    def trades_at_rest(self) -> list[PairTrade]:
+        """List trades that rest and might not: open ones, finished ones with shares or fills not booked, by age."""
+        t, held = pair_trade.c, select(position.c.pair_trade_id).where(position.c.quantity != 0)
+        unbooked = _misbooked().with_only_columns(order_intent.c.pair_trade_id)
+        left = and_(t.state.in_(FINISHED_TRADES), or_(t.pair_trade_id.in_(held), t.pair_trade_id.in_(unbooked)))
+        query = select(pair_trade).where(or_(t.state == PairTradeState.OPEN, left)).order_by(t.recorded_at)
+        return [trade_of(row) for row in self._connection.execute(query).mappings()]
+
     def add_trade(self, trade: PairTrade, epoch: int) -> bool:
         """Insert a trade; False when the pair had one in this slot, or has one open. Raises NotTheWriter."""
-        self._check_epoch(epoch)
+        self.require_writer(epoch)
         statement = insert(pair_trade).values(**_trade_row(trade)).on_conflict_do_nothing()
         return self._connection.execute(statement.returning(pair_trade.c.pair_trade_id)).first() is not None
 
+    def require_writer(self, epoch: int) -> None:
+        """Hold the account's epoch for this transaction, so that a newer writer waits until it is over."""
+        query = select(writer_epoch.c.epoch).where(writer_epoch.c.account == self._account).with_for_update(read=True)
+        current = self._connection.execute(query).scalar_one_or_none()
+        if current != epoch:
+            raise NotTheWriter(f"epoch {epoch} is over, another process took {current}")
+
     def save_trade(self, trade: PairTrade, epoch: int) -> None:
         """Write a trade that moved on by one version. Raises NotTheWriter, or Transient when it was moved."""
-        self._check_epoch(epoch)
+        self.require_writer(epoch)
         statement = (
             update(pair_trade)
             .where(pair_trade.c.pair_trade_id == trade.id, pair_trade.c.version == trade.version - 1)
@@ -159,12 +167,12 @@ class SqlTradeStore:
 
     def add_intent(self, intent: OrderIntent) -> None:
         """Insert an intent. Raises NotTheWriter when its epoch is over."""
-        self._check_epoch(intent.epoch)
+        self.require_writer(intent.epoch)
         self._connection.execute(insert(order_intent).values(**_intent_row(intent)))
 
     def save_intent(self, intent: OrderIntent, epoch: int) -> None:
         """Write an intent that moved on by one version. Raises NotTheWriter, or Transient when it was moved."""
-        self._check_epoch(epoch)
+        self.require_writer(epoch)
         statement = (
             update(order_intent)
             .where(order_intent.c.intent_id == intent.id, order_intent.c.version == intent.version - 1)
@@ -185,7 +193,7 @@ class SqlTradeStore:
 
     def book(self, intent: OrderIntent, report: FillReport, epoch: int) -> bool:
         """Book one execution and what follows from it; False when it was booked before. Raises NotTheWriter."""
-        self._check_epoch(epoch)
+        self.require_writer(epoch)
         statement = insert(fill).values(
             fill_id=report.activity_id,
             intent_id=intent.id,
@@ -315,13 +323,6 @@ class SqlTradeStore:
         row = self._connection.execute(select(pair_trade).where(*conditions)).mappings().one_or_none()
         return None if row is None else trade_of(row)
 
-    def _check_epoch(self, epoch: int) -> None:
-        """Hold the account's epoch for this transaction, so that a newer writer waits until it is over."""
-        query = select(writer_epoch.c.epoch).where(writer_epoch.c.account == self._account).with_for_update(read=True)
-        current = self._connection.execute(query).scalar_one_or_none()
-        if current != epoch:
-            raise NotTheWriter(f"epoch {epoch} is over, another process took {current}")
-
     def _post(self, entry: UUID, lines: Postings) -> None:
         rows = [{"entry_id": entry, "account": p.account, "asset": p.asset, "amount": p.amount} for p in lines]
         self._connection.execute(insert(ledger_posting), rows)
@@ -337,6 +338,17 @@ class SqlTradeStore:
                 },
             )
         )
+
+
+def _misbooked() -> Select[Any]:
+    """Select orders that are done and whose booked executions are not what they filled."""
+    booked = select(fill.c.intent_id, func.sum(fill.c.quantity).label("shares")).group_by(fill.c.intent_id).subquery()
+    shares = func.coalesce(booked.c.shares, 0)
+    return (
+        select(order_intent, shares.label("booked"))
+        .outerjoin(booked, booked.c.intent_id == order_intent.c.intent_id)
+        .where(order_intent.c.state.in_(DONE_ORDERS), order_intent.c.filled_quantity != shares)
+    )
 
 
 def intent_of(row: RowMapping) -> OrderIntent:

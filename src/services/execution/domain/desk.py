@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from math import prod
 from uuid import UUID
 
 from src.services.execution.domain.reconciliation import Finding, Kind
@@ -18,13 +19,13 @@ from src.shared.domain.pairs import PairTrade
 from src.shared.domain.quantities import plain
 from src.shared.domain.risk import RiskState
 
-ZERO = Decimal(0)
+ZERO, WHOLE = Decimal(0), Decimal(1)
 SNAPSHOT_MINUTES = 15
 
 
 @dataclass(frozen=True)
 class Holding:
-    """What one trade holds in a symbol, by the books; `avg_price` is that of the fills that built it up."""
+    """What one trade holds in a symbol, by the books; `avg_price` is what each share of today's basis cost."""
 
     symbol: str
     pair_id: str
@@ -32,6 +33,23 @@ class Holding:
     state: str
     quantity: Decimal
     avg_price: Decimal | None
+
+
+@dataclass(frozen=True)
+class Bought:
+    """Signed shares of one fill that built a position up."""
+
+    shares: Decimal
+    price: Decimal
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Split:
+    """Shares that each one of a position became, and when."""
+
+    ratio: Decimal
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -195,6 +213,16 @@ class Comparison:
     verdict: str
     meaning: str
     advice: str
+
+
+def average_price(bought: Iterable[Bought], splits: Iterable[Split]) -> Decimal | None:
+    """Return what each share cost, counted as shares are after the splits; None where nothing was bought."""
+    later = tuple(splits)
+    cost = shares = ZERO
+    for each in bought:
+        cost += each.shares * each.price
+        shares += each.shares * prod((split.ratio for split in later if split.at > each.at), start=WHOLE)
+    return cost / shares if shares else None
 
 
 def lay_out(

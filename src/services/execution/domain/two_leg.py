@@ -298,9 +298,35 @@ def settling_step(s: Situation, rules: Rules) -> Step | None:
 
 
 def _planned(intent: OrderIntent, s: Situation) -> Step:
-    if not worth_sending(intent, s):
+    # Planned in this pass, it was looked around for just now; else much may have happened since.
+    if needs_a_look(intent, s):
+        return LookAround()
+    if against_sending(intent, s):
         return GiveUp(intent)
     return Send(intent) if may_go_now(intent, s) else Rest()
+
+
+def needs_a_look(intent: OrderIntent, s: Situation) -> bool:
+    """Say whether an order is sent only after a look at what the broker has: an exit of what may be gone by now."""
+    return intent.action not in _ENTRIES and worth_sending(intent, s) and s.around is None
+
+
+def against_sending(intent: OrderIntent, s: Situation) -> str | None:
+    """Say in words why an order that is not at the broker must not be sent any more; None where it may be."""
+    if not worth_sending(intent, s):
+        return s.passed
+    if intent.action not in _ENTRIES and not _still_fits(intent, s):
+        return "what it would close is not there and free any more"
+    return None
+
+
+def _still_fits(intent: OrderIntent, s: Situation) -> bool:
+    """Say whether an exit would be planned for all of its shares now."""
+    held = s.held(intent.leg)
+    if intent.quantity * held >= 0 or abs(intent.quantity) > abs(held):
+        return False
+    found = _exit_order(s, intent.leg, intent.action, intent.quantity)
+    return isinstance(found, Place) and found.quantity == intent.quantity
 
 
 def _is_late(intent: OrderIntent, s: Situation, rules: Rules) -> bool:

@@ -43,20 +43,27 @@ class Comparison:
     host_drift: timedelta | None
 
     def findings(
-        self, slot: datetime, market: MarketClock, recent: Sequence[OrderReport] | None = None
+        self, slot: datetime, market: MarketClock, recent: Sequence[OrderReport] | None = None, heard_all: bool = True
     ) -> frozenset[Finding]:
         """Return what stops entries, all of them or those in a symbol.
 
         `recent` are the broker's orders since `recently(slot)` where they were read just now: the first look takes
-        them as they are. The second one, at what differs, reads everything.
+        them as they are. The second one, at what differs, reads everything. Unless this pass `heard_all` of them, the
+        next one looks back as far as this one did.
         """
         differences = self._compare_twice(slot, recent)
         self._quarantine(differences, slot, market.now)
-        return differences | self._of_clock(market) | self._of_account() | self.unread(slot, market.now)
+        return differences | self._of_clock(market, heard_all) | self._of_account() | self.unread(slot, market.now)
 
     def recently(self, slot: datetime) -> datetime:
-        """The beginning of the session before the slot's: a day order's last word is not later than that."""
-        return self.calendar.last_spans(slot, _BARS_LOOKED_BACK)[0][0]
+        """Return a session before the slot, or before the last gate that heard of all orders if that is longer ago.
+
+        A day order's last word is not later than that. After days without a gate it is one longer list, once.
+        """
+        with self.store() as work:
+            seen = work.repo.market_seen()
+        since = slot if seen is None else min(slot, self.calendar.last_slot(seen))
+        return self.calendar.last_spans(since, _BARS_LOOKED_BACK)[0][0]
 
     def unread(self, slot: datetime, at: datetime) -> frozenset[Finding]:
         """Keep the rows that could not be read, and find those without which nobody can say that the books agree."""
@@ -148,14 +155,16 @@ class Comparison:
             return frozenset({Finding(Kind.ACCOUNT, "account", f"its status is {account.status}, trading {blocked}")})
         return frozenset()
 
-    def _of_clock(self, market: MarketClock) -> frozenset[Finding]:
+    def _of_clock(self, market: MarketClock, heard_all: bool) -> frozenset[Finding]:
         host = self.clock.now()
         if self.host_drift is not None and abs(host - market.now) > self.host_drift:
             return frozenset(
                 {Finding(Kind.CLOCK, "clock", f"the host says {host:%c}, the broker {market.now:%c} UTC")}
             )
         with self.store() as work:
-            before = work.repo.note_market_time(market.now)
+            before = work.repo.market_seen()
+            if heard_all:
+                work.repo.note_market_time(market.now)
             failpoint("execution.before_market_time")
             work.commit()
         failpoint("execution.market_time_kept")

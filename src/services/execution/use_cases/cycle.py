@@ -97,6 +97,19 @@ class Trouble:
         return Finding(kind, self.subject, str(self.error), self.symbols)
 
 
+@dataclass(frozen=True)
+class Passed:
+    """What a pass over all trades came to.
+
+    What kept some of them from being carried on, the broker's recent orders where nothing has been done since they
+    were read, and whether all was heard that they say of orders which are over here.
+    """
+
+    troubles: list[Trouble]
+    recent: list[OrderReport] | None
+    heard_all: bool
+
+
 @dataclass
 class Execution:
     """The verbs of the execution service."""
@@ -130,9 +143,9 @@ class Execution:
             # What is begun is carried on; the first leg of an entry waits for the cycle that has seen the gate.
             driver = self._driver(slot, market, epoch, may_enter=False)
             found = self.companies.take_in(driver)
-            troubles, recent = self._resume(driver)
-            found |= {trouble.finding for trouble in troubles}
-            found |= self.comparison.findings(slot, market, recent) | self._orphans()
+            passed = self._resume(driver)
+            found |= {trouble.finding for trouble in passed.troubles}
+            found |= self.comparison.findings(slot, market, passed.recent, passed.heard_all) | self._orphans()
         stops = sorted((f for f in found if f.blocks is Blocks.ALL_ENTRIES), key=str)
         self._report(found, slot, market.now)
         differences = tuple(sorted(f"{finding.subject}: {finding.detail}" for finding in stops))
@@ -157,7 +170,7 @@ class Execution:
             driver = self._driver(slot, market, epoch, may_enter=False)
             if not wait:
                 driver.patience = driver.patience.for_one_look()
-            troubles, _ = self._resume(driver, patient=wait)
+            troubles = self._resume(driver, patient=wait).troubles
             self.comparison.unread(slot, market.now)
             with self.store() as work:
                 moving = [f"{trade.pair_id} is {trade.state}" for trade in work.repo.trades_in_motion()]
@@ -309,10 +322,10 @@ class Execution:
 
     def _standing_objection(self, gate: Gate, trade: PairTrade) -> str | None:
         with self.store() as work:
-            risk, reopened = work.repo.risk_state(), work.repo.has_reopened(trade.pair_id)
+            risk, reopened = work.repo.risk_state(), work.repo.reopened_trade(trade.pair_id)
         if risk is not RiskState.ACTIVE:
             return f"the account is {risk}"
-        if reopened:
+        if reopened is not None:
             return "an earlier trade of the pair is still being sold"
         # An exit of this very slot may have left one since the gate.
         found = (*gate.findings, *self._orphans())
@@ -330,13 +343,15 @@ class Execution:
             working=frozenset(order.symbol for order in self.broker.open_orders()),
         )
 
-    def _resume(self, driver: Driver, patient: bool = True) -> tuple[list[Trouble], list[OrderReport] | None]:
+    def _resume(self, driver: Driver, patient: bool = True) -> Passed:
         """Carry on each trade for itself: exits first, and none waits before all have taken the steps they can.
 
-        An impatient call waits for none, and tells people only of what a later call would not mend. Returns the
-        broker's recent orders too, where nothing has been done since they were read.
+        An impatient call waits for none, and tells people only of what a later call would not mend.
         """
         troubles, recent = self._hear_late_fills(driver)
+        # What can't be heard for good needs a person: it does not become news by being read once more.
+        heard_all = len(_lasting(troubles)) == len(troubles)
+        stayed = self._wake(driver, troubles)
         with self.store() as work:
             unfinished = sorted(work.repo.trades_in_motion(), key=lambda trade: trade.state is PairTradeState.OPENING)
         waiting = []
@@ -353,7 +368,7 @@ class Execution:
             still = driver.paged | {condition(_STUCK, trouble.about) for trouble in troubles}
             end_others(work, "trades", still, driver.cycle.market.now)
             work.commit()
-        return troubles, None if unfinished else recent
+        return Passed(troubles, recent if stayed and not unfinished else None, heard_all)
 
     def _hear_late_fills(self, driver: Driver) -> tuple[list[Trouble], list[OrderReport] | None]:
         """Hear what the broker says of orders that are over here; one that works there after all is cancelled."""
@@ -369,7 +384,6 @@ class Execution:
             intent = ours[report.client_order_id]
             with _held(intent, troubles):
                 driver.end(intent, report)
-                self._carry_on(driver, intent)
         for report in late:
             intent = ours[report.client_order_id]
             if works(report):
@@ -377,8 +391,21 @@ class Execution:
             logger.warning("{} was filled after its end", intent.client_order_id)
             with _held(intent, troubles):
                 driver.hear(intent, report)
-                self._carry_on(driver, intent)
         return troubles, None if back or late else reports
+
+    def _wake(self, driver: Driver, troubles: list[Trouble]) -> bool:
+        """Let trades at rest take the steps that their books ask for by now; True when all stayed as they were.
+
+        A late fill that somebody heard is in the books, whether or not he came to act on it: what is to be done is
+        read from there alone. Nothing is waited for; a trade that set out is in motion from here on.
+        """
+        with self.store() as work:
+            resting = work.repo.trades_at_rest()
+        stayed = True
+        for trade in resting:
+            with _held(trade, troubles):
+                stayed = driver.drive(trade, patient=False) == trade and stayed
+        return stayed
 
     def _orphans(self) -> frozenset[Finding]:
         with self.store() as work:
@@ -386,12 +413,6 @@ class Execution:
         return frozenset(
             Finding(Kind.ORPHAN, t.pair_id, f"the trade of {t.slot:%F %H:%M} UTC", t.symbols) for t in trades
         )
-
-    def _carry_on(self, driver: Driver, intent: OrderIntent) -> None:
-        with self.store() as work:
-            trade = work.repo.trade(intent.pair_trade_id)
-        if trade is not None:
-            driver.drive(trade, patient=False)
 
     def _report(self, found: Iterable[Finding], slot: datetime, at: datetime) -> None:
         """Tell people what stops entries, and who else trades in a symbol that we hold, each when it begins."""

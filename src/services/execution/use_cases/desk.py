@@ -142,15 +142,16 @@ class Desk:
             return Closing(market, (self._carry(driver, trade, after),))
 
     def flatten(self, person: Person) -> Closing:
-        """Close every unfinished trade of ours; what else the account holds is left alone. Raises as `close`."""
+        """Close all unfinished trades of ours; what else the account holds is left alone. Raises as `close`."""
         check_person(person)
         with self.execution.become_writer() as epoch:
             return self._close(self.unfinished(), FLATTENED, person, epoch)
 
     def unfinished(self) -> list[PairTrade]:
-        """List the trades that `flatten` would close."""
+        """List the trades that `flatten` would close: also one that is over and that a late fill left shares in."""
         with self.store() as work:
-            return work.repo.unfinished_trades()
+            trades = [*work.repo.unfinished_trades(), *work.repo.trades_at_rest()]
+        return list({trade.id: trade for trade in trades}.values())
 
     def reconcile(self, person: Person) -> Gate:
         """Open the gate by hand: carry on what is unfinished, and compare. Raises as `Execution.open_gate`."""
@@ -237,6 +238,9 @@ class Desk:
         self._refuse_while_halted()
         # All of it is written down before the first order: what this process does not finish, the next gate does.
         begun = [(trade, self._begin(driver, trade, what, person)) for trade in trades]
+        # And all of it is sent before anything is waited for: none is late because another one is stuck.
+        for before, trade in begun:
+            self._carry(driver, before, trade, patient=False)
         return Closing(driver.cycle.market, tuple(self._carry(driver, before, trade) for before, trade in begun))
 
     def _driver(self, epoch: int) -> Driver:
@@ -268,10 +272,10 @@ class Desk:
             was_ordered = bool(work.repo.intents(trade.id))
         return PairTradeState.UNWINDING if was_ordered else PairTradeState.ABANDONED
 
-    def _carry(self, driver: Driver, before: PairTrade, trade: PairTrade) -> Carried:
+    def _carry(self, driver: Driver, before: PairTrade, trade: PairTrade, patient: bool = True) -> Carried:
         """Carry one trade on; one that can't be finished now must not keep the others from their exits."""
         try:
-            return Carried(before, driver.drive(trade))
+            return Carried(before, driver.drive(trade, patient))
         except NotTheWriter:
             raise
         except Exception as error:

@@ -36,7 +36,6 @@ from src.services.execution.domain.two_leg import (
     hangs,
     is_booked,
     may_go_now,
-    worth_sending,
 )
 from src.services.execution.ports import TradeStore, WallClock
 from src.services.execution.use_cases.alerts import condition, raise_alert, raise_begun
@@ -161,8 +160,8 @@ class Driver:
         if not is_same_order(intent, report):
             raise self._not_ours(intent, report)
         logger.warning("{} works at the broker after its end here: it is cancelled", intent.client_order_id)
-        if intent.broker_order_id is None and intent.state is OrderState.CANCELED:
-            self._save(moved(intent, OrderState.CANCELED, broker_order_id=report.broker_order_id))
+        if intent.broker_order_id is None:
+            self._save(moved(intent, intent.state, broker_order_id=report.broker_order_id))
         self._cancel(replace(intent, broker_order_id=report.broker_order_id))
         for look in range(self.patience.booking_looks):
             if look:
@@ -241,7 +240,7 @@ class Driver:
             case Send(intent):
                 self._send(intent, situation.trade)
             case GiveUp(intent):
-                self._give_up(intent, f"not sent: {situation.passed}")
+                self._give_up(intent, f"not sent: {two_leg.against_sending(intent, situation)}")
             case Resolve(intent):
                 return self._resolve(intent, situation, patient)
             case Cancel(intent):
@@ -352,6 +351,7 @@ class Driver:
             return
         urgent = two_leg.ends_exposure(sending, trade)
         failpoint("execution.before_post")
+        self._require_writer()
         try:
             report = self.broker.submit_market_order(
                 sending.client_order_id, sending.symbol, sending.quantity, urgent=urgent
@@ -372,6 +372,15 @@ class Driver:
             failpoint("execution.after_post")
             self.hear(sending, report)
         failpoint("execution.answer_committed")
+
+    def _require_writer(self) -> None:
+        """A process that was stopped may go on when another one has given its order up and sent the next attempt.
+
+        Raises:
+            NotTheWriter: another process took over.
+        """
+        with self.store() as work:
+            work.repo.require_writer(self.cycle.epoch)
 
     def _save_sending(self, sending: OrderIntent) -> bool:
         """Commit that it is sent while nobody can change the risk state: a halt is before this, or after it."""
@@ -405,8 +414,8 @@ class Driver:
         failpoint("execution.looked_up")
         if report is not None:
             self.hear(intent, report)
-        elif not worth_sending(intent, replace(situation, now=self._now(), market_open=self._market_open())):
-            self._give_up(intent, f"never placed, and {situation.passed}")
+        elif against := self._against_sending_again(intent, situation):
+            self._give_up(intent, f"never placed, and {against}")
         elif not may_go_now(intent, situation):
             return False
         elif intent.client_order_id in self._sent_again:
@@ -415,6 +424,13 @@ class Driver:
             self._sent_again.add(intent.client_order_id)
             self._send(intent, situation.trade)
         return True
+
+    def _against_sending_again(self, intent: OrderIntent, before: Situation) -> str | None:
+        """Say why an order that was never placed is not to be sent again, after the time that its look-ups took."""
+        now = replace(before, now=self._now(), market_open=self._market_open(), around=None)
+        if two_leg.needs_a_look(intent, now):
+            self._around = self._lookout.around(now)
+        return two_leg.against_sending(intent, replace(now, around=self._around))
 
     def _look_up(self, intent: OrderIntent) -> OrderReport | None:
         """Look until it is found, at least the agreed number of times over the agreed time."""

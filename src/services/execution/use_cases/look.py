@@ -114,7 +114,9 @@ class Look:
 
 
 def find_trade(repo: DeskStore, name: str) -> PairTrade:
-    """Find a trade by its id, or the unfinished one of a pair or of an instance in a symbol, else its newest.
+    """Find a trade by its id, or of a pair or of an instance in a symbol: the unfinished one, else its newest.
+
+    Of two that are not over, the one that was never reopened comes first.
 
     Raises:
         InputInvalid: there is no such trade.
@@ -125,7 +127,7 @@ def find_trade(repo: DeskStore, name: str) -> PairTrade:
             raise InputInvalid(f"No trade has the id {name}: `tradewinds trades` lists them.")
         return trade
     check_name(repo, name)
-    trade = repo.open_trade(name) or repo.last_trade(name)
+    trade = repo.open_trade(name) or repo.reopened_trade(name) or repo.last_trade(name)
     if trade is None:
         raise InputInvalid(f"{name} has never been traded.")
     return trade

@@ -9,10 +9,10 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, cast, exists, func, select, text
+from sqlalchemy import Connection, Row, and_, cast, exists, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from src.services.risk_management.domain.equity import CashFlow, EquityPoint, equity_history, restated
+from src.services.risk_management.domain.equity import CashFlow, DayStart, EquityPoint, equity_history, restated
 from src.services.risk_management.domain.events import EarningsReport, MarketEvent
 from src.services.risk_management.domain.review import OpenTrade, SlotSignal
 from src.services.risk_management.domain.state import EquityHistory, Standing
@@ -37,6 +37,7 @@ from src.shared.infra.database.tables import (
     earnings_dates,
     equity_point,
     instance,
+    ledger_entry,
     limit_change,
     order_intent,
     outbox,
@@ -145,23 +146,30 @@ class SqlRiskRepository:
         """Say whether the slot's equity is stored."""
         return bool(self._connection.execute(select(exists().where(equity_point.c.slot == slot))).scalar_one())
 
-    def record_equity(self, slot: datetime, account: AccountReport) -> None:
-        """Store the slot's equity; the first word on a slot stays."""
-        statement = insert(equity_point).values(
-            slot=slot, equity=account.equity, cash=account.cash, buying_power=account.buying_power
+    def last_equity_at(self) -> datetime | None:
+        """Find when equity was last read, for a slot or by the monitor."""
+        slots, readings = (
+            select(func.max(t.c.taken_at)).scalar_subquery() for t in (equity_point, portfolio_reading)
         )
+        last: datetime | None = self._connection.execute(select(func.greatest(slots, readings))).scalar_one()
+        return last
+
+    def record_equity(self, slot: datetime, taken_at: datetime, account: AccountReport) -> None:
+        """Store the slot's equity; the first word on a slot stays."""
+        money = {"equity": account.equity, "cash": account.cash, "buying_power": account.buying_power}
+        statement = insert(equity_point).values(slot=slot, taken_at=taken_at, **money)
         self._connection.execute(statement.on_conflict_do_nothing(index_elements=[equity_point.c.slot]))
 
-    def equity_history(self, until: datetime, now: EquityPoint, midnight: datetime) -> EquityHistory:
-        """Read equity since the last reset and since midnight, up to `until`, and compare it with `now`."""
+    def equity_history(self, now: EquityPoint, day: DayStart) -> EquityHistory:
+        """Read equity since the last reset and since the close before the day, and compare it with `now`."""
         peak_from: datetime | None = self._connection.execute(
             select(func.max(cast(audit_log.c.numbers["peak_from"].astext, Moment))).where(
                 audit_log.c.what == PEAK_RESET
             )
         ).scalar_one()
-        since = None if peak_from is None else min(peak_from, midnight)
-        points = self._points(since, until)
-        return equity_history(points, self._flows(since), now, midnight, peak_from)
+        since = None if peak_from is None else min(peak_from, day.close)
+        points = self._points(since, now.at)
+        return equity_history(points, self._flows(since), now, day, peak_from)
 
     def equity_points(self, since: datetime, now: EquityPoint) -> list[EquityPoint]:
         """Read equity since a moment and up to now, without deposits and withdrawals."""
@@ -206,11 +214,13 @@ class SqlRiskRepository:
         self._connection.execute(insert(limit_change), [asdict(change) for change in changes])
 
     def booked_since(self, moment: datetime) -> Decimal:
-        """Sum the booked P&L of all trades that were closed or unwound since a moment."""
-        finished_at = func.coalesce(pair_trade.c.closed_slot, pair_trade.c.slot)
+        """Sum the P&L of all finished trades with an entry in the ledger, or an end, since a moment."""
+        # The slot of the end is that in which closing began: an orphan may be sold a week later.
+        ended = func.coalesce(pair_trade.c.closed_slot, pair_trade.c.slot) >= moment
+        with_entry = select(ledger_entry.c.pair_trade_id).where(ledger_entry.c.occurred_at >= moment)
         booked = func.coalesce(func.sum(pair_trade.c.realized_pnl), Decimal(0))
-        finished = pair_trade.c.state.in_(_FINISHED), finished_at >= moment
-        return Decimal(self._connection.execute(select(booked).where(*finished)).scalar_one())
+        lately = pair_trade.c.state.in_(_FINISHED), or_(pair_trade.c.pair_trade_id.in_(with_entry), ended)
+        return Decimal(self._connection.execute(select(booked).where(*lately)).scalar_one())
 
     def upcoming_events(self, symbols: Sequence[str], first: date, last: date) -> list[MarketEvent]:
         """Read the companies' announced actions with their day from `first` to `last`, by day."""
@@ -243,7 +253,7 @@ class SqlRiskRepository:
 
     def _points(self, since: datetime | None, until: datetime) -> list[EquityPoint]:
         # What the monitor read and what the slots began with are one series.
-        slots = select(equity_point.c.slot.label("at"), equity_point.c.equity)
+        slots = select(equity_point.c.taken_at.label("at"), equity_point.c.equity)
         readings = select(portfolio_reading.c.taken_at.label("at"), portfolio_reading.c.equity)
         series = slots.union_all(readings).subquery()
         query = select(series.c.at, series.c.equity).where(series.c.at <= until).order_by(series.c.at)

@@ -25,6 +25,9 @@ from itertools import pairwise
 from src.services.risk_management.domain.state import EquityHistory
 
 ONE = Decimal(1)
+MOST_BESIDE_FLOW = Decimal("0.1")
+"""What may be left of a fall to zero, or of a rise from there, as a fraction of the flow that is to explain it."""
+
 _PLACES = 6
 
 
@@ -47,22 +50,32 @@ class EquityPoint:
     equity: Decimal
 
 
+@dataclass(frozen=True)
+class DayStart:
+    """Where a New York day's loss counts from: the close of the session before.
+
+    `told` is the broker's word on equity at that close in dollars, None where it does not say.
+    """
+
+    midnight: datetime
+    close: datetime
+    told: Decimal | None = None
+
+
 def restated(points: Sequence[EquityPoint], flows: Sequence[CashFlow]) -> list[EquityPoint]:
     """Return the points, oldest first, in dollars of the last one's account; without flows they stay as they are.
 
-    What was before a time without equity is left out: an account that stood at zero begins anew.
+    What was before money emptied the account, or filled the empty one, is left out: such an account begins anew.
+    Equity of zero or less that no flow explains is a loss, or a false reading: neither erases what was before.
     """
     between = _flows_between(points, flows)
     scale, result = ONE, list(points[-1:])
     for i in range(len(points) - 1, 0, -1):
-        before, after = points[i - 1].equity, points[i].equity
-        if before <= 0 or after <= 0:
+        before, after, flow = points[i - 1].equity, points[i].equity, between[i - 1]
+        if before > 0 and after > 0:
+            scale *= _restating(before, after, flow)
+        elif flow and abs(after - before - flow) <= MOST_BESIDE_FLOW * abs(flow):
             break
-        flow = between[i - 1]
-        if flow > 0:
-            scale *= (before + flow) / before
-        elif flow < 0:
-            scale *= after / (after - flow)
         restated_to = before if scale == ONE else round(before * scale, _PLACES)
         result.append(EquityPoint(points[i - 1].at, restated_to))
     return result[::-1]
@@ -72,14 +85,33 @@ def equity_history(
     points: Sequence[EquityPoint],
     flows: Sequence[CashFlow],
     now: EquityPoint,
-    midnight: datetime,
+    day: DayStart,
     peak_from: datetime | None,
 ) -> EquityHistory:
-    """Compare equity now with its peak since `peak_from` and with the first point since `midnight`."""
+    """Compare equity now with its peak since `peak_from`, and with what it was as the day started."""
     earlier = restated([*points, now], flows)[:-1]
     peaks = [point.equity for point in earlier if peak_from is None or point.at >= peak_from]
-    today = [point.equity for point in earlier if point.at >= midnight]
-    return EquityHistory(now.equity, max([now.equity, *peaks]), today[0] if today else now.equity)
+    return EquityHistory(now.equity, max([now.equity, *peaks]), _at_start(points, flows, now, day))
+
+
+def _at_start(points: Sequence[EquityPoint], flows: Sequence[CashFlow], now: EquityPoint, day: DayStart) -> Decimal:
+    """Find equity after the close of the session before, or else at it, or else the day's first.
+
+    What the broker told of the close is held against now alone: it makes no peak.
+    """
+    told = [] if day.told is None else [EquityPoint(day.close, day.told)]
+    series = sorted([*points, *told], key=lambda point: point.at)
+    since = [p for p in restated([*series, now], flows)[:-1] if p.at >= day.close and p.equity > 0]
+    overnight = [point for point in since if point.at < day.midnight]
+    start = [*overnight[-1:], *since, now][0]
+    return start.equity
+
+
+def _restating(before: Decimal, after: Decimal, flow: Decimal) -> Decimal:
+    """Say by what to multiply equity from before a flow."""
+    if flow > 0:
+        return (before + flow) / before
+    return after / (after - flow) if flow < 0 else ONE
 
 
 def _flows_between(points: Sequence[EquityPoint], flows: Sequence[CashFlow]) -> list[Decimal]:

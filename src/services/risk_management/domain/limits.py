@@ -327,7 +327,7 @@ class DailyLoss(Limit):
     name, code, scope = "daily_loss", RejectCode.DAILY_LOSS, "account"
 
     def check(self, entry: Entry, book: Book, limits: RiskLimits) -> Verdict:
-        """Compare equity with the day's first."""
+        """Compare equity with that of the close before."""
         loss, most = book.equity.daily_loss, limits.max_daily_loss_fraction
         numbers = {**book.equity.numbers, "daily_loss": float(loss), "max": float(most)}
         reason = f"{loss:.2%} of equity was lost today; the limit is {most:.2%}."

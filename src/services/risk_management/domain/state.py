@@ -55,11 +55,11 @@ class Standing:
 
 @dataclass(frozen=True)
 class EquityHistory:
-    """Equity in dollars: now, the highest since the last reset by a person, and the first of this New York day."""
+    """Equity in dollars: now, the highest since the last reset by a person, and what this New York day began with."""
 
     now: Decimal
     peak: Decimal
-    day_first: Decimal
+    day_start: Decimal
 
     @property
     def drawdown(self) -> Decimal:
@@ -68,13 +68,13 @@ class EquityHistory:
 
     @property
     def daily_loss(self) -> Decimal:
-        """Fall since the day's first equity as a fraction of it."""
-        return _fall(self.day_first, self.now)
+        """Fall since the close of the session before as a fraction of equity then."""
+        return _fall(self.day_start, self.now)
 
     @property
     def numbers(self) -> dict[str, object]:
         """Lay it out as JSON values."""
-        return {"equity": str(self.now), "peak": str(self.peak), "day_first": str(self.day_first)}
+        return {"equity": str(self.now), "peak": str(self.peak), "day_start": str(self.day_start)}
 
 
 def assess(

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from src.services.risk_management.domain.book import PRICE_COLLAR, Book
 from src.services.risk_management.domain.correlations import closes_at, correlate
-from src.services.risk_management.domain.equity import CashFlow, EquityPoint
+from src.services.risk_management.domain.equity import CashFlow, DayStart, EquityPoint
 from src.services.risk_management.domain.events import EarningsCalendar, MarketEvent
 from src.services.risk_management.domain.review import (
     OpenTrade,
@@ -47,7 +47,7 @@ STATE_CHANGED = "risk state changed"
 CASH_FLOW_SEEN = "external cash flow"
 
 FLOWS_LOOKBACK = timedelta(days=10)
-"""How far back deposits and withdrawals are asked for: the broker may book one days after it happened."""
+"""How long before the last known equity deposits and withdrawals are asked for: the broker may book one days late."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class RiskManagement:
         decided, entries, is_done = self._review_exits(moment)
         if is_done:
             return SlotReview(slot, decided, already_done=True)
-        account, flows = self.broker.account(), self.broker.cash_flows(now - FLOWS_LOOKBACK)
+        account, flows = ask_for_money(self.store, self.broker, now)
         symbols = sorted({symbol for signal in entries for symbol in signal.symbols})
         assets = self.broker.assets(symbols, new_york_day(now)) if symbols else {}
         return self._review_entries(moment, account, flows, assets)
@@ -168,9 +168,9 @@ class RiskManagement:
             work.repo.lock()
             record_flows(work.repo, flows)
             in_force = limits_in_force(work.repo, self.seed)
-            work.repo.record_equity(moment.slot, report)
+            work.repo.record_equity(moment.slot, moment.now, report)
             now = EquityPoint(moment.now, report.equity)
-            equity = work.repo.equity_history(moment.slot, now, new_york_midnight(moment.now))
+            equity = work.repo.equity_history(now, day_start(self.calendar, moment.now, report))
             before = work.repo.standing()
             after = assess_and_store(work.repo, before, equity, in_force, moment.now)
             # Entries of this cycle are denied by the loss itself, whose code says more than that of the state.
@@ -256,6 +256,32 @@ class RiskManagement:
         symbols = sorted({symbol for entry in entries for symbol in entry.symbols})
         first, last = self.calendar.days_around(new_york_day(now), int(in_force["earnings_sessions"]))
         return EarningsCalendar(tuple(repo.earnings_reports(symbols, first)), first, last)
+
+
+def ask_for_money(
+    store: UnitOfWork[RiskRepository], broker: BrokerFacts, now: datetime
+) -> tuple[AccountReport, list[CashFlow]]:
+    """Ask the broker for the account and what came or went since the last known equity, however long ago that was.
+
+    Raises:
+        Transient: the broker or the database gave no usable answer.
+    """
+    with store() as work:
+        last = work.repo.last_equity_at()
+    since = now if last is None else min(now, last)
+    return broker.account(), broker.cash_flows(since - FLOWS_LOOKBACK)
+
+
+def day_start(calendar: TradingCalendar, now: datetime, report: AccountReport) -> DayStart:
+    """Say where the loss of the day of `now` counts from.
+
+    The broker's word on the last close counts in session alone: nobody says when in the evening it goes over to the
+    close of that day.
+    """
+    last, _ = calendar.days_around(new_york_day(now), 1)
+    [session] = calendar.sessions(last, last)
+    is_sure = report.last_equity > 0 and calendar.session_at(now) is not None
+    return DayStart(new_york_midnight(now), session.close, report.last_equity if is_sure else None)
 
 
 def assess_and_store(

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from src.services.risk_management.domain.alerts import Alert, alerts_of
-from src.services.risk_management.domain.equity import CashFlow, EquityPoint
+from src.services.risk_management.domain.equity import EquityPoint
 from src.services.risk_management.domain.metrics import EquityMetrics, measure
 from src.services.risk_management.domain.sizing import Size, bet_fraction, size_pair
 from src.services.risk_management.domain.state import EquityHistory, Standing, new_york_midnight
@@ -17,9 +17,10 @@ from src.services.risk_management.domain.values import LimitsInForce
 from src.services.risk_management.ports import BrokerFacts, PairFit, Reading, RiskRepository
 from src.services.risk_management.use_cases.limits import limits_in_force
 from src.services.risk_management.use_cases.review import (
-    FLOWS_LOOKBACK,
+    ask_for_money,
     assess_and_store,
     booked_lately,
+    day_start,
     record_flows,
     unpriced,
 )
@@ -82,7 +83,7 @@ class PortfolioWatch:
         Raises:
             Transient: the broker or the database gave no usable answer.
         """
-        report, flows = self._ask(now)
+        report, flows = ask_for_money(self.store, self.broker, now)
         with self.store() as work:
             work.repo.lock()
             limits = limits_in_force(work.repo, self.seed)
@@ -96,7 +97,7 @@ class PortfolioWatch:
 
         A second run at the same moment changes nothing. Raises as `look`.
         """
-        report, flows = self._ask(now)
+        report, flows = ask_for_money(self.store, self.broker, now)
         with self.store() as work:
             work.repo.lock()
             limits = limits_in_force(work.repo, self.seed)
@@ -155,11 +156,8 @@ class PortfolioWatch:
         )
         return PairSize(fit, size, limits)
 
-    def _ask(self, now: datetime) -> tuple[AccountReport, list[CashFlow]]:
-        return self.broker.account(), self.broker.cash_flows(now - FLOWS_LOOKBACK)
-
     def _equity(self, repo: RiskRepository, report: AccountReport, now: datetime) -> EquityHistory:
-        return repo.equity_history(now, EquityPoint(now, report.equity), new_york_midnight(now))
+        return repo.equity_history(EquityPoint(now, report.equity), day_start(self.calendar, now, report))
 
     def _look(
         self, repo: RiskRepository, report: AccountReport, limits: LimitsInForce, now: datetime, standing: Standing

@@ -196,8 +196,10 @@ class Venue:
 
     @property
     def last_equity(self) -> Decimal:
-        """Equity at the close of the last session."""
-        return self.closes[-1][1] if self.closes else self.opening_cash
+        """Equity at the close of the session before today's: in the evening still that of the day before."""
+        today = new_york_day(self.now).isoformat()
+        before = (equity for day, equity in reversed(self.closes) if day < today)
+        return next(before, self.opening_cash)
 
     def price(self, symbol: str) -> Decimal | None:
         """Return the current price of a symbol: open of the bar in progress, else the last close."""

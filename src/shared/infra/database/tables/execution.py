@@ -217,6 +217,8 @@ ledger_entry = Table(
     schema="execution",
 )
 
+Index("ix_ledger_entry_occurred_at", ledger_entry.c.occurred_at)
+
 # Append-only (a trigger refuses UPDATE and DELETE); per entry and asset the amounts sum to zero (deferred trigger).
 ledger_posting = Table(
     "ledger_posting",

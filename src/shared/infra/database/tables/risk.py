@@ -60,10 +60,12 @@ risk_state = Table(
     schema="risk",
 )
 
+# A slot's first word, and the broker's time when it was read: for a slot that is reviewed late, long after it.
 equity_point = Table(
     "equity_point",
     METADATA,
     Column("slot", Moment, primary_key=True),
+    Column("taken_at", Moment, nullable=False),
     Column("equity", Money, nullable=False),
     Column("cash", Money, nullable=False),
     Column("buying_power", Money, nullable=False),
