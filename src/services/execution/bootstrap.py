@@ -93,7 +93,9 @@ def build(
             SqlUnitOfWork(engine, lambda connection: SqlActionStore(connection, account)), broker, calendar
         ),
     )
-    verification = Verification(SqlFacts(engine), broker, execution.open_gate, settings.environment, tolerance)
+    verification = Verification(
+        SqlFacts(engine), broker, execution.open_gate, execution.become_writer, settings.environment, tolerance
+    )
     desk = Desk(_desk_store(settings, engine), execution, settings.environment)
     return ExecutionService(execution, verification, desk)
 

@@ -1,18 +1,23 @@
-"""Rows that are made wrong by hand are found, each by the invariant that it breaks."""
+"""Rows that are made wrong by hand are found, each by the invariant that it breaks, and nothing else is."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from sqlalchemy import text
 
+from src.config.settings import load_settings
+from src.services.execution.bootstrap import build
 from src.services.execution.use_cases.verify import verify_books
+from src.shared.domain.errors import NotTheWriter
+from src.shared.domain.orders import FillReport
 from src.shared.domain.signals import SignalAction
 from tests.conftest import TradingDatabase
+from tests.fakes.broker import FakeClock
 from tests.integration.execution.desk import SLOT, Desk
 
 LONG_AGO = SLOT - timedelta(days=300)
@@ -134,3 +139,24 @@ def test_a_risk_state_that_was_changed_past_the_commands(entered: Desk, corrupt:
     corrupt("UPDATE risk.risk_state SET version = 7")
 
     assert "risk_state account is at version 7, the outbox tells []" in breaches_of_the_books(entered)
+
+
+def test_nobody_trades_between_a_checks_look_at_the_broker_and_the_one_at_the_books(
+    entered: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRADEWINDS_EXECUTION_WRITER_WAIT_SECONDS", "0.01")
+    other = build(load_settings(), entered.engine, entered.broker, FakeClock())
+    entered.approve(SignalAction.EXIT, slot=entered.next_hour())
+    real = entered.broker.fills_since
+
+    def meanwhile(since: datetime) -> list[FillReport]:
+        with pytest.raises(NotTheWriter):
+            other.cycle.open_gate()
+        return real(since)
+
+    monkeypatch.setattr(entered.broker, "fills_since", meanwhile)
+    assert entered.broken_invariants() == []
+
+    monkeypatch.undo()
+    entered.run()
+    assert entered.trade_states() == ["closed"]

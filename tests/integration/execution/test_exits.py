@@ -17,6 +17,7 @@ from src.services.execution.use_cases import drive
 from src.shared.domain.corporate_actions import CorporateAction, CorporateActionKind
 from src.shared.domain.errors import NotTheWriter, Terminal, Transient
 from src.shared.domain.ids import client_order_prefix
+from src.shared.domain.orders import OrderReport
 from src.shared.domain.signals import SignalAction
 from src.shared.failpoints import Crashed, armed
 from src.shared.infra.database.tables import fill, ledger_entry, pair_trade
@@ -293,25 +294,104 @@ def test_an_exit_that_a_process_left_sells_no_share_that_was_sold_meanwhile(leav
     assert leaving_late.broken_invariants() == []
 
 
-def test_an_exit_that_was_lost_is_not_sent_again_when_the_one_before_it_fills_after_its_end(leaving: Desk) -> None:
-    leaving.broker.script["AAA"] = deque(["never", "lost"])
-    real = leaving.broker.submit_market_order
+@pytest.mark.parametrize("others", [0, 10])
+def test_an_exit_that_was_lost_is_not_sent_again_when_the_one_before_it_fills_after_its_end(
+    desk: Desk, others: int
+) -> None:
+    held_by_another_trade_too(desk, others)
+    desk.broker.script["AAA"] = deque(["never", "lost"])
+    real = desk.broker.submit_market_order
 
     def post(name: str, symbol: str, quantity: Decimal, **options: Any) -> Any:
         if name.endswith("1-close-2"):
-            leaving.broker.submit_market_order = real  # type: ignore[method-assign]
-            leaving.broker.fill_late(close_named(leaving, 1), Decimal(-10))
+            desk.broker.submit_market_order = real  # type: ignore[method-assign]
+            desk.broker.fill_late(close_named(desk, 1), Decimal(-10))
         return real(name, symbol, quantity, **options)
 
-    leaving.broker.submit_market_order = post  # type: ignore[method-assign,assignment]
+    desk.broker.submit_market_order = post  # type: ignore[method-assign,assignment]
 
-    leaving.run()
+    desk.run()
 
-    assert sold(leaving, "AAA") == 10
-    leaving.service.cycle.open_gate()
-    assert sold(leaving, "AAA") == 10
-    assert states(leaving) == ["closed", "open"]
-    assert leaving.broken_invariants() == []
+    assert sold(desk, "AAA") == 10
+    assert states(desk) == ["closed", "open"][: 1 + bool(others)]
+    assert desk.alerts() == []
+    assert desk.broken_invariants() == []
+
+
+def held_by_another_trade_too(desk: Desk, shares: int) -> None:
+    """A pair is open, an instance may hold shares of its first symbol, and an hour later the pair is to be closed."""
+    make_instance(desk.engine)
+    desk.approve(ENTER, quantities=(10, -8))
+    if shares:
+        desk.approve(ENTER, quantities=(shares, 0), pair="trend:AAA")
+    desk.run()
+    desk.approve(EXIT, slot=desk.next_hour())
+
+
+@pytest.mark.parametrize(("others", "filled"), [(3, 10), (0, 10), (0, 6), (3, 0)])
+def test_an_exit_that_the_venue_has_and_shows_nobody_is_followed_by_none_under_another_id(
+    desk: Desk, others: int, filled: int
+) -> None:
+    held_by_another_trade_too(desk, others)
+    desk.broker.script["AAA"] = deque(["hidden"])
+    real, lookup, listing = desk.broker.submit_market_order, desk.broker.order_by_client_id, desk.broker.orders_since
+    working = desk.broker.open_orders
+
+    def post(name: str, symbol: str, quantity: Decimal, **options: Any) -> Any:
+        is_new = name not in desk.broker.orders
+        try:
+            return real(name, symbol, quantity, **options)
+        finally:
+            if is_new and filled and symbol == "AAA":
+                desk.broker._behaviour[name] = "never"  # but for what it has by now
+                desk.broker.fill_late(name, Decimal(-filled))
+
+    def is_shown(order: OrderReport) -> bool:
+        return order.symbol != "AAA" or order.client_order_id.endswith("open-1")
+
+    def look_up(name: str, **_: Any) -> OrderReport | None:
+        order = desk.broker.orders.get(name)
+        return lookup(name) if order is not None and is_shown(order) else None
+
+    desk.broker.submit_market_order = post  # type: ignore[method-assign,assignment]
+    desk.broker.order_by_client_id = look_up  # type: ignore[method-assign,assignment]
+    desk.broker.orders_since = lambda moment: [*filter(is_shown, listing(moment))]  # type: ignore[method-assign]
+    desk.broker.open_orders = lambda: [*filter(is_shown, working())]  # type: ignore[method-assign]
+    with pytest.raises(Transient):
+        desk.run()
+
+    assert {name for name in desk.broker.posts if "1-close" in name} == {close_named(desk, 1)}
+    if filled == 6:
+        desk.broker.fill_late(close_named(desk, 1), Decimal(-4))
+    desk.broker.order_by_client_id, desk.broker.orders_since = lookup, listing  # type: ignore[method-assign]
+    desk.broker.open_orders = working  # type: ignore[method-assign]
+    desk.service.cycle.open_gate()
+    assert sold(desk, "AAA") == 10
+    assert states(desk) == ["closed", "open"][: 1 + bool(others)]
+    assert desk.broken_invariants() == []
+
+
+def test_an_exit_that_was_lost_is_not_sent_again_while_nobody_can_see_what_is_there(desk: Desk) -> None:
+    held_by_another_trade_too(desk, 0)
+    desk.broker.script["AAA"] = deque(["lost", "lost"])
+    with suppress(Transient):
+        desk.run()
+    desk.broker.trade_by_hand("AAA", -10)
+    desk.next_hour()
+    real = desk.broker.positions_in
+
+    def away(_: Any) -> Any:
+        raise Transient("500")
+
+    desk.broker.positions_in = away  # type: ignore[method-assign,assignment]
+    desk.service.cycle.open_gate()
+    assert sold(desk, "AAA") == 0
+    assert desk.trade_states() == ["closing"]
+
+    desk.broker.positions_in = real  # type: ignore[method-assign]
+    desk.service.cycle.open_gate()
+    assert sold(desk, "AAA") == 0
+    assert desk.trade_states() == ["orphaned"]
 
 
 @pytest.mark.parametrize("name", ["AAA/BBB", "trend:AAA"])

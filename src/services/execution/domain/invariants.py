@@ -182,7 +182,8 @@ def _unknown_to_the_broker(facts: Facts) -> Iterable[str]:
     for intent in facts.intents:
         is_in_sight = facts.since is not None and intent.slot >= facts.since
         if is_in_sight and intent.filled_quantity and intent.client_order_id not in theirs:
-            yield f"{intent.client_order_id}: {intent.filled_quantity} filled, and the broker has no such order"
+            filled = plain(intent.filled_quantity)
+            yield f"{intent.client_order_id}: {filled} filled, and the broker has no such order"
 
 
 def _results_differ(facts: Facts) -> Iterable[str]:

@@ -322,11 +322,21 @@ def against_sending(intent: OrderIntent, s: Situation) -> str | None:
 
 def _still_fits(intent: OrderIntent, s: Situation) -> bool:
     """Say whether an exit would be planned for all of its shares now."""
-    held = s.held(intent.leg)
-    if intent.quantity * held >= 0 or abs(intent.quantity) > abs(held):
+    if not closes_what_is_held(intent, s):
         return False
     found = _exit_order(s, intent.leg, intent.action, intent.quantity)
     return isinstance(found, Place) and found.quantity == intent.quantity
+
+
+def closes_what_is_held(intent: OrderIntent, s: Situation) -> bool:
+    """Say whether an exit is for no more than its leg holds by the broker's reports."""
+    held = s.held(intent.leg)
+    return intent.quantity * held < 0 and abs(intent.quantity) <= abs(held)
+
+
+def may_fill_late(intent: OrderIntent) -> bool:
+    """Say whether an order is over that the broker had and did not fill wholly."""
+    return intent.is_done and intent.broker_order_id is not None and intent.filled_quantity != intent.quantity
 
 
 def _is_late(intent: OrderIntent, s: Situation, rules: Rules) -> bool:

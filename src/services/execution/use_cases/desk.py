@@ -225,7 +225,7 @@ class Desk:
             raise InputInvalid(f"An order for {symbol} is not over: cancel it, or wait for it, and say it again.")
         looks = []
         for pause in (LOOKS_APART_SECONDS, 0.0):
-            told = {report.symbol: report.quantity for report in self.execution.broker.positions()}
+            told = {report.symbol: report.quantity for report in self.execution.broker.positions_in([symbol])}
             looks.append(Around(ours, told.get(symbol, ZERO)).missing(-held))
             self.execution.clock.sleep(pause)
         shares = min(abs(held), *looks).copy_sign(held)

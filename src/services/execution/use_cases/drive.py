@@ -401,7 +401,9 @@ class Driver:
         """Look an order up until it is found, or until it is certain that it was never placed; False to leave it.
 
         Raises:
-            Frozen: it was sent again in this pass, and again nobody can say what became of it.
+            Frozen: it was sent again in this pass, and again nobody can say what became of it; or nobody shows it,
+                and what it would close is not there.
+            Transient: what the broker has can't be seen.
         """
         if intent.state is OrderState.SENDING:
             intent = moved(intent, OrderState.UNKNOWN, reason="the process ended while it was sent")
@@ -414,6 +416,8 @@ class Driver:
         failpoint("execution.looked_up")
         if report is not None:
             self.hear(intent, report)
+        elif self._refresh(i for i in situation.intents if i.leg == intent.leg and two_leg.may_fill_late(i)):
+            return True
         elif against := self._against_sending_again(intent, situation):
             self._give_up(intent, f"never placed, and {against}")
         elif not may_go_now(intent, situation):
@@ -426,11 +430,22 @@ class Driver:
         return True
 
     def _against_sending_again(self, intent: OrderIntent, before: Situation) -> str | None:
-        """Say why an order that was never placed is not to be sent again, after the time that its look-ups took."""
+        """Say why an order that was never placed is not to be sent again, after the time that its look-ups took.
+
+        Raises:
+            Frozen: it is an exit of this slot, and what it would close is not all there and free: it may yet show.
+                Given up, it would be followed by one for what is left, which the venue can't know as the same.
+            Transient: what the broker has can't be seen.
+        """
         now = replace(before, now=self._now(), market_open=self._market_open(), around=None)
-        if two_leg.needs_a_look(intent, now):
-            self._around = self._lookout.around(now)
-        return two_leg.against_sending(intent, replace(now, around=self._around))
+        if not two_leg.needs_a_look(intent, now):
+            return two_leg.against_sending(intent, now)
+        self._book_told(now)
+        self._around = self._lookout.around(now, sent_before=True)
+        against = two_leg.against_sending(intent, replace(now, around=self._around))
+        if against and intent.slot == now.slot and two_leg.closes_what_is_held(intent, now):
+            raise Frozen(f"{intent.client_order_id} is not shown, and {against}")
+        return against
 
     def _look_up(self, intent: OrderIntent) -> OrderReport | None:
         """Look until it is found, at least the agreed number of times over the agreed time."""

@@ -29,20 +29,20 @@ class Lookout:
     broker: Broker
     pause: Callable[[], None]
 
-    def around(self, situation: Situation) -> Mapping[str, Around]:
+    def around(self, situation: Situation, sent_before: bool = False) -> Mapping[str, Around]:
         """Return what is at the broker in the symbols. Shares are missed only when a second look misses them too.
 
         A broker whose lists can't be had, or not read where they tell of these symbols, keeps no exit from being
-        sent: then the books are believed.
+        sent: then the books are believed. Not so for one that was `sent_before` and not answered.
 
         Raises:
-            Transient: shares were missed, by the first look or in an orphaned trade before, and whether they still
-                are can't be seen: to send all of them might turn the account's position round.
+            Transient: shares were missed, by the first look or in an orphaned trade before, or may be by what was
+                sent before, and whether they are can't be seen: to send all might turn the account's position round.
         """
         try:
             told = self._told(situation.trade)
         except _NO_WORD as error:
-            if situation.trade.state is PairTradeState.ORPHANED:
+            if sent_before or situation.trade.state is PairTradeState.ORPHANED:
                 raise Transient(f"shares may be missing and can't be looked for: {error}") from error
             logger.warning("{}: exits are sent by the books alone: {}", situation.trade.pair_id, error)
             return {symbol: Around(ours, ours) for symbol, ours in self._ours(situation).items()}

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from src.services.execution.domain.invariants import Facts, Invariant, check, check_books
 from src.services.execution.domain.reconciliation import Kind
+from src.services.execution.ports import WriterLock
 from src.services.execution.use_cases.cycle import Gate
 from src.shared.domain.ids import client_order_prefix
 from src.shared.domain.orders import FillReport, OrderReport, PositionReport
@@ -46,11 +47,12 @@ class Verification:
     facts: FactSource
     broker: Broker
     reconcile: Callable[[], Gate]
+    become_writer: WriterLock
     environment: str
     leg_tolerance: Decimal
 
     def run(self, since: datetime) -> list[Invariant]:
-        """Check I1 to I8 over broker orders and executions after `since`. Best run while nothing trades.
+        """Check I1 to I8 over broker orders and executions after `since`.
 
         Raises:
             NotTheWriter: a cycle is running now.
@@ -58,8 +60,10 @@ class Verification:
         """
         still = self._second_reconcile()
         prefix = client_order_prefix(self.environment)
-        orders = [o for o in self.broker.orders_since(since) if o.client_order_id.startswith(prefix)]
-        facts = self.facts.load(orders, self.broker.positions(), self.broker.fills_since(since), since)
+        # Nobody else trades between the broker's lists and the look at the books.
+        with self.become_writer():
+            orders = [o for o in self.broker.orders_since(since) if o.client_order_id.startswith(prefix)]
+            facts = self.facts.load(orders, self.broker.positions(), self.broker.fills_since(since), since)
         return [*check(facts, self.leg_tolerance), still]
 
     def _second_reconcile(self) -> Invariant:
