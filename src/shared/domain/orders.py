@@ -107,6 +107,11 @@ class OrderIntent:
         """Say whether nothing more is expected of it."""
         return self.state in DONE_ORDERS
 
+    @property
+    def is_taken_unseen(self) -> bool:
+        """Say whether the broker has refused its repetition because it has it, and has not shown it since."""
+        return self.state is OrderState.UNKNOWN and self.reject_code is not None
+
 
 @dataclass(frozen=True)
 class OrderReport:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -13,7 +14,8 @@ from sqlalchemy import Engine, insert, select
 
 from src.services.execution.bootstrap import ExecutionService
 from src.services.execution.use_cases.cycle import Gate
-from src.shared.domain.errors import Transient
+from src.shared.domain.errors import OutcomeUnknown, Transient
+from src.shared.domain.orders import OrderReport
 from src.shared.domain.signals import SignalAction, signal_id
 from src.shared.infra.database.tables import alert, instance, pair_signal, pair_trade, risk_decision
 from tests.fakes.broker import FakeBroker
@@ -102,7 +104,14 @@ def given_up_but_placed(desk: Desk) -> str:
     """Give an entry up whose order the broker has, and hides; return the order's id."""
     desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
     desk.broker.script["BBB"] = deque(["hidden"])
-    lookup, listing = desk.broker.order_by_client_id, desk.broker.orders_since
+    lookup, listing, real = desk.broker.order_by_client_id, desk.broker.orders_since, desk.broker.submit_market_order
+
+    def answer_none_again(name: str, symbol: str, quantity: Decimal, *, urgent: bool = False) -> OrderReport:
+        if name in desk.broker.orders:
+            raise OutcomeUnknown("read timed out")
+        return real(name, symbol, quantity, urgent=urgent)
+
+    desk.broker.submit_market_order = answer_none_again  # type: ignore[method-assign]
     desk.broker.order_by_client_id = lambda *_, **__: None  # type: ignore[method-assign]
     desk.broker.orders_since = lambda *_: []  # type: ignore[method-assign]
     with pytest.raises(Transient):
@@ -111,6 +120,7 @@ def given_up_but_placed(desk: Desk) -> str:
     desk.service.cycle.open_gate()
     assert desk.trade_states() == ["abandoned"]
     desk.broker.order_by_client_id, desk.broker.orders_since = lookup, listing  # type: ignore[method-assign]
+    desk.broker.submit_market_order = real  # type: ignore[method-assign]
     return desk.broker.posts[0]
 
 

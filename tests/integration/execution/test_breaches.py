@@ -6,19 +6,21 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from src.config.settings import load_settings
 from src.services.execution.bootstrap import build
+from src.services.execution.domain.invariants import Facts
 from src.services.execution.use_cases.verify import verify_books
 from src.shared.domain.errors import NotTheWriter
 from src.shared.domain.orders import FillReport
 from src.shared.domain.signals import SignalAction
 from tests.conftest import TradingDatabase
 from tests.fakes.broker import FakeClock
-from tests.integration.execution.desk import SLOT, Desk
+from tests.integration.execution.desk import HOUR, SLOT, Desk
 
 LONG_AGO = SLOT - timedelta(days=300)
 
@@ -141,22 +143,41 @@ def test_a_risk_state_that_was_changed_past_the_commands(entered: Desk, corrupt:
     assert "risk_state account is at version 7, the outbox tells []" in breaches_of_the_books(entered)
 
 
-def test_nobody_trades_between_a_checks_look_at_the_broker_and_the_one_at_the_books(
+def test_a_check_that_somebody_trades_beside_keeps_him_from_nothing_and_cries_no_wolf(
     entered: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRADEWINDS_EXECUTION_WRITER_WAIT_SECONDS", "0.01")
     other = build(load_settings(), entered.engine, entered.broker, FakeClock())
     entered.approve(SignalAction.EXIT, slot=entered.next_hour())
-    real = entered.broker.fills_since
+    real, verification = entered.broker.fills_since, entered.service.verification
 
     def meanwhile(since: datetime) -> list[FillReport]:
-        with pytest.raises(NotTheWriter):
-            other.cycle.open_gate()
-        return real(since)
+        told = real(since)
+        if since < SLOT - 2 * HOUR:
+            monkeypatch.setattr(entered.broker, "fills_since", real)
+            other.cycle.execute_slot(other.cycle.open_gate())
+        return told
 
     monkeypatch.setattr(entered.broker, "fills_since", meanwhile)
-    assert entered.broken_invariants() == []
 
-    monkeypatch.undo()
-    entered.run()
+    found = verification.run(SLOT - 3 * HOUR)
+
     assert entered.trade_states() == ["closed"]
+    breaches = [breach for each in found for breach in each.breaches]
+    assert [breach for breach in breaches if not breach.startswith(("signal ", "risk_", "pair "))] == []
+
+
+def test_nobody_trades_while_a_check_looks_at_the_books(entered: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADEWINDS_EXECUTION_WRITER_WAIT_SECONDS", "0.01")
+    other = build(load_settings(), entered.engine, entered.broker, FakeClock())
+    facts = entered.service.verification.facts
+    real = facts.load
+
+    def meanwhile(*looks: Any) -> Facts:
+        with pytest.raises(NotTheWriter):
+            other.cycle.open_gate()
+        return real(*looks)
+
+    monkeypatch.setattr(facts, "load", meanwhile)
+
+    assert entered.broken_invariants() == []

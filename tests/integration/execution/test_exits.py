@@ -10,18 +10,19 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from src.services.execution.domain.reconciliation import Kind
 from src.services.execution.use_cases import drive
 from src.shared.domain.corporate_actions import CorporateAction, CorporateActionKind
 from src.shared.domain.errors import NotTheWriter, Terminal, Transient
 from src.shared.domain.ids import client_order_prefix
-from src.shared.domain.orders import OrderReport
+from src.shared.domain.risk import RiskState
 from src.shared.domain.signals import SignalAction
 from src.shared.failpoints import Crashed, armed
-from src.shared.infra.database.tables import fill, ledger_entry, pair_trade
+from src.shared.infra.database.tables import fill, ledger_entry, order_intent, pair_trade, risk_state
 from tests.integration.execution.desk import HOUR, SLOT, Desk, make_instance
+from tests.integration.execution.hidden import close_named, hide_close, sold
 
 ENTER, EXIT = SignalAction.ENTER_LONG, SignalAction.EXIT
 LAST_SLOT = SLOT + 5 * HOUR
@@ -245,17 +246,6 @@ def test_books_that_differ_by_another_number_at_each_look_still_disagree(desk: D
 # An exit that is older than the look it was planned by
 
 
-def sold(desk: Desk, symbol: str) -> int:
-    """How many shares of a symbol our orders have sold."""
-    ours = {order.broker_order_id for order in desk.broker.orders.values()}
-    fills = [each for each in desk.broker.fills if each.symbol == symbol and each.broker_order_id in ours]
-    return -sum(int(each.quantity) for each in fills if each.quantity < 0)
-
-
-def close_named(desk: Desk, attempt: int) -> str:
-    return next(name for name in desk.broker.orders if name.endswith(f"1-close-{attempt}"))
-
-
 @pytest.fixture
 def leaving_late(leaving: Desk) -> Desk:
     """The first close of AAA ends at its deadline with nothing filled, and the process ends before the second."""
@@ -333,41 +323,109 @@ def test_an_exit_that_the_venue_has_and_shows_nobody_is_followed_by_none_under_a
     desk: Desk, others: int, filled: int
 ) -> None:
     held_by_another_trade_too(desk, others)
-    desk.broker.script["AAA"] = deque(["hidden"])
-    real, lookup, listing = desk.broker.submit_market_order, desk.broker.order_by_client_id, desk.broker.orders_since
-    working = desk.broker.open_orders
-
-    def post(name: str, symbol: str, quantity: Decimal, **options: Any) -> Any:
-        is_new = name not in desk.broker.orders
-        try:
-            return real(name, symbol, quantity, **options)
-        finally:
-            if is_new and filled and symbol == "AAA":
-                desk.broker._behaviour[name] = "never"  # but for what it has by now
-                desk.broker.fill_late(name, Decimal(-filled))
-
-    def is_shown(order: OrderReport) -> bool:
-        return order.symbol != "AAA" or order.client_order_id.endswith("open-1")
-
-    def look_up(name: str, **_: Any) -> OrderReport | None:
-        order = desk.broker.orders.get(name)
-        return lookup(name) if order is not None and is_shown(order) else None
-
-    desk.broker.submit_market_order = post  # type: ignore[method-assign,assignment]
-    desk.broker.order_by_client_id = look_up  # type: ignore[method-assign,assignment]
-    desk.broker.orders_since = lambda moment: [*filter(is_shown, listing(moment))]  # type: ignore[method-assign]
-    desk.broker.open_orders = lambda: [*filter(is_shown, working())]  # type: ignore[method-assign]
+    show = hide_close(desk, filled)
     with pytest.raises(Transient):
         desk.run()
 
     assert {name for name in desk.broker.posts if "1-close" in name} == {close_named(desk, 1)}
     if filled == 6:
         desk.broker.fill_late(close_named(desk, 1), Decimal(-4))
-    desk.broker.order_by_client_id, desk.broker.orders_since = lookup, listing  # type: ignore[method-assign]
-    desk.broker.open_orders = working  # type: ignore[method-assign]
+    show()
     desk.service.cycle.open_gate()
     assert sold(desk, "AAA") == 10
     assert states(desk) == ["closed", "open"][: 1 + bool(others)]
+    assert desk.broken_invariants() == []
+
+
+def test_the_other_leg_does_not_wait_for_an_exit_that_nobody_shows(desk: Desk) -> None:
+    held_by_another_trade_too(desk, 0)
+    show = hide_close(desk, 10)
+
+    with pytest.raises(Transient):
+        desk.run()
+
+    assert desk.held() == {}
+    show()
+    desk.service.cycle.open_gate()
+    assert desk.trade_states() == ["closed"]
+    assert desk.broken_invariants() == []
+
+
+def test_the_other_leg_that_does_not_fill_keeps_nobody_from_looking_for_the_first_ones_exit(desk: Desk) -> None:
+    held_by_another_trade_too(desk, 0)
+    show = hide_close(desk, 10)
+    desk.broker.script["BBB"] = deque(["stuck"])
+    with pytest.raises(Transient):
+        desk.run()
+    show()
+
+    desk.service.cycle.open_gate()
+
+    with desk.engine.connect() as connection:
+        known = select(order_intent.c.state).where(order_intent.c.client_order_id == close_named(desk, 1))
+        assert connection.execute(known).scalar_one() == "filled"
+    assert sold(desk, "AAA") == 10
+
+
+def test_an_exit_that_nobody_shows_keeps_its_id_through_a_halt(desk: Desk) -> None:
+    held_by_another_trade_too(desk, 0)
+    show = hide_close(desk, 6)
+    with pytest.raises(Transient):
+        desk.run()
+    for state in (RiskState.HALTED, RiskState.ACTIVE):
+        with desk.engine.begin() as connection:
+            connection.execute(update(risk_state).values(state=state.value))
+        desk.broker.now += timedelta(minutes=5)
+        desk.service.cycle.open_gate()
+
+    desk.broker.fill_late(close_named(desk, 1), Decimal(-4))
+    show()
+    desk.service.cycle.open_gate()
+
+    assert sold(desk, "AAA") == 10
+    assert desk.trade_states() == ["closed"]
+    assert desk.held() == {}
+
+
+def test_an_exit_that_the_venue_says_it_has_keeps_its_id_overnight(desk: Desk) -> None:
+    held_by_another_trade_too(desk, 10)
+    show = hide_close(desk, 10)
+    with pytest.raises(Transient):
+        desk.run()
+    desk.next_hour()
+    desk.service.cycle.open_gate()
+    assert desk.broker.posts.count(close_named(desk, 1)) > 1
+    desk.broker.now, desk.broker.is_open = CLOSE + timedelta(minutes=5), False
+    desk.service.cycle.open_gate()
+    desk.broker.now, desk.broker.is_open = SLOT + timedelta(days=1), True
+    gate = desk.service.cycle.open_gate()
+
+    assert sold(desk, "AAA") == 10
+    assert desk.held() == {"AAA": 10}
+    assert ("critical", "a trade can't be carried on") in desk.alerts()
+    assert "AAA" in {symbol for finding in gate.findings for symbol in finding.symbols}
+    show()
+    desk.service.cycle.open_gate()
+    assert states(desk) == ["closed", "open"]
+    assert desk.broken_invariants() == []
+
+
+def test_an_unwind_that_was_lost_is_sent_again_while_executions_are_not_told(desk: Desk) -> None:
+    desk.approve(ENTER, quantities=(10, -8))
+    desk.broker.script["AAA"], desk.broker.script["BBB"] = deque(["reject"]), deque(["fill", "lost"])
+    real = desk.broker.fills_since
+
+    def away(_: datetime) -> Any:
+        raise Transient("500")
+
+    desk.broker.fills_since = away  # type: ignore[method-assign,assignment]
+    with suppress(Transient):
+        desk.run()
+
+    assert desk.held() == {}
+    desk.broker.fills_since = real  # type: ignore[method-assign]
+    desk.service.cycle.open_gate()
+    assert desk.trade_states() == ["unwound"]
     assert desk.broken_invariants() == []
 
 

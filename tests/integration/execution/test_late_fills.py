@@ -15,6 +15,7 @@ from src.shared.domain.errors import Transient
 from src.shared.domain.orders import OrderReport
 from src.shared.domain.signals import SignalAction
 from src.shared.failpoints import Crashed, armed
+from tests.fakes.broker import UnreadRow
 from tests.integration.execution.desk import HOUR, Desk, given_up_but_placed
 
 ANN = Person("ann", "a drill")
@@ -222,3 +223,51 @@ def test_a_gate_lists_orders_from_a_session_before_the_last_gate_and_no_longer(d
         desk.service.cycle.open_gate()
 
     assert [f"{moment:%d %H:%M}" for moment in asked] == ["27 15:30", "27 16:30", "03 16:30"]
+
+
+def test_an_order_whose_row_can_not_be_read_once_is_heard_of_by_the_next_gate_however_old(desk: Desk) -> None:
+    name = given_up_but_placed(desk)
+    desk.broker.order_by_client_id(name)
+    desk.broker.now += timedelta(days=3)
+    real = desk.broker.orders_since
+
+    def unread(moment: datetime) -> list[OrderReport]:
+        desk.broker.unread.append(UnreadRow("order"))
+        return [order for order in real(moment) if order.client_order_id != name]
+
+    desk.broker.orders_since = unread  # type: ignore[method-assign]
+    assert not desk.service.cycle.open_gate().reconciled
+    desk.broker.orders_since = real  # type: ignore[method-assign]
+    desk.broker.now += timedelta(minutes=5)
+
+    desk.service.cycle.open_gate()
+
+    assert desk.trade_states() == ["unwound"]
+    assert desk.held() == {}
+    assert desk.broken_invariants() == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "looks_back"),
+    [
+        ('{"id": "1", "client_order_id": "by-hand"}', False),
+        ('{"id": "1", "client_order_id": "tw-twin-1"}', True),
+        ('{"id": "1"', True),
+    ],
+)
+def test_a_row_of_somebody_elses_order_that_can_not_be_read_does_not_make_every_list_longer(
+    desk: Desk, raw: str, looks_back: bool
+) -> None:
+    first = desk.service.cycle.open_gate().slot
+    desk.broker.now += timedelta(days=7)
+    real = desk.broker.orders_since
+
+    def unread(moment: datetime) -> list[OrderReport]:
+        desk.broker.unread.append(UnreadRow("order", raw=raw))
+        return real(moment)
+
+    desk.broker.orders_since = unread  # type: ignore[method-assign]
+    last = desk.service.cycle.open_gate().slot
+
+    comparison = desk.service.cycle.comparison
+    assert (comparison.recently(last) < first) == looks_back

@@ -116,7 +116,7 @@ def test_a_position_is_read_without_what_is_only_shown(
     assert client.take_quarantined() == []
 
 
-@pytest.mark.parametrize("spoilt", [None, "position", [], {}, position(symbol=None), position(symbol="qqq")])
+@pytest.mark.parametrize("spoilt", [None, "position", [], {}, position(symbol=None), position(symbol=" ")])
 def test_a_row_that_does_not_say_which_stock_it_is_about_may_be_about_any(
     client: AlpacaClient, server: ScriptedServer, spoilt: Any
 ) -> None:
@@ -126,6 +126,24 @@ def test_a_row_that_does_not_say_which_stock_it_is_about_may_be_about_any(
         client.positions_in(["SPY"])
 
     assert len(client.take_quarantined()) == 1
+
+
+def test_a_row_about_what_is_no_stock_leaves_the_others_as_they_are(
+    client: AlpacaClient, server: ScriptedServer
+) -> None:
+    server.answers(as_json([position(), position(symbol="912CVR013"), position(symbol="spy")]))
+
+    assert client.positions_in(["QQQ"]) == [PositionReport("QQQ", Decimal(-5))]
+    assert len(client.take_quarantined()) == 2
+
+
+def test_a_row_that_writes_its_symbol_another_way_is_about_it_all_the_same(
+    client: AlpacaClient, server: ScriptedServer
+) -> None:
+    server.answers(as_json([position(), position(symbol="spy")]))
+
+    with pytest.raises(Transient, match="position in SPY can't be read"):
+        client.positions_in(["SPY"])
 
 
 def test_a_row_that_names_our_keys_is_told_of_without_them(client: AlpacaClient, server: ScriptedServer) -> None:

@@ -61,7 +61,7 @@ def apply_report(intent: OrderIntent, report: OrderReport) -> list[OrderIntent]:
     steps: list[OrderIntent] = []
     current = intent
     if current.state in UNSETTLED:
-        current = moved(current, OrderState.ACKED, broker_order_id=report.broker_order_id)
+        current = moved(current, OrderState.ACKED, broker_order_id=report.broker_order_id, reject_code=None)
         steps.append(current)
     filled = max(current.filled_quantity, report.filled_quantity, key=abs)
     state = _state_told(current, report, filled)

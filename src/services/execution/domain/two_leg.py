@@ -216,7 +216,8 @@ def next_step(situation: Situation, rules: Rules) -> Step:
     which may be slow or shut: they are booked when nothing more urgent is left, and before a trade counts as done.
     """
     if step := settling_step(situation, rules):
-        return step
+        beside = _beside(step.intent, situation, rules) if isinstance(step, Resolve) else None
+        return beside or step
     step = _BY_STATE[situation.trade.state](situation, rules)
     return booking_step(situation) or step if _is_an_end(step) else step
 
@@ -295,6 +296,28 @@ def settling_step(s: Situation, rules: Rules) -> Step | None:
         if intent.state in AT_BROKER and _is_late(intent, s, rules) and intent.client_order_id not in s.cancelling:
             return Cancel(intent)
     return None
+
+
+def _beside(unsettled: OrderIntent, s: Situation, rules: Rules) -> Step | None:
+    """Close the other leg first where a trade is to end: it need not wait until somebody knows of this one."""
+    if s.trade.state not in (PairTradeState.CLOSING, PairTradeState.UNWINDING) or len(s.trade.legs) == 1:
+        return None
+    other = 3 - unsettled.leg
+    for intent in (i for i in s.intents if i.leg == other and not i.is_done):
+        if intent.state in UNSETTLED:
+            return None
+        return _planned(intent, s) if intent.state is OrderState.PLANNED else _at_work(intent, s, rules)
+    action = OrderAction.CLOSE if s.trade.state is PairTradeState.CLOSING else OrderAction.UNWIND
+    if not s.may_send or s.held(other) == 0 or _is_exhausted(s, rules, other, action):
+        return None
+    found = _exit_order(s, other, action, -s.held(other))
+    return found if isinstance(found, LookAround | ClearWay | Place) else None
+
+
+def _at_work(intent: OrderIntent, s: Situation, rules: Rules) -> Step | None:
+    if intent.client_order_id in s.cancelling:
+        return None
+    return Cancel(intent) if _is_late(intent, s, rules) else Wait((intent,))
 
 
 def _planned(intent: OrderIntent, s: Situation) -> Step:

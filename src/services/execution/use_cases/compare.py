@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,6 +29,7 @@ from src.shared.ports.unit_of_work import UnitOfWork
 NO_WORD = (Transient, Refused)
 _BARS_LOOKED_BACK = 14
 _ROWS_THAT_COUNT = frozenset({"position", "order", "fill", "corporate action"})
+_NAMED = re.compile(r'"client_order_id": "([^"]*)"')
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,10 @@ class Comparison:
         """
         differences = self._compare_twice(slot, recent)
         self._quarantine(differences, slot, market.now)
-        return differences | self._of_clock(market, heard_all) | self._of_account() | self.unread(slot, market.now)
+        account = self._of_account()
+        unread = self._taken(slot, market.now)
+        heard_all = heard_all and not any(self._may_be_our_order(row) for row in unread)
+        return differences | self._of_clock(market, heard_all) | account | _of_unread(unread)
 
     def recently(self, slot: datetime) -> datetime:
         """Return a session before the slot, or before the last gate that heard of all orders if that is longer ago.
@@ -67,11 +72,18 @@ class Comparison:
 
     def unread(self, slot: datetime, at: datetime) -> frozenset[Finding]:
         """Keep the rows that could not be read, and find those without which nobody can say that the books agree."""
+        return _of_unread(self._taken(slot, at))
+
+    def _taken(self, slot: datetime, at: datetime) -> list[UnreadRow]:
         rows = list(self.broker.take_quarantined())
         if rows:
             self.keep(rows, slot, at)
-        counting = (row for row in rows if row.kind in _ROWS_THAT_COUNT)
-        return frozenset(Finding(Kind.UNREAD, row.kind, f"{row.reason} in {row.raw[:200]}") for row in counting)
+        return rows
+
+    def _may_be_our_order(self, row: UnreadRow) -> bool:
+        """Say whether a row may be news of an order of ours: somebody else's has a name that is not like ours."""
+        told = _NAMED.search(row.raw)
+        return row.kind == "order" and (told is None or told[1].startswith(client_order_prefix(self.environment)))
 
     def keep(self, rows: Iterable[UnreadRow], slot: datetime, at: datetime) -> None:
         """Keep what the broker said and nobody could read, and tell people once of each."""
@@ -176,3 +188,8 @@ class Comparison:
 
 def _is_blind(findings: frozenset[Finding]) -> bool:
     return any(finding.kind is Kind.UNREAD for finding in findings)
+
+
+def _of_unread(rows: Iterable[UnreadRow]) -> frozenset[Finding]:
+    counting = (row for row in rows if row.kind in _ROWS_THAT_COUNT)
+    return frozenset(Finding(Kind.UNREAD, row.kind, f"{row.reason} in {row.raw[:200]}") for row in counting)

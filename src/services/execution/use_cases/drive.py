@@ -43,7 +43,7 @@ from src.services.execution.use_cases.look_around import Lookout
 from src.shared.domain.audit import AuditNote
 from src.shared.domain.errors import DuplicateOrderId, InputInvalid, OutcomeUnknown, Refused, Terminal, Transient
 from src.shared.domain.ids import client_order_id, derived_id, slot_key
-from src.shared.domain.orders import MarketClock, OrderIntent, OrderReport, OrderState
+from src.shared.domain.orders import MarketClock, OrderAction, OrderIntent, OrderReport, OrderState
 from src.shared.domain.pairs import (
     FINISHED_TRADES,
     PAIR_TRADE_TRANSITIONS,
@@ -215,7 +215,7 @@ class Driver:
                 if self._take(step, situation, patient):
                     continue
             except Frozen:
-                self._book_told(situation)
+                self._book_if_told(situation)
                 raise
             if not isinstance(step, Book):
                 self._book_told(situation)
@@ -225,6 +225,13 @@ class Driver:
         """Book, before a trade is left as it is, what is told of its fills without waiting for more."""
         if unbooked := two_leg.booking_step(situation):
             self._book(unbooked.intents, patient=False)
+
+    def _book_if_told(self, situation: Situation) -> None:
+        """Book what is told; that nothing is must not hide why the trade is left."""
+        try:
+            self._book_told(situation)
+        except (Transient, Refused) as error:
+            logger.warning("{}: executions can't be booked now: {}", situation.trade.pair_id, error)
 
     def _take(self, step: Step, situation: Situation, patient: bool) -> bool:  # noqa: PLR0911 (one arm for each step)
         """Take one step; False when there is no further one now."""
@@ -358,7 +365,7 @@ class Driver:
             )
         except DuplicateOrderId as error:
             logger.warning("{}: the broker has it already ({})", sending.client_order_id, error)
-            self._save(moved(sending, OrderState.UNKNOWN, reason=str(error)))
+            self._save(moved(sending, OrderState.UNKNOWN, reject_code=error.code, reason=str(error)))
         except Refused as error:
             logger.warning("{} refused: {}", sending.client_order_id, error)
             self._save(moved(sending, OrderState.REJECTED, reject_code=error.code, reason=str(error)))
@@ -416,9 +423,21 @@ class Driver:
         failpoint("execution.looked_up")
         if report is not None:
             self.hear(intent, report)
+        elif intent.is_taken_unseen:
+            raise Frozen(f"{intent.client_order_id}: the broker says that it has it, and shows it to nobody")
         elif self._refresh(i for i in situation.intents if i.leg == intent.leg and two_leg.may_fill_late(i)):
             return True
-        elif against := self._against_sending_again(intent, situation):
+        else:
+            return self._never_shown(intent, situation)
+        return True
+
+    def _never_shown(self, intent: OrderIntent, before: Situation) -> bool:
+        """Decide on an order that no look-up has shown, by what is so after the time they took; False to leave it."""
+        situation = replace(before, now=self._now(), market_open=self._market_open(), around=None)
+        if intent.action is not OrderAction.OPEN and not situation.may_send:
+            # Another exit could not be sent either: it is decided with a look at what is there, once one may be.
+            return False
+        if against := self._against_sending_again(intent, situation):
             self._give_up(intent, f"never placed, and {against}")
         elif not may_go_now(intent, situation):
             return False
@@ -429,21 +448,19 @@ class Driver:
             self._send(intent, situation.trade)
         return True
 
-    def _against_sending_again(self, intent: OrderIntent, before: Situation) -> str | None:
-        """Say why an order that was never placed is not to be sent again, after the time that its look-ups took.
+    def _against_sending_again(self, intent: OrderIntent, situation: Situation) -> str | None:
+        """Say why an order that was never placed is not to be sent again; None where it is.
 
         Raises:
             Frozen: it is an exit of this slot, and what it would close is not all there and free: it may yet show.
                 Given up, it would be followed by one for what is left, which the venue can't know as the same.
             Transient: what the broker has can't be seen.
         """
-        now = replace(before, now=self._now(), market_open=self._market_open(), around=None)
-        if not two_leg.needs_a_look(intent, now):
-            return two_leg.against_sending(intent, now)
-        self._book_told(now)
-        self._around = self._lookout.around(now, sent_before=True)
-        against = two_leg.against_sending(intent, replace(now, around=self._around))
-        if against and intent.slot == now.slot and two_leg.closes_what_is_held(intent, now):
+        if not two_leg.needs_a_look(intent, situation):
+            return two_leg.against_sending(intent, situation)
+        self._around = self._lookout.around(situation, sent_before=True)
+        against = two_leg.against_sending(intent, replace(situation, around=self._around))
+        if against and intent.slot == situation.slot and two_leg.closes_what_is_held(intent, situation):
             raise Frozen(f"{intent.client_order_id} is not shown, and {against}")
         return against
 

@@ -79,9 +79,14 @@ class Lookout:
         }
 
     def _ours(self, situation: Situation) -> dict[str, Decimal]:
+        """Sum what our trades hold: by the books, and in this one also what is reported and not booked yet."""
         with self.store() as work:
             holdings = work.repo.holdings()
-        return {symbol: holdings.get(symbol, Decimal(0)) for symbol in situation.trade.symbols}
+        ours = {symbol: holdings.get(symbol, Decimal(0)) for symbol in situation.trade.symbols}
+        for intent in situation.intents:
+            unbooked = intent.filled_quantity - situation.booked.get(str(intent.id), Decimal(0))
+            ours[situation.trade.symbol(intent.leg)] += unbooked
+        return ours
 
 
 def _held(situation: Situation) -> Iterable[tuple[str, Decimal]]:

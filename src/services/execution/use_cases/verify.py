@@ -16,6 +16,8 @@ from src.shared.domain.ids import client_order_prefix
 from src.shared.domain.orders import FillReport, OrderReport, PositionReport
 from src.shared.ports.broker import Broker
 
+_LOOKS = 3
+
 
 class FactSource(Protocol):
     """Where the facts come from."""
@@ -59,12 +61,26 @@ class Verification:
             Transient: the broker or the database can't be read.
         """
         still = self._second_reconcile()
-        prefix = client_order_prefix(self.environment)
-        # Nobody else trades between the broker's lists and the look at the books.
+        return [*check(self._look(since), self.leg_tolerance), still]
+
+    def _look(self, since: datetime) -> Facts:
+        """Read the broker's lists and the books while nobody trades: else what they say is of different moments.
+
+        The lists may be long. Only where somebody traded each time that they were read are others kept from it.
+        """
+        for _ in range(_LOOKS):
+            before = self.facts.changes()
+            told = self._told(since)
+            with self.become_writer():
+                if self.facts.changes() == before:
+                    return self.facts.load(*told, since)
         with self.become_writer():
-            orders = [o for o in self.broker.orders_since(since) if o.client_order_id.startswith(prefix)]
-            facts = self.facts.load(orders, self.broker.positions(), self.broker.fills_since(since), since)
-        return [*check(facts, self.leg_tolerance), still]
+            return self.facts.load(*self._told(since), since)
+
+    def _told(self, since: datetime) -> tuple[list[OrderReport], list[PositionReport], list[FillReport]]:
+        prefix = client_order_prefix(self.environment)
+        orders = [o for o in self.broker.orders_since(since) if o.client_order_id.startswith(prefix)]
+        return orders, self.broker.positions(), self.broker.fills_since(since)
 
     def _second_reconcile(self) -> Invariant:
         first = self.reconcile()

@@ -60,7 +60,7 @@ class Unreadable(Exception):
 class Quarantined:
     """An object of an answer that could not be read: what it should have been, why not, and its raw text.
 
-    `symbol` is the stock that it is about, where that much of it can be read.
+    `symbol` is what it is about, a stock or not, where that much of it can be read.
     """
 
     kind: str
@@ -288,8 +288,9 @@ def _symbol(raw: Raw, name: str = "symbol") -> str:
 
 
 def _symbol_if_told(item: Any) -> str | None:
+    """Return what a row says that it is about, written as symbols are, be it a stock or not; None if it is silent."""
     try:
-        return _symbol(as_object(item))
+        return _text(as_object(item), "symbol").strip().upper() or None
     except Unreadable:
         return None
 
