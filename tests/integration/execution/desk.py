@@ -111,7 +111,7 @@ def given_up_but_placed(desk: Desk) -> str:
             raise OutcomeUnknown("read timed out")
         return real(name, symbol, quantity, urgent=urgent)
 
-    desk.broker.submit_market_order = answer_none_again  # type: ignore[method-assign]
+    desk.broker.submit_market_order = answer_none_again  # type: ignore[method-assign,assignment]
     desk.broker.order_by_client_id = lambda *_, **__: None  # type: ignore[method-assign]
     desk.broker.orders_since = lambda *_: []  # type: ignore[method-assign]
     with pytest.raises(Transient):

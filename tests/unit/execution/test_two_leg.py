@@ -118,6 +118,30 @@ def test_a_planned_exit_is_given_up_when_what_it_closes_is_not_there_and_free(
     assert step(back(around, *intents)) == GiveUp(PLANNED_BACK)
 
 
+UNSEEN = intent(1, -10, S.UNKNOWN, action=CLOSE)
+BACK = intent(2, 8, S.WORKING, action=CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("beside", "changes", "expected"),
+    [
+        ((), {}, Place(2, CLOSE, Decimal(8), 1)),
+        ((), {"around": None}, LookAround()),
+        ((), {"market_open": False}, Resolve(UNSEEN)),
+        ((BACK,), {}, Wait((BACK,))),
+        ((BACK,), {"now": LATE}, Cancel(BACK)),
+        ((BACK,), {"now": LATE, "cancelling": frozenset({BACK.client_order_id})}, Resolve(UNSEEN)),
+        ((intent(2, 8, S.UNKNOWN, action=CLOSE),), {}, Resolve(UNSEEN)),
+        ((intent(2, 8, action=CLOSE),), {}, Resolve(UNSEEN)),
+        (tuple(intent(2, 8, S.REJECTED, action=CLOSE, attempt=n) for n in (1, 2, 3)), {}, Resolve(UNSEEN)),
+    ],
+)
+def test_the_other_leg_is_closed_beside_an_exit_that_nobody_knows_of(
+    beside: tuple[OrderIntent, ...], changes: dict[str, object], expected: Step
+) -> None:
+    assert step(situation(trade(T.CLOSING), LONG, SHORT, UNSEEN, *beside, **changes)) == expected
+
+
 def test_an_order_past_its_deadline_is_cancelled_once_and_then_waited_for() -> None:
     slow = intent(2, -8, S.WORKING)
 
