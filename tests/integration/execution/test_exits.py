@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from src.shared.domain.risk import RiskState
 from src.shared.domain.signals import SignalAction
 from src.shared.failpoints import Crashed, armed
 from src.shared.infra.database.tables import fill, ledger_entry, order_intent, pair_trade, risk_state
+from tests.fakes.broker import FakeBroker, FakeClock
 from tests.integration.execution.desk import HOUR, SLOT, Desk, make_instance
 from tests.integration.execution.hidden import close_named, hide_close, sold
 
@@ -564,3 +567,55 @@ def test_a_process_that_was_overtaken_before_it_sent_an_order_sends_none(
     leaving.service.cycle.open_gate()
     assert states(leaving) == ["closed", "open"]
     assert leaving.broken_invariants() == []
+
+
+def stopped_at(
+    place: str, clock: FakeClock, broker: FakeBroker, meanwhile: Callable[[], object]
+) -> Callable[[str], None]:
+    """Stop the process for two hours when it first comes by a place."""
+    stops = [place]
+
+    def come_by(here: str) -> None:
+        if here in stops:
+            stops.clear()
+            clock.time += 2 * HOUR
+            broker.now += 2 * HOUR
+            meanwhile()
+
+    return come_by
+
+
+@pytest.mark.parametrize("place", ["execution.begun", "execution.intent_committed", "execution.before_post"])
+def test_a_process_that_was_stopped_for_hours_sends_no_entry_when_it_goes_on(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    desk.approve(ENTER, quantities=(10, -8))
+    clock = desk.service.cycle.clock
+    assert isinstance(clock, FakeClock)
+    monkeypatch.setattr(drive, "failpoint", stopped_at(place, clock, desk.broker, list))
+
+    with suppress(Transient):
+        desk.run()
+    desk.service.cycle.open_gate()
+
+    assert desk.broker.posts == []
+    assert desk.trade_states() == ["abandoned"]
+    assert desk.broken_invariants() == []
+
+
+@pytest.mark.parametrize("place", ["execution.step_chosen", "execution.intent_committed", "execution.before_post"])
+def test_a_process_that_was_stopped_for_hours_looks_again_before_it_sends_an_exit(
+    leaving: Desk, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    clock = leaving.service.cycle.clock
+    assert isinstance(clock, FakeClock)
+    gate = leaving.service.cycle.open_gate()
+    sell = partial(leaving.broker.trade_by_hand, "AAA", -10)
+    monkeypatch.setattr(drive, "failpoint", stopped_at(place, clock, leaving.broker, sell))
+
+    with suppress(Transient):
+        leaving.service.cycle.execute_slot(gate)
+    leaving.service.cycle.open_gate()
+
+    assert sold(leaving, "AAA") == 0
+    assert leaving.held() == {"DDD": 6, "EEE": -5}

@@ -59,6 +59,7 @@ from src.services.execution.domain.clearance import Around
 from src.shared.domain.orders import AT_BROKER, UNSETTLED, OrderAction, OrderIntent, OrderReport, OrderState
 from src.shared.domain.pairs import FINISHED_TRADES, PairTrade, PairTradeState
 from src.shared.domain.risk import RiskState
+from src.shared.domain.sessions import BAR_LENGTH
 
 WHOLE = Decimal(1)
 _ENTRIES = frozenset({OrderAction.OPEN})
@@ -192,7 +193,12 @@ class Situation:
     @property
     def entry_is_over(self) -> bool:
         """Say whether the moment that the entry was approved for has passed."""
-        return self.trade.slot != self.slot or not self.market_open or self.risk is not RiskState.ACTIVE
+        return self.hour_is_over or not self.market_open or self.risk is not RiskState.ACTIVE
+
+    @property
+    def hour_is_over(self) -> bool:
+        """Say whether the slot is another one by now, also for a process that was stopped for a while."""
+        return self.trade.slot != self.slot or self.now - self.trade.slot >= BAR_LENGTH
 
     @property
     def passed(self) -> str:
@@ -254,7 +260,7 @@ def worth_sending(intent: OrderIntent, s: Situation) -> bool:
         return False
     if intent.action in _ENTRIES:
         is_timely = intent.leg != first_leg(s.trade) or not s.too_late
-        return intent.slot == s.slot and s.trade.state is PairTradeState.OPENING and is_timely
+        return intent.slot == s.slot and not s.hour_is_over and s.trade.state is PairTradeState.OPENING and is_timely
     return intent.leg not in s.adjusted or abs(intent.quantity) <= abs(s.held(intent.leg))
 
 

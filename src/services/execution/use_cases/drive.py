@@ -59,6 +59,9 @@ from src.shared.messages.orders import ORDER_EVENTS, PAIR_TRADE_EVENTS
 from src.shared.ports.broker import Broker
 from src.shared.ports.unit_of_work import UnitOfWork, Work
 
+LONGEST_STEP = timedelta(minutes=1)
+"""No process that is not stopped takes longer from a look, or from when it says that it sends, to the request."""
+
 LOOKS_APART_SECONDS = 1.0
 """What the broker's lists lack is believed when two looks so far apart agree."""
 
@@ -123,6 +126,7 @@ class Driver:
     _sent_again: set[str] = field(default_factory=set)
     _waited: float = 0.0
     _around: Mapping[str, Around] | None = None
+    _seen_at: datetime | None = None
 
     def begin(self, trade: PairTrade) -> bool:
         """Write a new trade down, with why it ends at once if it does; False when its pair has one already."""
@@ -255,7 +259,7 @@ class Driver:
             case Book(intents):
                 return self._book(intents, patient)
             case LookAround():
-                self._around = self._lookout.around(situation)
+                self._see(situation)
             case ClearWay(orders):
                 return self._clear_way(orders, patient)
             case Wait(intents):
@@ -306,10 +310,17 @@ class Driver:
             self._market_open(),
             self.cycle.may_enter,
             risk,
-            self._around,
+            None if self._is_long_ago(self._seen_at) else self._around,
             adjusted,
             self._is_too_late(current),
         )
+
+    def _is_long_ago(self, moment: datetime | None) -> bool:
+        """Say whether this process must have been stopped since."""
+        return moment is not None and self._now() - moment > LONGEST_STEP
+
+    def _see(self, situation: Situation, sent_before: bool = False) -> None:
+        self._around, self._seen_at = self._lookout.around(situation, sent_before), self._now()
 
     @property
     def _lookout(self) -> Lookout:
@@ -358,7 +369,7 @@ class Driver:
             return
         urgent = two_leg.ends_exposure(sending, trade)
         failpoint("execution.before_post")
-        self._require_writer()
+        self._require_timely(sending)
         try:
             report = self.broker.submit_market_order(
                 sending.client_order_id, sending.symbol, sending.quantity, urgent=urgent
@@ -380,12 +391,15 @@ class Driver:
             self.hear(sending, report)
         failpoint("execution.answer_committed")
 
-    def _require_writer(self) -> None:
-        """A process that was stopped may go on when another one has given its order up and sent the next attempt.
+    def _require_timely(self, sending: OrderIntent) -> None:
+        """A process that was stopped may go on when another one has sent the next attempt, or much has changed.
 
         Raises:
             NotTheWriter: another process took over.
+            Transient: it was stopped for long; the next pass looks the order up, and at what is there.
         """
+        if self._is_long_ago(sending.sent_at):
+            raise Transient(f"{sending.client_order_id}: this process was stopped before it sent it")
         with self.store() as work:
             work.repo.require_writer(self.cycle.epoch)
 
@@ -458,7 +472,7 @@ class Driver:
         """
         if not two_leg.needs_a_look(intent, situation):
             return two_leg.against_sending(intent, situation)
-        self._around = self._lookout.around(situation, sent_before=True)
+        self._see(situation, sent_before=True)
         against = two_leg.against_sending(intent, replace(situation, around=self._around))
         if against and intent.slot == situation.slot and two_leg.closes_what_is_held(intent, situation):
             raise Frozen(f"{intent.client_order_id} is not shown, and {against}")
