@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -93,8 +92,7 @@ class SqlFacts:
         """Read all of it. The broker's reports, all after `since`, must have been read while nobody traded."""
         with translated_errors(self._engine), self._engine.connect() as connection:
             connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
-            books = _books(connection, tuple(broker_orders), tuple(broker_positions), tuple(broker_fills))
-            return replace(books, since=since)
+            return _facts(connection, tuple(broker_orders), tuple(broker_positions), tuple(broker_fills), since)
 
     def changes(self) -> int:
         """Count everything that was ever said and booked: it grows with every change of state."""
@@ -102,11 +100,12 @@ class SqlFacts:
             return sum(connection.execute(select(func.count()).select_from(each)).scalar_one() for each in _GROWING)
 
 
-def _books(
+def _facts(
     connection: Connection,
     orders: tuple[OrderReport, ...],
     positions: tuple[PositionReport, ...],
     fills: tuple[FillReport, ...],
+    since: datetime | None,
 ) -> Facts:
     return Facts(
         intents=tuple(intent_of(row) for row in connection.execute(select(order_intent)).mappings()),
@@ -133,6 +132,7 @@ def _books(
         log=_log(connection),
         adjusted=_adjusted(connection),
         misbooked=_misbooked(connection),
+        since=since,
     )
 
 

@@ -7,7 +7,11 @@ goes the same way with its one leg: there is nothing to hedge it, so that whatev
 
 state      | when                                           | step
 -----------+------------------------------------------------+---------------------------------------------
+CLOSING,   | an order's outcome is unknown and the other leg | … as below, before the first is resolved
+UNWINDING  | is held, or has an order to be sent or cancelled|
 any        | an order's outcome is unknown                   | Resolve
+any        | an exit is planned and was not looked around for| LookAround, once
+any        | … what it closes is not there and free any more | GiveUp
 any        | an order is planned and still to be sent        | Send
 any        | … its hour is over, or sending is not allowed   | GiveUp
 any        | … it would open a trade that was given up       | GiveUp
@@ -44,8 +48,8 @@ ORPHANED   | attempts left in this slot, orders may be sent  | LookAround, then
            | … else                                          | Move UNWINDING (or CLOSING, if it was ever open)
 finished   | a late fill left something held                 | Move ORPHANED
 
-The moment for an entry is over with its hour, with the market, or when risk stops entries. Exits never expire; a
-closed market and a halted account only put them off.
+The moment for an entry is over with its hour (also when the process was stopped in between), with the market, or when
+risk stops entries. Exits never expire; a closed market and a halted account only put them off.
 """
 
 from __future__ import annotations
@@ -64,6 +68,8 @@ from src.shared.domain.sessions import BAR_LENGTH
 WHOLE = Decimal(1)
 _ENTRIES = frozenset({OrderAction.OPEN})
 _WHOLE = frozenset({PairTradeState.OPEN, *FINISHED_TRADES})
+_EXITS = {PairTradeState.CLOSING: OrderAction.CLOSE, PairTradeState.UNWINDING: OrderAction.UNWIND}
+_FLAT = {PairTradeState.CLOSING: PairTradeState.CLOSED, PairTradeState.UNWINDING: PairTradeState.UNWOUND}
 
 
 @dataclass(frozen=True)
@@ -306,14 +312,14 @@ def settling_step(s: Situation, rules: Rules) -> Step | None:
 
 def _beside(unsettled: OrderIntent, s: Situation, rules: Rules) -> Step | None:
     """Close the other leg first where a trade is to end: it need not wait until somebody knows of this one."""
-    if s.trade.state not in (PairTradeState.CLOSING, PairTradeState.UNWINDING) or len(s.trade.legs) == 1:
+    action = _EXITS.get(s.trade.state)
+    if action is None or len(s.trade.legs) == 1:
         return None
     other = 3 - unsettled.leg
     for intent in (i for i in s.intents if i.leg == other and not i.is_done):
         if intent.state in UNSETTLED:
             return None
         return _planned(intent, s) if intent.state is OrderState.PLANNED else _at_work(intent, s, rules)
-    action = OrderAction.CLOSE if s.trade.state is PairTradeState.CLOSING else OrderAction.UNWIND
     if not s.may_send or s.held(other) == 0 or _is_exhausted(s, rules, other, action):
         return None
     found = _exit_order(s, other, action, -s.held(other))
@@ -457,8 +463,7 @@ def _open(s: Situation, rules: Rules) -> Step:
 
 
 def _flattening(s: Situation, rules: Rules) -> Step:
-    closing = s.trade.state is PairTradeState.CLOSING
-    if found := _next_exit(s, rules, OrderAction.CLOSE if closing else OrderAction.UNWIND):
+    if found := _next_exit(s, rules, _EXITS[s.trade.state]):
         return found
     if working := _working(s):
         return Wait(working)
@@ -466,7 +471,7 @@ def _flattening(s: Situation, rules: Rules) -> Step:
         return Move(PairTradeState.ORPHANED, missing)
     if any(s.held(leg) != 0 for leg in s.trade.legs):
         return Rest()
-    return Move(PairTradeState.CLOSED if closing else PairTradeState.UNWOUND, s.trade.close_reason or "flat")
+    return Move(_FLAT[s.trade.state], s.trade.close_reason or "flat")
 
 
 def _next_exit(s: Situation, rules: Rules, action: OrderAction) -> Step | None:

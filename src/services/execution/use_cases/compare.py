@@ -56,7 +56,7 @@ class Comparison:
         differences = self._compare_twice(slot, recent)
         self._quarantine(differences, slot, market.now)
         account = self._of_account()
-        unread = self._taken(slot, market.now)
+        unread = self._take_unread(slot, market.now)
         heard_all = heard_all and not any(self._may_be_our_order(row) for row in unread)
         return differences | self._of_clock(market, heard_all) | account | _of_unread(unread)
 
@@ -72,9 +72,9 @@ class Comparison:
 
     def unread(self, slot: datetime, at: datetime) -> frozenset[Finding]:
         """Keep the rows that could not be read, and find those without which nobody can say that the books agree."""
-        return _of_unread(self._taken(slot, at))
+        return _of_unread(self._take_unread(slot, at))
 
-    def _taken(self, slot: datetime, at: datetime) -> list[UnreadRow]:
+    def _take_unread(self, slot: datetime, at: datetime) -> list[UnreadRow]:
         rows = list(self.broker.take_quarantined())
         if rows:
             self.keep(rows, slot, at)

@@ -60,7 +60,7 @@ from src.shared.ports.broker import Broker
 from src.shared.ports.unit_of_work import UnitOfWork, Work
 
 LONGEST_STEP = timedelta(minutes=1)
-"""No process that is not stopped takes longer from a look, or from when it says that it sends, to the request."""
+"""A process that takes longer to a request, from its look or from the commit that says so, was stopped in between."""
 
 LOOKS_APART_SECONDS = 1.0
 """What the broker's lists lack is believed when two looks so far apart agree."""
