@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -100,15 +100,8 @@ def test_fault_38_postgres_restarted_at_once_while_slots_are_traded(own_postgres
                 eventually(partial(_has_traded_more, floor.engine, restart * 2))
                 own_postgres.restart("immediate")
                 assert child.is_alive()
-            child.join(SHORT.total_seconds())
-            assert child.exitcode == 0
-
-        orders = floor.twin.admin.state()["orders"]
-        assert Counter(floor.states()) == {"closed": SLOTS // 2}
-        assert len({each["client_order_id"] for each in orders}) == len(orders) == SLOTS * 2
-        assert floor.held() == {}
-        # Among them I2: no order at the broker without an intent that was committed before.
-        assert floor.broken_invariants() == []
+            _join(child)
+        _assert_each_slot_is_traded_once(floor)
 
 
 def test_fault_38_no_connection_is_to_be_had_while_slots_are_traded(
@@ -118,17 +111,12 @@ def test_fault_38_no_connection_is_to_be_had_while_slots_are_traded(
         for refusal in range(RESTARTS):
             eventually(partial(_has_traded_more, floor.engine, refusal * 2))
             floor.engine.dispose()
-            with _no_connections(owner, trading_database.name):
+            with _no_connections(owner, trading_database):
                 assert child.is_alive()
                 with pytest.raises(UserError, match="too many connections"):
                     approve(floor.engine, START, SignalAction.EXIT)
-        child.join(SHORT.total_seconds())
-        assert child.exitcode == 0
-
-    assert Counter(floor.states()) == {"closed": SLOTS // 2}
-    assert floor.orders() == SLOTS * 2
-    assert floor.held() == {}
-    assert floor.broken_invariants() == []
+        _join(child)
+    _assert_each_slot_is_traded_once(floor)
 
 
 @pytest.mark.skipif(STRACE is None, reason="strace, which makes a disk fail, is not installed")
@@ -140,62 +128,72 @@ def test_fault_39_a_disk_that_does_not_keep_what_is_written_while_slots_are_trad
         eventually(partial(_has_traded_more, floor.engine, 2))
         with _no_write_is_kept(own_postgres):
             eventually(lambda: "PANIC:  could not fdatasync" in _log_of(own_postgres))
-        before = _slots_traded(floor.engine)
         own_postgres.start()
-        eventually(partial(_has_traded_more, floor.engine, before + 2))
-        child.join(SHORT.total_seconds())
-        assert child.exitcode == 0
-
-        assert Counter(floor.states()) == {"closed": SLOTS // 2}
-        assert floor.orders() == SLOTS * 2
-        assert floor.held() == {}
-        assert floor.broken_invariants() == []
+        _await_two_more_slots(floor)
+        _join(child)
+        _assert_each_slot_is_traded_once(floor)
 
 
 def test_fault_37_redis_killed_restarted_and_flushed_while_slots_are_traded(
     floor: Floor, trading_database: TradingDatabase, tmp_path: Path
 ) -> None:
-    with _own_redis(tmp_path) as server, _told_once(floor, trading_database, server) as told:
-        with _trading(floor, server.url()) as child:
-            eventually(partial(_has_traded_more, floor.engine, 2))
-            _kill(server)
-            before = _slots_traded(floor.engine)
-            eventually(partial(_has_traded_more, floor.engine, before + 2))
-            assert _unpublished(floor.engine) > 0
+    with _told_once(floor, trading_database, tmp_path) as server:
+        _kill(server)
+        _await_two_more_slots(floor)
+        assert _unpublished(floor.engine) > 0
 
-            server.start()
-            redis.from_url(server.url()).flushall()
-            child.join(SHORT.total_seconds())
-            assert child.exitcode == 0
-        told()
-    _assert_each_slot_is_traded_once(floor)
+        server.start()
+        redis.from_url(server.url()).flushall()
 
 
 def test_fault_37_redis_is_full_while_slots_are_traded(
     floor: Floor, trading_database: TradingDatabase, tmp_path: Path
 ) -> None:
-    with _own_redis(tmp_path) as server, _told_once(floor, trading_database, server) as told:
-        with _trading(floor, server.url()) as child, redis.from_url(server.url()) as client:
-            eventually(partial(_has_traded_more, floor.engine, 2))
-            # The requests of the account are counted here.
-            assert list(client.scan_iter("tradewinds.limit.*"))
-            client.config_set("maxmemory", 1)
-            with pytest.raises(redis.OutOfMemoryError):
-                client.set("anything", 1)
-            before = _slots_traded(floor.engine)
-            eventually(partial(_has_traded_more, floor.engine, before + 2))
+    with _told_once(floor, trading_database, tmp_path) as server, redis.from_url(server.url()) as client:
+        # The requests of the account are counted here.
+        assert list(client.scan_iter("tradewinds.limit.*"))
+        client.config_set("maxmemory", 1)
+        with pytest.raises(redis.OutOfMemoryError):
+            client.set("anything", 1)
+        _await_two_more_slots(floor)
 
-            client.config_set("maxmemory", 0)
-            child.join(SHORT.total_seconds())
-            assert child.exitcode == 0
-        told()
+        client.config_set("maxmemory", 0)
+
+
+@contextmanager
+def _told_once(floor: Floor, trading_database: TradingDatabase, folder: Path) -> Iterator[EmbeddedRedis]:
+    """Slots are traded while something is done to that Redis; all is traded once and every event had one effect."""
+    with trading_database.server.connect(trading_database.name) as connection:
+        connection.execute(f"CREATE TABLE {EFFECTS} (event_id uuid NOT NULL)")
+        connection.execute(f"GRANT SELECT, INSERT ON {EFFECTS} TO {APP_ROLE}")
+
+    with _own_redis(folder) as server, _relayed(floor.database_url, server.url()):
+        with _trading(floor, server.url()) as child:
+            eventually(partial(_has_traded_more, floor.engine, 2))
+            yield server
+            _join(child)
+        eventually(lambda: _unpublished(floor.engine) == 0)
+        eventually(lambda: len(_effects(floor.engine)) == _events(floor.engine))
+    assert set(Counter(_effects(floor.engine)).values()) == {1}
     _assert_each_slot_is_traded_once(floor)
 
 
+def _await_two_more_slots(floor: Floor) -> None:
+    before = _slots_traded(floor.engine)
+    eventually(partial(_has_traded_more, floor.engine, before + 1))
+
+
+def _join(child: Any) -> None:
+    child.join(SHORT.total_seconds())
+    assert child.exitcode == 0
+
+
 def _assert_each_slot_is_traded_once(floor: Floor) -> None:
-    assert set(Counter(_effects(floor.engine)).values()) == {1}
+    orders = floor.twin.admin.state()["orders"]
     assert Counter(floor.states()) == {"closed": SLOTS // 2}
-    assert floor.orders() == SLOTS * 2
+    assert len({each["client_order_id"] for each in orders}) == len(orders) == SLOTS * 2
+    assert floor.held() == {}
+    # Among them I2: no order at the broker without an intent that was committed before.
     assert floor.broken_invariants() == []
 
 
@@ -235,32 +233,17 @@ def _own_redis(folder: Path) -> Iterator[EmbeddedRedis]:
 
 
 @contextmanager
-def _told_once(
-    floor: Floor, trading_database: TradingDatabase, server: EmbeddedRedis
-) -> Iterator[Callable[[], None]]:
-    """Events go through that Redis to a consumer; yields what waits until every one of them has had its effect."""
-    with trading_database.server.connect(trading_database.name) as connection:
-        connection.execute(f"CREATE TABLE {EFFECTS} (event_id uuid NOT NULL)")
-        connection.execute(f"GRANT SELECT, INSERT ON {EFFECTS} TO {APP_ROLE}")
-
-    def told() -> None:
-        eventually(lambda: _unpublished(floor.engine) == 0)
-        eventually(lambda: len(_effects(floor.engine)) == _events(floor.engine))
-
-    with _relayed(floor.database_url, server.url()):
-        yield told
-
-
-@contextmanager
-def _no_connections(owner: DriverConnection[Any], database: str) -> Iterator[None]:
-    """Nobody but the server's owner gets into the database, and who is in it is thrown out."""
-    owner.execute(f"ALTER DATABASE {database} CONNECTION LIMIT 0")
+def _no_connections(owner: DriverConnection[Any], database: TradingDatabase) -> Iterator[None]:
+    """Nobody but the server's owner gets into the database, who is in it is thrown out, and somebody was refused."""
+    refused = f'too many connections for database "{database.name}"'
+    before = _log_of(database.server).count(refused)
+    owner.execute(f"ALTER DATABASE {database.name} CONNECTION LIMIT 0")
     try:
-        _throw_out_of(owner, database)
-        time.sleep(0.5)
+        _throw_out_of(owner, database.name)
+        eventually(lambda: _log_of(database.server).count(refused) > before)
         yield
     finally:
-        owner.execute(f"ALTER DATABASE {database} CONNECTION LIMIT -1")
+        owner.execute(f"ALTER DATABASE {database.name} CONNECTION LIMIT -1")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from src.config.settings import load_settings
-from src.services.execution.bootstrap import build
+from src.services.execution.bootstrap import ExecutionService, build
 from src.services.execution.domain.invariants import Facts
 from src.services.execution.use_cases.verify import verify_books
 from src.shared.domain.errors import NotTheWriter
@@ -42,6 +42,13 @@ def entered(desk: Desk) -> Desk:
     desk.run()
     assert desk.broken_invariants() == []
     return desk
+
+
+@pytest.fixture
+def beside(entered: Desk, monkeypatch: pytest.MonkeyPatch) -> ExecutionService:
+    """Another process on the same database, which does not wait for its turn."""
+    monkeypatch.setenv("TRADEWINDS_EXECUTION_WRITER_WAIT_SECONDS", "0.01")
+    return build(load_settings(), entered.engine, entered.broker, FakeClock())
 
 
 def an_execution(desk: Desk) -> str:
@@ -144,10 +151,8 @@ def test_a_risk_state_that_was_changed_past_the_commands(entered: Desk, corrupt:
 
 
 def test_a_check_that_somebody_trades_beside_keeps_him_from_nothing_and_cries_no_wolf(
-    entered: Desk, monkeypatch: pytest.MonkeyPatch
+    entered: Desk, beside: ExecutionService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TRADEWINDS_EXECUTION_WRITER_WAIT_SECONDS", "0.01")
-    other = build(load_settings(), entered.engine, entered.broker, FakeClock())
     entered.approve(SignalAction.EXIT, slot=entered.next_hour())
     real, verification = entered.broker.fills_since, entered.service.verification
 
@@ -155,7 +160,7 @@ def test_a_check_that_somebody_trades_beside_keeps_him_from_nothing_and_cries_no
         told = real(since)
         if since < SLOT - 2 * HOUR:
             monkeypatch.setattr(entered.broker, "fills_since", real)
-            other.cycle.execute_slot(other.cycle.open_gate())
+            beside.cycle.execute_slot(beside.cycle.open_gate())
         return told
 
     monkeypatch.setattr(entered.broker, "fills_since", meanwhile)
@@ -167,15 +172,15 @@ def test_a_check_that_somebody_trades_beside_keeps_him_from_nothing_and_cries_no
     assert [breach for breach in breaches if not breach.startswith(("signal ", "risk_", "pair "))] == []
 
 
-def test_nobody_trades_while_a_check_looks_at_the_books(entered: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRADEWINDS_EXECUTION_WRITER_WAIT_SECONDS", "0.01")
-    other = build(load_settings(), entered.engine, entered.broker, FakeClock())
+def test_nobody_trades_while_a_check_looks_at_the_books(
+    entered: Desk, beside: ExecutionService, monkeypatch: pytest.MonkeyPatch
+) -> None:
     facts = entered.service.verification.facts
     real = facts.load
 
     def meanwhile(*looks: Any) -> Facts:
         with pytest.raises(NotTheWriter):
-            other.cycle.open_gate()
+            beside.cycle.open_gate()
         return real(*looks)
 
     monkeypatch.setattr(facts, "load", meanwhile)
