@@ -275,7 +275,9 @@ class ExecutionSettings(_Component):
     leg_deadline_seconds: PositiveFloat = Field(60.0, description="A leg not filled by then is cancelled.")
     poll_seconds: PositiveFloat = Field(0.5, description="Pause between looks at a working order.")
     unknown_lookups: int = Field(3, ge=3, description="'Not found' answers needed to believe 'not placed'.")
-    unknown_window_seconds: PositiveFloat = Field(30.0, description="…spread over at least this long.")
+    unknown_window_seconds: PositiveFloat = Field(
+        30.0, description="…spread over at least this long; on paper and live no less than 30 s."
+    )
     writer_wait_seconds: PositiveFloat = Field(
         45.0, lt=60.0, description="How long a run waits for another one that is trading the account."
     )

@@ -113,6 +113,12 @@ OF_LOADS = {
 }
 """Those of long loads of past bars, of what is known of companies, and of repairs."""
 
+OF_WRITE_OFFS = {
+    "execution.before_write_off": "shares that the broker has not are booked out by a person's word, not committed",
+    "execution.written_off": "… and committed; what is left of the trade is not closed",
+}
+"""Those of what a person books out."""
+
 OF_PAIRS = {
     "strategy_engine.before_pair": "a pair's new fit and its verdict, or its next mode, are written, not committed",
     "strategy_engine.pair_kept": "… and committed",
@@ -154,7 +160,9 @@ OF_MAINTENANCE = {
 }
 """Those of the archive, of backups and of restores."""
 
-FAILPOINTS = OF_A_SLOT | OF_LOADS | OF_PAIRS | OF_INDICATORS | OF_INSTANCES | OF_DISCOVERY | OF_MAINTENANCE
+FAILPOINTS = (
+    OF_A_SLOT | OF_WRITE_OFFS | OF_LOADS | OF_PAIRS | OF_INDICATORS | OF_INSTANCES | OF_DISCOVERY | OF_MAINTENANCE
+)
 """Every failpoint there is."""
 
 Action = Literal["kill", "exc", "sleep", "hang", "stop"]

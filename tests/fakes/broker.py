@@ -54,6 +54,7 @@ class FakeBroker:
     others: list[OrderReport] = field(default_factory=list)
     status: str = "ACTIVE"
     blocked: bool = False
+    buying_power: Decimal = Decimal(200_000)
     calls: Counter[str] = field(default_factory=Counter)
     actions: list[CorporateAction] = field(default_factory=list)
     activities: list[AccountActivity] = field(default_factory=list)
@@ -65,7 +66,7 @@ class FakeBroker:
 
     def account(self) -> AccountReport:
         money = Decimal(100_000)
-        return AccountReport("fake", self.status, money, money, money, money * 2, True, self.blocked)
+        return AccountReport("fake", self.status, money, money, money, self.buying_power, True, self.blocked)
 
     def assets(self, symbols: Sequence[str]) -> dict[str, AssetReport]:
         return {s: AssetReport(s, s, "XNYS", True, s not in self.not_shortable, True) for s in symbols}

@@ -1,8 +1,8 @@
 """The listener at work: one thread hears the broker's stream, the other takes in over REST what it hints at.
 
 Nothing that the stream says is booked. A message about one of our orders, a new connection and every quiet while are
-all the same: a reason to carry on what is in motion, as a cycle does. So a message that is lost, doubled, early or
-unreadable changes nothing but the moment at which a fill is booked.
+all the same: a reason to carry on what is in motion, as a cycle does; the first one compares books and broker, too.
+So a message that is lost, doubled, early or unreadable changes nothing but the moment at which a fill is booked.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Books(Protocol):
     """What a hint leads to."""
 
     def carry_on(self) -> Sequence[str]:
-        """Take in what the broker says of our orders; return what is not through yet.
+        """Take in what the broker says of our orders; return what is not through yet. The first call also compares.
 
         Raises:
             NotTheWriter, Transient, Unreachable, Refused: as their classes say.
@@ -226,9 +226,15 @@ class LiveBooks:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._has_compared = False
 
     def carry_on(self) -> Sequence[str]:
-        """Take one look, without waiting for another run; see `Execution.carry_on`."""
+        """Take one look, without waiting for another run; the first time, open the gate before it."""
+        if not self._has_compared:
+            gate = self._service.cycle.open_gate()
+            self._has_compared = True
+            agree = "agree" if gate.reconciled else f"disagree: {'; '.join(gate.differences)}"
+            logger.info("Started at {:%F %H:%M} UTC: our books and the broker {}.", gate.market.now, agree)
         return self._service.cycle.carry_on(wait=False)
 
     def set_aside(self, messages: Sequence[Unread]) -> None:

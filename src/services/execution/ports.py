@@ -35,8 +35,8 @@ from src.shared.ports.broker import Broker, CorporateActionSource
 class Approval:
     """A signal that risk approved in a slot. Quantities are signed shares; zero for an exit.
 
-    In one symbol `pair_id` is `instance:SYMBOL`, with the instance beside it, and what is said of a second leg is
-    nothing.
+    `buying_power` is what the broker will reserve for all legs of an entry, in dollars, as risk reckoned it. In one
+    symbol `pair_id` is `instance:SYMBOL`, with the instance beside it, and what is said of a second leg is nothing.
     """
 
     pair_id: str
@@ -47,6 +47,7 @@ class Approval:
     quantity_1: Decimal
     quantity_2: Decimal
     instance_id: str | None = None
+    buying_power: Decimal = Decimal(0)
 
     @property
     def symbols(self) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ _KEY_PREFIX = {"paper": "PK", "live": "AK"}
 _HOST = {"paper": urlsplit(PAPER_URL).hostname, "live": urlsplit(LIVE_URL).hostname}
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _ALPACA_DOMAIN = "alpaca.markets"
+_LEAST_UNKNOWN_SECONDS = 30.0
+"""An order that the broker took may stay invisible to look-ups for seconds; only the twin can be hurried."""
 
 
 def check(settings: Settings, app_url: str, account: str | None = None) -> None:
@@ -39,6 +41,7 @@ def check_settings(settings: Settings) -> None:
         return
     _check_keys(settings, settings.environment)
     _check_url(settings.broker_url, settings.environment)
+    _check_patience(settings.execution.unknown_window_seconds, settings.environment)
     if settings.environment == "live" and settings.broker.live_armed != LIVE_ARMING_PHRASE:
         raise EnvironmentMismatch(
             "Live trading is not armed: set "
@@ -147,6 +150,14 @@ def _check_url(url: str, environment: Environment) -> None:
         raise EnvironmentMismatch(
             f"The environment is {environment} but TRADEWINDS_ALPACA_BASE_URL names "
             f"{parts.hostname or 'no host'}: leave it empty, or set https://{_HOST[environment]}."
+        )
+
+
+def _check_patience(seconds: float, environment: Environment) -> None:
+    if seconds < _LEAST_UNKNOWN_SECONDS:
+        raise EnvironmentMismatch(
+            f"TRADEWINDS_EXECUTION_UNKNOWN_WINDOW_SECONDS is {seconds:g}: on {environment} an order may exist before it "
+            f"can be looked up. Set {_LEAST_UNKNOWN_SECONDS:g} or more."
         )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -34,9 +36,14 @@ class Desk:
     engine: Engine
 
     def approve(
-        self, action: SignalAction, slot: datetime = SLOT, quantities: tuple[int, int] = (0, 0), pair: str = "AAA/BBB"
+        self,
+        action: SignalAction,
+        slot: datetime = SLOT,
+        quantities: tuple[int, int] = (0, 0),
+        pair: str = "AAA/BBB",
+        judged: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        numbers: dict[str, Any] = {"numbers": {}, "action": action.value, "slot": slot, "pair_id": pair}
+        numbers: dict[str, Any] = {"numbers": dict(judged), "action": action.value, "slot": slot, "pair_id": pair}
         instance, colon, symbol = pair.partition(":")
         named = {"instance_id": instance, "symbol": symbol} if colon else {}
         with self.engine.begin() as connection:
@@ -84,6 +91,10 @@ class Desk:
 
     def held(self) -> dict[str, int]:
         return {p.symbol: int(p.quantity) for p in self.broker.positions()}
+
+    def held_in_the_books(self) -> dict[str, int]:
+        with self.service.cycle.store() as work:
+            return {symbol: int(shares) for symbol, shares in work.repo.holdings().items()}
 
     def next_hour(self) -> datetime:
         self.broker.now += HOUR

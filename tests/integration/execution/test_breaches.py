@@ -75,6 +75,28 @@ def test_entries_where_an_exit_was_approved(entered: Desk, corrupt: Corrupt) -> 
     ]
 
 
+def test_an_entry_that_was_approved_while_books_and_broker_disagreed(entered: Desk, corrupt: Corrupt) -> None:
+    corrupt("""UPDATE risk.risk_decision SET numbers = '{"reconciled": {"reconciled": false}}'""")
+
+    assert {breach.partition(": ")[2] for breach in entered.broken_invariants()} == {"no approval"}
+
+
+def test_an_order_that_the_broker_has_twice(entered: Desk, corrupt: Corrupt) -> None:
+    corrupt("UPDATE execution.order_intent SET broker_order_id = 'another' WHERE symbol = 'AAA'")
+
+    assert re.fullmatch("I1 tw-twin-.*: broker order .*, booked another", only_breach(entered))
+
+
+def test_an_entry_of_the_ledger_that_does_not_sum_to_zero(entered: Desk, corrupt: Corrupt) -> None:
+    corrupt(
+        "UPDATE execution.ledger_posting SET amount = amount + 1 WHERE account = 'exchange' AND asset = 'USD'"
+        " AND entry_id = (SELECT entry_id FROM execution.ledger_entry WHERE fill_id = %s)",
+        an_execution(entered),
+    )
+
+    assert re.fullmatch("I4 entry .*: USD sums to 1(\\.0*)?", only_breach(entered))
+
+
 def test_an_entry_of_more_shares_than_were_approved(entered: Desk, corrupt: Corrupt) -> None:
     corrupt("UPDATE risk.risk_decision SET quantity_1 = 9")
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text, update
 
+from src.services.execution.domain.reconciliation import Kind
 from src.services.execution.use_cases.drive import Cycle
 from src.shared.domain.errors import NotTheWriter, Refused, Terminal, Transient, Unreachable
 from src.shared.domain.ids import pair_trade_id
@@ -646,6 +647,40 @@ def test_positions_that_cannot_be_had_stop_entries_but_no_exit(desk: Desk) -> No
     assert gate.differences == ("broker: could not be compared with our books: no answer",)
     assert desk.trade_states() == ["closed", "closed"]
     assert desk.broken_invariants() == []
+
+
+def test_a_difference_beside_a_look_that_saw_nothing_is_not_declared(desk: Desk) -> None:
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8))
+    desk.run()
+    real, away = desk.broker.positions, [Transient("no answer")]
+
+    def away_once() -> list[PositionReport]:
+        if away:
+            raise away.pop()
+        return [replace(each, quantity=each.quantity - 1) for each in real()]
+
+    desk.broker.positions = away_once  # type: ignore[method-assign]
+    first = desk.service.cycle.open_gate()
+    second = desk.service.cycle.open_gate()
+
+    assert {finding.kind for finding in first.findings} == {Kind.UNREAD}
+    assert not first.reconciled
+    assert {finding.kind for finding in second.findings} == {Kind.POSITION_DRIFT}
+
+
+def test_an_entry_for_which_the_broker_has_not_the_buying_power_any_more_is_not_begun(desk: Desk) -> None:
+    judged = {"buying_power": {"needed": "1854.00", "left": "200000"}}
+    desk.broker.buying_power = Decimal("1853.99")
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8), judged=judged)
+    desk.approve(SignalAction.ENTER_LONG, quantities=(10, -8), judged=judged | {"buying_power": {}}, pair="DDD/EEE")
+
+    desk.run()
+
+    assert desk.trade_states() == ["abandoned", "open"]
+    assert desk.held() == {"DDD": 10, "EEE": -8}
+    with desk.engine.connect() as connection:
+        why = connection.execute(select(pair_trade.c.close_reason).where(pair_trade.c.pair_id == "AAA/BBB")).scalar()
+    assert why == "all legs need $1854.00 of buying power, $1853.99 is left"
 
 
 def test_an_order_is_dated_in_market_time(desk: Desk) -> None:

@@ -117,8 +117,12 @@ def test_an_open_trade_whose_hedge_broke_without_an_order_is_closed_by_the_next_
     desk.run()
     desk.next_hour()
     desk.broker.trade_by_hand("AAA", -10)
-    with pytest.raises(Crashed), armed("execution.step_chosen:exc"):
+    with pytest.raises(Crashed), armed("execution.before_write_off:exc"):
         desk.service.desk.write_off("AAA/BBB", "AAA", Decimal(100), ANN)
+    assert desk.held_in_the_books() == {"AAA": 10, "BBB": -8}
+    with pytest.raises(Crashed), armed("execution.written_off:exc"):
+        desk.service.desk.write_off("AAA/BBB", "AAA", Decimal(100), ANN)
+    assert desk.held_in_the_books() == {"BBB": -8}
     assert desk.trade_states() == ["open"]
 
     desk.service.cycle.open_gate()

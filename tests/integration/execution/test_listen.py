@@ -32,6 +32,7 @@ from src.shared.infra.embedded.redis import EmbeddedRedis
 from tests.integration.execution.processes import FIRST, ROOT, SECOND, START, Floor, approve
 from tests.polling import BOUND, eventually
 
+KEYS = {"APCA-API-KEY-ID": "somebody", "APCA-API-SECRET-KEY": "else"}
 HARDLY_EVER = 3600.0
 """Seconds between looks of the listener's own accord: longer than any test."""
 
@@ -386,6 +387,23 @@ def test_a_listener_outlives_a_database_that_throws_everybody_out(
 
     whole(floor)
     assert process.poll() is None
+
+
+def test_a_listener_compares_books_and_broker_when_it_starts(
+    floor: Floor, stream: StreamServer, books: CountedBooks
+) -> None:
+    floor.next_slot(SignalAction.ENTER_LONG)
+    floor.run_here()
+    by_hand = {"symbol": FIRST, "qty": "1", "side": "sell", "type": "market", "time_in_force": "day"}
+    floor.twin.admin.client.post("/v2/orders", json=by_hand, headers=KEYS).raise_for_status()
+    eventually(lambda: floor.held() == {FIRST: 4, SECOND: -4})
+    assert _count(floor, alert) == 0
+
+    with listening(stream.url, books):
+        eventually(settled(books, stream))
+
+    with floor.engine.connect() as connection:
+        assert connection.execute(select(alert.c.title)).scalars().all() == ["somebody else trades what we hold"]
 
 
 def test_bad_keys_are_one_line_and_exit_code_2(floor: Floor, listener: Any, tmp_path: Path) -> None:

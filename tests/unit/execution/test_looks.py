@@ -29,7 +29,7 @@ from src.shared.domain.orders import AssetReport, FillReport, OrderReport, Order
 from tests.unit.execution.examples import SLOT, intent, report, trade
 
 GOOD = {name: AssetReport(name, name, "XNYS", True, True, True) for name in ("AAA", "BBB")}
-CLEAR = Surroundings(GOOD, {}, {}, frozenset())
+CLEAR = Surroundings(GOOD, {}, {}, frozenset(), Decimal(3000))
 TEN = Decimal(10)
 
 
@@ -50,14 +50,20 @@ def but(symbol: str, **changes: Any) -> Surroundings:
         (replace(CLEAR, working=frozenset({"BBB"})), "an order in BBB is open"),
         (replace(CLEAR, ours={"AAA": Decimal(-1)}), "another pair holds AAA on the other side"),
         (replace(CLEAR, ours={"AAA": Decimal(1), "BBB": Decimal(-2)}), None),
+        (
+            replace(CLEAR, buying_power=Decimal("2999.99")),
+            "all legs need $3000.00 of buying power, $2999.99 is left",
+        ),
     ],
 )
 def test_what_would_strand_a_leg_stops_the_entry(around: Surroundings, said: str | None) -> None:
-    assert objection(trade(), around) == said
+    assert objection(trade(), Decimal(3000), around) == said
 
 
 def test_a_part_of_a_share_is_not_ordered() -> None:
-    assert objection(trade(target_1=Decimal("2.5")), CLEAR) == "2.5 of AAA is not a whole number of shares"
+    assert (
+        objection(trade(target_1=Decimal("2.5")), Decimal(0), CLEAR) == "2.5 of AAA is not a whole number of shares"
+    )
 
 
 OURS = intent(1, 10)

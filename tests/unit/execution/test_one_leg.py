@@ -168,6 +168,6 @@ def test_the_look_before_the_order_is_at_the_one_symbol(
     trade: PairTrade, changes: dict[str, object], said: str | None
 ) -> None:
     asset = AssetReport("AAA", "Triple A", "ARCA", tradable=True, shortable=False, easy_to_borrow=False)
-    plain = Surroundings({"AAA": asset}, {}, {}, frozenset())
+    plain = Surroundings({"AAA": asset}, {}, {}, frozenset(), Decimal(0))
 
-    assert objection(trade, replace(plain, **changes)) == said  # type: ignore[arg-type]
+    assert objection(trade, Decimal(0), replace(plain, **changes)) == said  # type: ignore[arg-type]

@@ -31,6 +31,19 @@ def test_settings_that_agree_pass(variables: dict[str, str], monkeypatch: pytest
     check_settings(load_settings())
 
 
+@pytest.mark.parametrize("variables", [PAPER, {**LIVE, "LIVE_ARMED": LIVE_ARMING_PHRASE}])
+def test_only_the_twin_is_asked_for_an_unknown_order_for_less_than_half_a_minute(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRADEWINDS_EXECUTION_UNKNOWN_WINDOW_SECONDS", "29.9")
+    _set(monkeypatch, {})
+    check_settings(load_settings())
+
+    _set(monkeypatch, variables)
+    with pytest.raises(EnvironmentMismatch, match=r"UNKNOWN_WINDOW_SECONDS is 29\.9: .* Set 30 or more\.$"):
+        check_settings(load_settings())
+
+
 def test_live_refuses_to_start_with_a_failpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     _set(monkeypatch, {**LIVE, "LIVE_ARMED": LIVE_ARMING_PHRASE})
     monkeypatch.setenv("FAILPOINT", "execution.before_post:kill")

@@ -233,5 +233,6 @@ def _sent(payload: dict[str, Any]) -> Said:
 def _approved(connection: Connection) -> dict[tuple[str, datetime], tuple[Decimal, Decimal]]:
     d = risk_decision.c
     entries = [action.value for action in SignalAction if action.is_entry]
-    query = select(d.pair_id, d.slot, d.quantity_1, d.quantity_2).where(d.approved, d.action.in_(entries))
+    agreed = d.numbers["reconciled", "reconciled"].astext.is_distinct_from("false")
+    query = select(d.pair_id, d.slot, d.quantity_1, d.quantity_2).where(d.approved, d.action.in_(entries), agreed)
     return {(pair, slot): (first, second) for pair, slot, first, second in connection.execute(query)}

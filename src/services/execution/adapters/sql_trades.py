@@ -43,6 +43,7 @@ RAW_KEPT = 4000
 
 _QUIET = (*FINISHED_TRADES, PairTradeState.OPEN)
 _EXITS = [action for action in SignalAction if action.is_exit]
+_NEEDED = ("buying_power", "needed")
 
 
 class SqlTradeStore:
@@ -62,6 +63,7 @@ class SqlTradeStore:
                 p.c.symbol_2,
                 func.coalesce(p.c.beta, 0.0).label("beta"),
                 s.c.instance_id,
+                d.c.numbers[_NEEDED].astext.label("buying_power"),
             )
             .join(s, s.c.signal_id == d.c.signal_id)
             .outerjoin(p, p.c.pair_id == s.c.registered_pair)
@@ -457,4 +459,5 @@ def _approval(row: RowMapping) -> Approval:
         quantity_1=row["quantity_1"],
         quantity_2=row["quantity_2"],
         instance_id=row["instance_id"],
+        buying_power=Decimal(row["buying_power"] or 0),
     )

@@ -55,12 +55,13 @@ class Facts:
 
     `filled` holds booked shares by intent; `held` and `ledger_shares` by symbol; `leg_shares` by trade and symbol;
     `unbalanced` are ledger entries whose amounts do not sum to zero; `misbooked` says which executions the ledger
-    does not hold once, with their shares and dollars, for the trade of their order; `cash` is the ledger's by trade,
-    in dollars; `versions` and `told` hold, by aggregate, the version a row is at and the versions the outbox tells;
-    `paged` holds pair ids with when they had their last alert; `approved` holds the entries that risk approved, by
-    pair and slot: the shares of both legs; `log` is what the outbox says of the risk state and of orders sent, in the
-    order of its being recorded; `adjusted` holds, by trade and leg, the shares that came or went without an order of
-    ours; `broker_orders` and `broker_fills` are all of them after `since`, None where the broker was not asked.
+    does not hold once, with their shares and dollars, for the trade of their order; `cash` is the ledger's by
+    trade, in dollars; `versions` and `told` hold, by aggregate, the version a row is at and the versions the outbox
+    tells; `paged` holds pair ids with when they had their last alert; `approved` holds the entries that risk
+    approved while books and broker agreed, by pair and slot: the shares of both legs; `log` is what the outbox says
+    of the risk state and of orders sent, in the order of its being recorded; `adjusted` holds, by trade and leg,
+    the shares that came or went without an order of ours; `broker_orders` and `broker_fills` are all of them after
+    `since`, None where the broker was not asked.
     """
 
     intents: tuple[OrderIntent, ...]

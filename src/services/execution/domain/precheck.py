@@ -12,19 +12,25 @@ from src.shared.domain.pairs import PairTrade
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What else is there: signed shares by symbol, ours and others', and the symbols with open orders."""
+    """What else is there.
+
+    Signed shares by symbol, ours and others', the symbols with open orders, and the dollars of buying power left.
+    """
 
     assets: Mapping[str, AssetReport]
     ours: Mapping[str, Decimal]
     external: Mapping[str, Decimal]
     working: frozenset[str]
+    buying_power: Decimal
 
 
-def objection(trade: PairTrade, around: Surroundings) -> str | None:
-    """Say why this entry must not be sent, or None."""
+def objection(trade: PairTrade, needed: Decimal, around: Surroundings) -> str | None:
+    """Say why this entry, which needs so many dollars of buying power, must not be sent, or None."""
     for leg in trade.legs:
         if found := _leg_objection(trade.symbol(leg), trade.target(leg), around):
             return found
+    if needed > around.buying_power:
+        return f"all legs need ${needed:.2f} of buying power, ${around.buying_power:.2f} is left"
     return None
 
 

@@ -106,14 +106,19 @@ class Comparison:
             work.commit()
 
     def _compare_twice(self, slot: datetime, recent: Sequence[OrderReport] | None) -> frozenset[Finding]:
-        """One look may catch the broker's lists out of step with each other; a finding is what two looks agree on."""
+        """One look may catch the broker's lists out of step with each other; a finding is what two looks agree on.
+
+        Of two looks one of which saw nothing at all, that is what was found.
+        """
         first = self._compare(slot, recent)
         if not first:
             return first
         self.clock.sleep(LOOKS_APART_SECONDS)
         second = self._compare(slot)
-        if _is_blind(first) or _is_blind(second):
+        if not second or _is_blind(second):
             return second
+        if _is_blind(first):
+            return first
         # The numbers may have moved on between the looks: that does not make it two things seen once each.
         seen = {finding.subject for finding in first}
         return frozenset(finding for finding in second if finding.subject in seen)

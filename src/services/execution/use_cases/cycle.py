@@ -280,7 +280,7 @@ class Execution:
         is_sent = any(order.state is not OrderState.PLANNED for order in orders)
         if is_sent or (known is not None and known.state is not PairTradeState.OPENING):
             return driver.drive(known or trade)
-        why_not = self._why_not(gate, trade)
+        why_not = self._why_not(gate, trade, approval.buying_power)
         if known is None:
             begun = driver.begin(_abandoned(trade, why_not) if why_not else trade)
             return driver.drive(trade) if begun else None
@@ -305,12 +305,12 @@ class Execution:
             instance_id=approval.instance_id,
         )
 
-    def _why_not(self, gate: Gate, trade: PairTrade) -> str | None:
+    def _why_not(self, gate: Gate, trade: PairTrade, needed: Decimal) -> str | None:
         return (
             self._moment_objection(gate)
             or self._standing_objection(gate, trade)
             or self.companies.why_frozen(trade, gate.market.now)
-            or objection(trade, self._surroundings(trade))
+            or objection(trade, needed, self._surroundings(trade))
         )
 
     def _moment_objection(self, gate: Gate) -> str | None:
@@ -341,6 +341,7 @@ class Execution:
             ours=held,
             external={p.symbol: p.quantity for p in positions if p.symbol not in held},
             working=frozenset(order.symbol for order in self.broker.open_orders()),
+            buying_power=self.broker.account().buying_power,
         )
 
     def _resume(self, driver: Driver, patient: bool = True) -> Passed:

@@ -138,7 +138,9 @@ class Desk:
                     AuditNote(person.who, WRITTEN_OFF, trade.pair_id, person.why, numbers | {"price": str(price)})
                 )
                 after = driver.restate(work, trade.id)
+                failpoint("execution.before_write_off")
                 work.commit()
+            failpoint("execution.written_off")
             return Closing(market, (self._carry(driver, trade, after),))
 
     def flatten(self, person: Person) -> Closing:
