@@ -21,6 +21,7 @@ from typing import Any
 
 import httpx
 import uvicorn
+from fastapi.dependencies import models
 
 from src.services.twin.bootstrap import TwinConfig, build_app
 from src.services.twin.main import HOST, listen, server_config
@@ -103,6 +104,14 @@ def running_twin(**config: Any) -> Iterator[TwinHandle]:
             finally:
                 server.should_exit = True
                 thread.join(START_SECONDS)
+                _let_go_of_routes()
+
+
+def _let_go_of_routes() -> None:
+    """Empty the caches in which FastAPI keeps the functions of routes, and with them the twin and its market."""
+    for each in vars(models).values():
+        if hasattr(each, "cache_clear"):
+            each.cache_clear()
 
 
 def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> None:

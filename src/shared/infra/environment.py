@@ -156,8 +156,8 @@ def _check_url(url: str, environment: Environment) -> None:
 def _check_patience(seconds: float, environment: Environment) -> None:
     if seconds < _LEAST_UNKNOWN_SECONDS:
         raise EnvironmentMismatch(
-            f"TRADEWINDS_EXECUTION_UNKNOWN_WINDOW_SECONDS is {seconds:g}: on {environment} an order may exist before it "
-            f"can be looked up. Set {_LEAST_UNKNOWN_SECONDS:g} or more."
+            f"TRADEWINDS_EXECUTION_UNKNOWN_WINDOW_SECONDS is {seconds:g}: on {environment} an order may exist "
+            f"before it can be looked up. Set {_LEAST_UNKNOWN_SECONDS:g} or more."
         )
 
 

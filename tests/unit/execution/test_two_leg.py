@@ -12,7 +12,9 @@ from src.services.execution.domain.clearance import Around
 from src.services.execution.domain.two_leg import (
     Book,
     Cancel,
+    ClearWay,
     GiveUp,
+    Hold,
     LookAround,
     Move,
     Place,
@@ -322,3 +324,98 @@ def test_a_finished_trade_rests_unless_a_late_fill_left_something(state: PairTra
 
     assert step(situation(trade(state), SHORT, flat)) == Rest()
     assert moved_to(situation(trade(state), SHORT, flat, late)) is T.ORPHANED
+
+
+# What is around an exit
+
+
+def around(ours: int, theirs: int, **orders: object) -> Around:
+    return replace(Around(Decimal(ours), Decimal(theirs)), **orders)  # type: ignore[arg-type]
+
+
+HERS = replace(AT_WORK, client_order_id="by-hand", quantity=Decimal(-2))
+OURS_AGAINST = replace(AT_WORK, quantity=Decimal(-2))
+CLEAR = {"AAA": around(10, 10), "BBB": around(-8, -8)}
+
+
+@pytest.mark.parametrize(
+    ("of_the_short_leg", "expected"),
+    [
+        (around(-8, -8), Place(1, CLOSE, Decimal(-10), 1)),
+        (around(-8, -8, own_orders=(OURS_AGAINST,)), ClearWay((OURS_AGAINST,))),
+        (
+            around(-8, -8, own_orders=(OURS_AGAINST,), others_orders=(HERS,)),
+            Hold("an order that is not ours works on the other side: by-hand"),
+        ),
+        (
+            around(-8, -8, others_orders=(replace(HERS, quantity=Decimal(8)),)),
+            Hold("all shares of BBB are held for other orders"),
+        ),
+        (around(-8, -3), Place(1, CLOSE, Decimal(-10), 1)),
+        (around(-8, 0), Place(1, CLOSE, Decimal(-10), 1)),
+    ],
+    ids=["nothing", "our order", "somebody's order", "somebody's reservation", "some are gone", "all are gone"],
+)
+def test_what_stands_in_the_way_of_one_leg_keeps_the_other_its_hedge(
+    of_the_short_leg: Around, expected: Step
+) -> None:
+    seen = CLEAR | {"BBB": of_the_short_leg}
+
+    assert step(situation(trade(T.CLOSING), SHORT, LONG, around=seen)) == expected
+    assert step(situation(trade(T.CLOSING), SHORT, LONG, around=None)) == LookAround()
+
+
+def test_of_a_leg_that_is_there_in_part_that_part_is_closed_and_what_is_gone_orphans() -> None:
+    closed = intent(1, -10, action=CLOSE)
+    seen = CLEAR | {"BBB": around(-8, -3)}
+
+    assert step(situation(trade(T.CLOSING), SHORT, LONG, closed, around=seen)) == Place(2, CLOSE, Decimal(3), 1)
+    some = intent(2, 3, action=CLOSE)
+    nothing_there = CLEAR | {"BBB": around(-5, 0)}
+    found = step(situation(trade(T.CLOSING), SHORT, LONG, closed, some, around=nothing_there))
+    assert found == Move(T.ORPHANED, "BBB: the books hold -5, the broker 0")
+
+
+def test_too_many_attempts_orphan_without_a_look_and_a_closed_market_comes_before_them() -> None:
+    refused = [intent(1, -10, S.REJECTED, action=CLOSE, attempt=n) for n in (1, 2, 3)]
+
+    assert moved_to(situation(trade(T.CLOSING), SHORT, LONG, *refused, around=None)) is T.ORPHANED
+    assert step(situation(trade(T.CLOSING), SHORT, LONG, *refused, market_open=False)) == Rest()
+
+
+def test_an_orphan_is_looked_around_for_and_held_while_nothing_of_it_is_there() -> None:
+    orphan = trade(T.ORPHANED)
+    gone = {"AAA": around(10, 0), "BBB": around(-8, 0)}
+
+    assert step(situation(orphan, SHORT, LONG, slot=NEXT_SLOT, around=None)) == LookAround()
+    held = step(situation(orphan, SHORT, LONG, slot=NEXT_SLOT, around=gone))
+    assert held == Hold("AAA: the books hold 10, the broker 0; BBB: the books hold -8, the broker 0")
+    assert (
+        moved_to(situation(orphan, SHORT, LONG, slot=NEXT_SLOT, around=gone | {"AAA": around(10, 10)})) is T.UNWINDING
+    )
+
+
+def test_an_excess_is_given_back_after_a_look() -> None:
+    half = intent(1, 10, S.CANCELED, filled=5)
+
+    assert step(situation(trade(), SHORT, half, around=None)) == LookAround()
+
+
+# An entry that comes too late, or that nobody wants any more
+
+
+def test_no_first_leg_is_sent_when_the_market_closes_too_soon_for_both() -> None:
+    planned, second = intent(2, -8, S.PLANNED), intent(1, 10, S.PLANNED)
+
+    found = step(situation(trade(), too_late=True))
+    assert found == Move(T.ABANDONED, "the market closes too soon for both legs")
+    assert step(situation(trade(), planned, too_late=True)) == GiveUp(planned)
+    assert step(situation(trade(), SHORT, second, too_late=True)) == Send(second)
+
+
+@pytest.mark.parametrize("state", [T.CLOSING, T.UNWINDING, T.ABANDONED])
+def test_an_order_that_would_open_a_trade_that_was_given_up_is_taken_back(state: PairTradeState) -> None:
+    planned, working = intent(2, -8, S.PLANNED), intent(2, -8, S.WORKING)
+
+    assert step(situation(trade(state), planned)) == GiveUp(planned)
+    assert step(situation(trade(state), working)) == Cancel(working)

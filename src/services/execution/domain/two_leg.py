@@ -7,49 +7,63 @@ goes the same way with its one leg: there is nothing to hedge it, so that whatev
 
 state      | when                                           | step
 -----------+------------------------------------------------+---------------------------------------------
-CLOSING,   | an order's outcome is unknown and the other leg | … as below, before the first is resolved
-UNWINDING  | is held, or has an order to be sent or cancelled|
+CLOSING,   | an order's outcome is unknown, and the other    | that one's Send, GiveUp, Cancel or Wait
+UNWINDING  | leg has an order that is not over               |
+           | … the other leg is held and has none            | its LookAround, ClearWay or Place, as below
 any        | an order's outcome is unknown                   | Resolve
-any        | an exit is planned and was not looked around for| LookAround, once
+any        | a planned order's time is over: an entry's hour,| GiveUp
+           | or of a first leg the time for all legs; its    |
+           | trade was given up; nothing may be sent; a      |
+           | company's action left less than an exit is for  |
+any        | a planned exit, not looked around for           | LookAround, once
 any        | … what it closes is not there and free any more | GiveUp
-any        | an order is planned and still to be sent        | Send
-any        | … its hour is over, or sending is not allowed   | GiveUp
-any        | … it would open a trade that was given up       | GiveUp
-any        | … it begins an entry: entries are not allowed   | Rest
+any        | a planned order begins an entry: not allowed    | Rest
+any        | a planned order                                 | Send
 any        | an order is past its deadline at the broker,    | Cancel, once; then Wait
            | or opens a trade that was given up              |
-any        | fills are reported but not booked, and the step | Book
-           | is to Rest or to end in OPEN or for good        |
-OPENING    | no first leg yet                                | Place the short or only leg, if entries are allowed
-OPENING    | … the market closes too soon for all legs       | Move ABANDONED
-OPENING    | … the moment for it is over                     | Move ABANDONED
-OPENING    | first leg working                               | Wait
-OPENING    | first leg done, nothing filled                  | Move ABANDONED
-OPENING    | … filled, and there is no other leg             | Move OPEN
-OPENING    | first leg filled, no second leg yet             | Place the other leg, target × filled share
-OPENING    | … the moment for it is over                     | Move UNWINDING
-OPENING    | second leg done, nothing filled                 | Move UNWINDING
-OPENING    | legs filled in different shares                 | Place an unwind of the excess, once
+any        | the step below is to Rest, or to end in OPEN or | Book, then that step
+           | for good, and fills are reported, not booked    |
+OPENING    | an order works                                  | Wait
+OPENING    | no first leg yet: the moment for it is over, or | Move ABANDONED
+           | the market closes too soon for all legs         |
+OPENING    | … entries are allowed                           | Place the short or only leg
+OPENING    | … else                                          | Rest
+OPENING    | nothing held, and nothing ever was              | Move ABANDONED
+OPENING    | nothing held any more                           | Move UNWINDING
+OPENING    | filled, and there is no other leg               | Move OPEN
+OPENING    | first leg filled, no second leg yet: the moment | Move UNWINDING
+           | for it is over, or it would be no whole share   |
+OPENING    | … else                                          | Place the other leg, target × filled share
+OPENING    | second leg done, nothing of it held             | Move UNWINDING
 OPENING    | legs hedge each other                           | Move OPEN
-OPENING    | they do not and the excess could not be unwound | Move UNWINDING
-OPEN       | the legs no longer hedge each other             | Move CLOSING
-OPEN       | nothing is held any more of the only leg        | Move CLOSING
-CLOSING,   | a leg is held and has no order                  | LookAround, once; then, for all such legs:
-UNWINDING  | … after too many attempts in this slot          | Move ORPHANED
+OPENING    | legs filled in different shares                 | LookAround, then Place an unwind of the
+           |                                                 | excess, once
+OPENING    | … the excess could not be unwound               | Move UNWINDING
+OPEN       | the legs hedge each other                       | Rest
+OPEN       | they do not, or a leg is not held any more      | Move CLOSING
+CLOSING,   | a leg is held, and nothing may be sent          | Wait for what works, else Rest
+UNWINDING  | a leg is held and has no order: for all such    |
+           | … after too many attempts in this slot          | Move ORPHANED
+           | … not looked around                             | LookAround
+           | … somebody else's order works on the other side,| Hold
+           |   or other orders hold all the shares           |
            | … an order of ours works on the other side      | ClearWay
-           | … somebody else's does, or holds the shares     | Hold
            | … else                                          | Place the opposite of what is held and there
-           | … and nothing may be sent                       | Rest
-           | orders working                                  | Wait
+           | orders work                                     | Wait
            | held by the books, but not at the broker        | Move ORPHANED
            | nothing held                                    | Move CLOSED / UNWOUND
-ORPHANED   | attempts left in this slot, orders may be sent  | LookAround, then
+ORPHANED   | no attempts left in this slot, or nothing may   | Rest
+           | be sent                                         |
+           | held, not looked around                         | LookAround
            | … the broker has nothing of what is held        | Hold
-           | … else                                          | Move UNWINDING (or CLOSING, if it was ever open)
+           | … else                                          | Move CLOSING if its close ever began, else
+           |                                                 | UNWINDING
 finished   | a late fill left something held                 | Move ORPHANED
+finished   | … else                                          | Rest
 
-The moment for an entry is over with its hour (also when the process was stopped in between), with the market, or when
-risk stops entries. Exits never expire; a closed market and a halted account only put them off.
+What the two legs ask for comes in the order of the table, whichever leg asks: one that can't be sent keeps the other,
+its hedge, as well. The moment for an entry is over with its hour (also when the process was stopped in between), with
+the market, or when risk stops entries. Exits never expire; a closed market and a halted account only put them off.
 """
 
 from __future__ import annotations
