@@ -40,10 +40,11 @@ class Stopwatch:
 
 def rows() -> list[Row]:
     """Time the slot that opens a pair, in a warm process, at each latency of the twin."""
-    return [_row(latency) for latency in LATENCIES_MS]
+    return [measure(latency) for latency in LATENCIES_MS]
 
 
-def _row(latency_ms: int) -> Row:
+def measure(latency_ms: int) -> Row:
+    """Time it at one latency."""
     with services_on_a_twin(1) as (wired, twin):
         watch = Stopwatch(wired.broker)
         wired.__dict__["broker"] = watch  # the cached property: what the services are built on from here

@@ -34,10 +34,11 @@ _ACTIONS = {OrderAction.OPEN: 1, OrderAction.CLOSE: -1}
 
 def rows() -> list[Row]:
     """Trade that many orders on a fresh twin, write the books of them, and reconcile."""
-    return [_row(size) for size in SIZES]
+    return [measure(size) for size in SIZES]
 
 
-def _row(size: int) -> Row:
+def measure(size: int) -> Row:
+    """Measure with so many orders."""
     with services_on_a_twin(1) as (wired, twin):
         _fill_both_sides(wired, twin, size)
         gate = wired.execution.cycle.open_gate

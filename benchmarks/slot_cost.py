@@ -3,60 +3,113 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from sqlalchemy import select
 
 from benchmarks.rows import Row
-from benchmarks.traded_slot import NEXT_SLOT, SLOT, services_on_a_twin, trade
+from benchmarks.traded_slot import NEXT_SLOT, SLOT, TRUE_PAIRS, Counted, services_on_a_twin, trade
+from src.shared.domain.signals import SignalAction
+from src.shared.infra.database.tables import pair_signal
+from tests.fakes.twin_server import TwinAdmin
+from tests.integration.execution.processes import approve
 
 SIZES = (1, 20)
-IDLE_AIM = 12
-OPENING_AIM = 25
-LOCAL = "the same slot with one pair"
+HELD = (1, len(TRUE_PAIRS))
+REQUESTS_AIM, COMMITS_AIM = 12, 20
+OPENING_REQUESTS_AIM, OPENING_COMMITS_AIM = 25, 30
+ORDERS_A_PAIR = 2
+NO_ENTRIES = {"TRADEWINDS_RISK_TRADING_ENABLED": "false"}
+# Nothing is entered by itself, and what is held stays so until its spread goes to the other side of zero.
+NO_SIGNALS = {
+    "TRADEWINDS_STRATEGY_EXIT_Z": "0.001",
+    "TRADEWINDS_STRATEGY_ENTRY_Z": "98",
+    "TRADEWINDS_STRATEGY_STOP_Z": "99",
+}
 
-
-@dataclass(frozen=True)
-class Measured:
-    """What the slots of one number of pairs cost."""
-
-    idle: Counter[str]
-    opening: Counter[str]
+Counts = Counter[str]
 
 
 def rows() -> list[Row]:
-    """Count on a fresh database and a fresh twin for each number of pairs."""
-    found = {size: _measure(size) for size in SIZES}
-    one = found[SIZES[0]]
-    return [row for size in SIZES for row in _rows(size, found[size], one)]
+    """Count on a fresh database and a fresh twin for each figure."""
+    opening = {f"{size} watched": count_opening(size) for size in SIZES}
+    idle = {f"{size} active, nothing held": count_idle(size) for size in SIZES}
+    held = {f"{size} held": count_holding(TRUE_PAIRS[:size]) for size in HELD}
+    return [*_rows_of_opening(opening), *_idle_rows(idle), *_idle_rows(held)]
 
 
-def _rows(size: int, found: Measured, one: Measured) -> Iterator[Row]:
-    for what, counts, alone, aim in (
-        ("idle slot", found.idle, one.idle, IDLE_AIM),
-        ("slot that opens one pair", found.opening, one.opening, OPENING_AIM),
-    ):
-        name = f"{what}, {_pairs(size)}: broker requests"
-        details = {"commits": counts["commit"], "statements": counts["after_cursor_execute"]}
-        yield Row(name, counts["requests"], "", LOCAL, alone["requests"], aim, details)
-    alone_commits = one.idle["commit"]
-    yield Row(f"idle slot, {_pairs(size)}: commits", found.idle["commit"], "", LOCAL, alone_commits, 20)
+def _rows_of_opening(found: dict[str, Counts]) -> Iterator[Row]:
+    alone = next(iter(found.values()))
+    for size, counts in found.items():
+        name, reference = f"slot that opens one pair, {size}", "the same slot with one pair"
+        details = {"orders sent": counts["orders"], "other requests": counts["requests"] - counts["orders"]}
+        yield Row(
+            f"{name}: broker requests",
+            counts["requests"],
+            "",
+            reference,
+            alone["requests"],
+            OPENING_REQUESTS_AIM,
+            details,
+        )
+        yield Row(f"{name}: orders sent", counts["orders"], "", "its legs", ORDERS_A_PAIR, ORDERS_A_PAIR)
+        statements = {"statements": counts["after_cursor_execute"]}
+        yield Row(
+            f"{name}: commits", counts["commit"], "", reference, alone["commit"], OPENING_COMMITS_AIM, statements
+        )
 
 
-def _pairs(size: int) -> str:
-    return "1 pair" if size == 1 else f"{size} pairs"
+def _idle_rows(found: dict[str, Counts]) -> Iterator[Row]:
+    alone = next(iter(found.values()))
+    for size, counts in found.items():
+        name, reference = f"idle slot, {size}", "the same slot with one pair"
+        yield Row(f"{name}: broker requests", counts["requests"], "", reference, alone["requests"], REQUESTS_AIM)
+        statements = {"statements": counts["after_cursor_execute"]}
+        yield Row(f"{name}: commits", counts["commit"], "", reference, alone["commit"], COMMITS_AIM, statements)
 
 
-def _measure(size: int) -> Measured:
+def count_opening(size: int) -> Counts:
+    """Count in a slot that opens the one active pair of so many; "orders" are those sent, of all "requests"."""
     with services_on_a_twin(size) as (wired, twin):
-        wired.counts.found.clear()
-        trade(wired, twin, SLOT)
-        opening = Counter(wired.counts.found)
+        counts = _counted(wired, twin, SLOT)
         assert wired.activity.read().count("open") == 1
-    # With entries switched off the same market gives a slot that opens nothing.
-    with services_on_a_twin(size, TRADEWINDS_RISK_TRADING_ENABLED="false") as (wired, twin):
+    return counts
+
+
+def count_idle(size: int) -> Counts:
+    """Count in a slot of so many active pairs of which none is held, and none may be entered."""
+    with services_on_a_twin(size, active=size, **NO_ENTRIES) as (wired, twin):
         trade(wired, twin, SLOT)
-        wired.counts.found.clear()
-        trade(wired, twin, NEXT_SLOT)
-        idle = Counter(wired.counts.found)
+        counts = _counted(wired, twin, NEXT_SLOT)
         assert not wired.activity.read().trades
-    return Measured(idle, opening)
+    return counts
+
+
+def count_holding(pairs: Sequence[tuple[str, str]]) -> Counts:
+    """Count in a slot in which each of these active pairs is held and stays so."""
+    with services_on_a_twin(len(pairs), active=len(pairs), **NO_SIGNALS) as (wired, twin):
+        trade(wired, twin, SLOT)
+        _enter(wired)
+        counts = _counted(wired, twin, NEXT_SLOT)
+        assert wired.activity.read().count("open") == len(pairs)
+    return counts
+
+
+def _enter(wired: Counted) -> None:
+    """Enter every pair by hand, each on the side on which its spread is."""
+    s = pair_signal.c
+    with wired.engine.connect() as connection:
+        seen = connection.execute(select(s.pair_id, s.numbers["z"].as_float()).where(s.slot == SLOT)).all()
+    gate = wired.execution.cycle.open_gate()
+    for pair, z in seen:
+        action = SignalAction.ENTER_LONG if z < 0 else SignalAction.ENTER_SHORT
+        approve(wired.engine, gate.slot, action, pair, (4, -4) if z < 0 else (-4, 4))
+    wired.execution.cycle.execute_slot(gate)
+
+
+def _counted(wired: Counted, twin: TwinAdmin, slot: datetime) -> Counts:
+    before = twin.state()["order_posts"]
+    wired.counts.found.clear()
+    trade(wired, twin, slot)
+    return wired.counts.found + Counter(orders=twin.state()["order_posts"] - before)

@@ -22,6 +22,9 @@ from tests.fakes.pairs import write_fitted_pair
 from tests.fakes.twin_server import TwinAdmin, running_twin
 
 TRADED = ("VUNO", "VEXI")
+TRUE_PAIRS = (TRADED, ("ZORN", "ZEMA"), ("KELV", "KYLO"), ("JARQ", "JOVA"))
+"""Pairs of the twin without a symbol in common, whose spreads stay on their sides from the first slot to the next."""
+
 FIT_BARS = 500
 FIT_UNTIL = datetime(2025, 10, 17, 20, 0, tzinfo=UTC)
 # A session's first slots; at the first of them the traded pair is entered.
@@ -67,27 +70,28 @@ class Counted(Services):
 
 
 @contextmanager
-def services_on_a_twin(size: int, **more: str) -> Iterator[tuple[Counted, TwinAdmin]]:
-    """Wire the services on a fresh database and a fresh twin, with `size` pairs of which one is traded."""
+def services_on_a_twin(size: int, active: int = 1, **more: str) -> Iterator[tuple[Counted, TwinAdmin]]:
+    """Wire the services on a fresh database and twin, with `size` pairs, the first `active` of them active."""
     begin = (FIT_UNTIL + timedelta(seconds=1)).isoformat()
     with trading_database() as database, running_twin(clock=begin) as twin:
         urls = {"TRADEWINDS_ALPACA_BASE_URL": twin.url, "TRADEWINDS_ALPACA_DATA_URL": twin.url}
         with environment({**os.environ, **urls, **more, "TRADEWINDS_EXECUTION_POLL_SECONDS": "0.02"}):
             counts = Counts()
             wired = Counted(load_settings(), database.engine, counts)
-            _register(wired, twin.admin.get("market")["symbols"], size)
+            _register(wired, twin.admin.get("market")["symbols"], size, active)
             counts.listen(database.engine)
             yield wired, twin.admin
 
 
-def _register(wired: Counted, symbols: list[str], size: int) -> None:
+def _register(wired: Counted, symbols: list[str], size: int, active: int) -> None:
     others = [symbol for symbol in symbols if symbol not in TRADED]
-    pairs = [TRADED, *((one, two) for one in others for two in others if one < two)][:size]
+    every = [*TRUE_PAIRS, *((one, two) for one in others for two in others if one < two)]
+    pairs = list(dict.fromkeys(every))[:size]
     names = sorted({symbol for pair in pairs for symbol in pair})
     wired.ingestion.refresh_symbols(names)
     wired.ingestion.fetch_bars(names, FIT_UNTIL, FIT_BARS)
-    for one, two in pairs:
-        mode = PairMode.ACTIVE if (one, two) == TRADED else PairMode.OBSERVE
+    for number, (one, two) in enumerate(pairs):
+        mode = PairMode.ACTIVE if number < active else PairMode.OBSERVE
         write_fitted_pair(wired.engine, f"{one}/{two}", FIT_UNTIL, FIT_BARS, mode)
 
 
