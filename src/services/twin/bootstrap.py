@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from src.services.twin.adapters.fault_file import read_faults
+from src.services.twin.adapters.fault_file import Script, read_faults
 from src.services.twin.adapters.store import Store
 from src.services.twin.api.admin import admin_routes
 from src.services.twin.api.company import company_routes
@@ -66,10 +66,11 @@ def build_app(config: TwinConfig, wall: Callable[[], int] | None = None) -> Fast
         FaultInvalid: the file of faults can't be used.
         StoreInvalid: the store belongs to another market, or the clock does not fit it.
     """
-    rules = read_faults(config.faults) if config.faults is not None else []
+    script = read_faults(config.faults) if config.faults is not None else Script()
     store = Store(config.store)
     twin = _build_twin(config, store, wall or _wall)
-    twin.arm(rules, "file")
+    twin.arm(script.rules, "file")
+    twin.announce(script.announcements)
     stream = Stream(twin.faults)
     twin.listen(stream.publish)
     limits = Limits(config.requests_per_minute, config.polygon_requests_per_minute, config.latency_ms)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Protocol
 
+from src.services.twin.domain.announcements import Announcement
 from src.services.twin.domain.book import Position
 from src.services.twin.domain.clock import ClockSetting, MarketClock
 from src.services.twin.domain.company import ActionTerms, Activity, CorporateAction
-from src.services.twin.domain.errors import ClockRefused, FaultInvalid
+from src.services.twin.domain.errors import ActionRefused, ClockRefused, FaultInvalid
 from src.services.twin.domain.faults import CLOCK, Ask, ClockBack, ClockSkew, Lag, Rule
 from src.services.twin.domain.history import History
 from src.services.twin.domain.moments import SECOND, iso_utc
@@ -131,6 +132,21 @@ class Twin:
         self.catch_up()
         with self._step():
             return self.venue.schedule(terms, announced_at)
+
+    def announce(self, announcements: Iterable[Announcement]) -> None:
+        """Schedule what is not scheduled yet: a twin that is started again knows what it was told.
+
+        Raises:
+            FaultInvalid: one of them can't happen.
+        """
+        known = [action.terms for action in self.catch_up().actions.values()]
+        for number, each in enumerate(announcements, start=1):
+            if each.terms in known:
+                continue
+            try:
+                self.schedule(each.terms, each.told_from)
+            except ActionRefused as refusal:
+                raise FaultInvalid(f"corporate action {number}: {refusal}") from refusal
 
     def move_cash(self, amount: Decimal) -> Activity:
         """Pay money in or out. Raises ActionRefused."""

@@ -77,14 +77,30 @@ def test_a_mistake_is_one_line_and_a_failure(tmp_path: Path, arguments: list[str
     assert len(result.stderr.splitlines()) == 1
 
 
+_SPLIT = 'type = "forward_split"\nsymbol = "KELV"\nnew_rate = 3\n'
+
+
 def test_faults_of_a_file_that_can_not_be_used_stop_the_start(tmp_path: Path) -> None:
     for text, said in (
         ('[[fault]]\nkind = "drop"\nnth = 0\n', "rule 1 (drop): nth should be greater than or equal to 1"),
         ('[[fault]]\nkind = "drop"\nsymbol = "KELW"\n', "rule 1: symbol 'KELW' is unknown"),
         ("[[fault]\n", "line 1"),
+        (
+            '[[corporate_action]]\ntype = "forward_split"\nsymbol = "KELV"\n',
+            "corporate action 1: ex_date: Field required",
+        ),
+        (
+            f"[[corporate_action]]\n{_SPLIT}ex_date = 2025-03-03\n",
+            "corporate action 1: the session of 2025-03-03 has begun",
+        ),
+        (
+            f"[[corporate_action]]\n{_SPLIT}ex_date = 2025-03-04\nrates = 3\n",
+            "corporate action 1: rates: Extra inputs",
+        ),
     ):
         (tmp_path / "faults.toml").write_text(text)
         arguments = ["serve", "--store", str(tmp_path / "store"), "--faults", str(tmp_path / "faults.toml")]
+        arguments += ["--clock", "2025-03-03T15:30:05Z"]
         result = CliRunner().invoke(app, [*arguments, "--port", str(free_port())])
         assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
         assert said in result.stderr

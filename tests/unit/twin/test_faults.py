@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.services.twin.adapters.fault_file import read_faults
+from src.services.twin.adapters.fault_file import Script, read_faults
 from src.services.twin.bootstrap import TwinConfig, build_app
 from src.services.twin.domain.errors import FaultInvalid
 from src.services.twin.domain.fault_book import FaultBook
@@ -219,13 +219,13 @@ def test_a_file_that_can_not_be_used_is_one_line(tmp_path: Path, text: str, said
 def test_a_file_that_is_missing_or_empty(tmp_path: Path) -> None:
     (tmp_path / "empty.toml").write_text("")
 
-    assert read_faults(tmp_path / "empty.toml") == []
+    assert read_faults(tmp_path / "empty.toml") == Script()
     with pytest.raises(FaultInvalid, match="No such file"):
         read_faults(tmp_path / "none.toml")
 
 
 def test_the_example_file_loads_and_shows_every_place() -> None:
-    rules = read_faults(SOURCE_ROOT / "deployment" / "twin-faults.example.toml")
+    rules = read_faults(SOURCE_ROOT / "deployment" / "twin-faults.example.toml").rules
 
     assert len(rules) > 5
     assert any(isinstance(each, Wire) for each in rules)

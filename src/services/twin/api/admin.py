@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import date
 from decimal import Decimal
 from typing import Any, Literal
 
 import orjson
 from fastapi import APIRouter
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from src.services.twin.api import render
 from src.services.twin.api.gate import Limits
 from src.services.twin.api.render import Json
-from src.services.twin.domain.company import ActionTerms, ActionType
+from src.services.twin.domain.announcements import Announcement
 from src.services.twin.domain.errors import ActionRefused, ClockRefused, FaultInvalid
 from src.services.twin.domain.fault_book import Armed
 from src.services.twin.domain.faults import parse_rules
@@ -62,29 +61,6 @@ class SettingsBody(_Body):
     latency_ms: float | None = Field(None, ge=0.0, le=60_000.0, allow_inf_nan=False)
     partial_fill_probability: float | None = Field(None, ge=0.0, le=1.0, allow_inf_nan=False)
     half_spread_bps: float | None = Field(None, ge=0.0, le=500.0, allow_inf_nan=False)
-
-
-class ActionBody(_Body):
-    """POST /admin/corporate-actions. `delisting` means worthless_removal; `announced_at` hides it until then."""
-
-    type: ActionType
-    symbol: str
-    ex_date: date
-    old_rate: Decimal = Field(Decimal(1), gt=0, le=1_000_000)
-    new_rate: Decimal = Field(Decimal(1), gt=0, le=1_000_000)
-    rate: Decimal = Field(Decimal(0), ge=0, le=1_000_000)
-    new_symbol: str | None = Field(None, pattern=r"^[A-Z][A-Z0-9.]{0,9}$")
-    announced_at: AwareDatetime | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _delisting(cls, values: Any) -> Any:
-        renamed = isinstance(values, dict) and values.get("type") == "delisting"
-        return {**values, "type": ActionType.WORTHLESS_REMOVAL} if renamed else values
-
-    def terms(self) -> ActionTerms:
-        """Return what is to happen."""
-        return ActionTerms(**self.model_dump(exclude={"announced_at"}))
 
 
 class CashBody(_Body):
@@ -222,10 +198,9 @@ def _company_routes(router: APIRouter, twin: Twin) -> None:
         return Json([render.scripted_json(action) for action in twin.catch_up().actions.values()])
 
     @router.post("/admin/corporate-actions")
-    async def schedule(body: ActionBody) -> Response:
-        announced = to_micros(body.announced_at) if body.announced_at else None
+    async def schedule(body: Announcement) -> Response:
         try:
-            action = twin.schedule(body.terms(), announced)
+            action = twin.schedule(body.terms, body.told_from)
         except ActionRefused as refusal:
             return Json({"message": str(refusal)}, status_code=409)
         return Json(render.scripted_json(action))
