@@ -20,7 +20,7 @@ from tests.simulation.run import run_seed, simulation_server
 from tests.simulation.world import World
 
 SEEDS = range(1, 9)
-REGRESSIONS: tuple[int, ...] = ()
+REGRESSIONS: tuple[int, ...] = (40_023,)
 """Seeds that failed once, each of a defect that is mended."""
 
 Plant = Callable[[pytest.MonkeyPatch], None]

@@ -223,6 +223,19 @@ def test_fault_20_updates_out_of_order_lead_to_the_same_books(
         whole(floor)
 
 
+def test_fault_20_fills_that_are_told_before_the_answer_to_their_order_are_booked_once(
+    floor: Floor, books: CountedBooks
+) -> None:
+    floor.twin.admin.fault(kind="before_http", seconds=0.5)
+    with listening(floor.twin.url, books):
+        eventually(lambda: books.looks > 0)
+        floor.next_slot(SignalAction.ENTER_LONG)
+        floor.run_here()
+
+        whole(floor)
+    assert floor.twin.admin.faults()[0]["fired"] == 2
+
+
 def test_fault_21_a_gap_in_the_stream_is_closed_by_rest(
     floor: Floor, stream: StreamServer, books: CountedBooks
 ) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 
+from src.config.settings import load_settings
 from src.services.execution.use_cases.cycle import Gate
 from src.shared.domain.errors import Transient
 from src.shared.domain.signals import SignalAction
+from src.shared.infra.alpaca.factory import make_alpaca_client
 from src.shared.infra.rate_limit import LONGEST_PAUSE_WAITED
-from tests.integration.execution.processes import FIRST, SECOND, Floor
+from tests.integration.execution.processes import FIRST, SECOND, START, Floor
 from tests.polling import eventually
 
 READS = ("/v2/account*", "/v2/positions", "/v2/orders", "/v2/orders:by_client_order_id")
@@ -87,3 +90,31 @@ def test_fault_10_where_not_even_the_time_is_told_a_cycle_is_skipped(floor: Floo
     run(floor)
     assert floor.states() == ["open"]
     assert floor.broken_invariants() == []
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+def test_fault_10_an_order_that_is_answered_with_429_is_looked_up_and_is_one_order(
+    floor: Floor, is_taken: bool
+) -> None:
+    floor.next_slot(SignalAction.ENTER_LONG)
+    rule = {"kind": "status", "endpoint": "POST /v2/orders", "symbol": SECOND, "first": 1, "status": 429}
+    floor.twin.admin.fault(**rule, processed=is_taken, reset_seconds=1)
+
+    eventually(lambda: goes_on(floor) and floor.states() == ["open"])
+
+    assert floor.twin.admin.faults()[0]["fired"] == 1
+    assert posts(floor) == (2 if is_taken else 3)
+    assert floor.orders() == 2
+    assert floor.held() == {FIRST: 5, SECOND: -4}
+    assert floor.broken_invariants() == []
+
+
+def test_fault_10_bars_that_are_answered_with_429_are_asked_for_again_by_the_next_run(floor: Floor) -> None:
+    client = make_alpaca_client(load_settings())
+    window = START - timedelta(hours=1), START
+    floor.twin.admin.fault(kind="status", endpoint="GET /v2/stocks/bars", first=1, status=429, reset_seconds=1)
+
+    with pytest.raises(Transient, match="429"):
+        client.bars([FIRST], *window)
+
+    assert [bar.start for bar in client.bars([FIRST], *window)[FIRST]] == [window[0], START - timedelta(minutes=30)]

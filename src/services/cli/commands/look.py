@@ -1,4 +1,4 @@
-"""`tradewinds positions`, `orders`, `trades` and `verify`: look, change nothing."""
+"""`tradewinds positions`, `orders`, `trades`: look, change nothing; `verify` checks and opens the gate twice."""
 
 from __future__ import annotations
 
@@ -121,7 +121,10 @@ def verify(
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Check the invariants I1 to I8 against the broker; exit code 1 if one is broken."""
+    """Check the invariants I1 to I8 against the broker; exit code 1 if one is broken.
+
+    For I8 the gate opens twice, as in every run: what is unfinished is carried on.
+    """
     from src.services.cli.desk import console, invariants_table, print_json, wired
 
     asked = parse_moment("--since", since) if since else None
