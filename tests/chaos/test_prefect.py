@@ -17,6 +17,7 @@ import psutil
 import pytest
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
+from prefect.states import Crashed
 
 from src.config.settings import Settings, load_settings
 from src.shared.infra.embedded.ports import free_port
@@ -121,6 +122,37 @@ async def test_fault_40_the_server_dies_in_the_middle_of_a_run_and_the_slot_is_t
     _check(stage, undisturbed)
 
 
+async def test_fault_40_a_zombie_that_prefect_gave_up_goes_on_beside_another_run_and_the_slot_is_traded_once(
+    server: PrefectServer, stage: Stage, undisturbed: Outcome, tmp_path: Path
+) -> None:
+    environment = {**server.environment, "FAILPOINT": "execution.intent_committed:stop"}
+    with (
+        prefect_settings(server.settings),
+        started(["start_prefect_worker.py", "--pool", POOL], environment, tmp_path / "worker.log"),
+    ):
+        async with get_client() as client:
+            [outcome] = await adeploy(server.settings, rows=read_table().deployments, only=[DEPLOYMENT])
+            assert outcome.id is not None
+            run = await client.create_flow_run_from_deployment(outcome.id)
+            zombie = await eventually(lambda: _stopped_process(client, run), START_SECONDS)
+            await client.set_flow_run_state(run.id, Crashed(), force=True)
+            another = context().Process(target=run_once, args=(server.environment,))
+            another.start()
+            try:
+                await eventually(lambda: _is_running(client, run), START_SECONDS)
+                zombie.send_signal(signal.SIGCONT)
+
+                await eventually(lambda: _is_traded(stage, undisturbed), START_SECONDS)
+                await asyncio.to_thread(another.join, START_SECONDS)
+                assert another.exitcode == 0
+                await asyncio.to_thread(psutil.wait_procs, [zombie], START_SECONDS)
+                assert not zombie.is_running()
+            finally:
+                another.kill()
+                another.join()
+    _check(stage, undisturbed)
+
+
 def test_fault_40_a_run_that_fails_after_its_orders_and_is_repeated_finds_the_work_done(
     server: PrefectServer, stage: Stage, undisturbed: Outcome
 ) -> None:
@@ -154,6 +186,21 @@ def run_failing_once_then_again(environment: dict[str, str]) -> None:
         ends = asyncio.run(both())
     assert failures == []
     assert ends == ["ALREADY_DONE", "ALREADY_DONE"]
+
+
+def run_once(environment: dict[str, str]) -> None:
+    """Run the flow as Prefect knows it; the whole of a child process."""
+    os.environ.update(environment)
+
+    async def run() -> bool:
+        return (await trading.intraday_pairs_trading(return_state=True)).is_completed()
+
+    with prefect_settings(load_settings()):
+        assert asyncio.run(run())
+
+
+async def _is_running(client: PrefectClient, but: FlowRun) -> bool:
+    return any(each.state and each.state.is_running() for each in await client.read_flow_runs() if each.id != but.id)
 
 
 async def _stopped_process(client: PrefectClient, run: FlowRun) -> psutil.Process | None:
