@@ -17,7 +17,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache, cached_property
@@ -45,7 +45,7 @@ from src.shared.infra.bus.consumer import Consumer
 from src.shared.infra.bus.redis import RedisBus
 from src.shared.infra.bus.relay import OutboxRelay
 from src.shared.infra.database.engine import make_engine
-from src.shared.infra.database.tables import ledger_entry, order_intent, outbox, pair_trade
+from src.shared.infra.database.tables import alert, ledger_entry, order_intent, outbox, pair_trade
 from src.shared.infra.embedded.postgres import EmbeddedPostgres
 from src.shared.infra.embedded.stack import redis_url, trading_database_url
 from src.shared.infra.postgres_roles import APP_ROLE
@@ -361,6 +361,22 @@ class Stage:
         }
         held = {each["symbol"]: each["qty"] for each in truth["positions"]}
         return Outcome(states, results, entries, held, orders)
+
+    def differences(self, expected: Outcome) -> list[str]:
+        """Say what came to something else; if anything did, also why trades ended and what people were told."""
+        outcome, found = self.outcome(), []
+        for part in fields(Outcome):
+            was, should = getattr(outcome, part.name), getattr(expected, part.name)
+            keys = (key for key in sorted({*was, *should}) if was.get(key) != should.get(key))
+            found += [f"{part.name}: {key}: {was.get(key)} instead of {should.get(key)}" for key in keys]
+        return found + self._story() if found else []
+
+    def _story(self) -> list[str]:
+        with self.services() as wired, wired.engine.connect() as connection:
+            t, a = pair_trade.c, alert.c
+            ends = connection.execute(select(t.pair_id, t.slot, t.close_reason).order_by(t.slot)).all()
+            told = connection.execute(select(a.title, a.detail).order_by(a.occurred_at)).all()
+        return [*(f"{pair} of {slot:%d %H:%M}: {why}" for pair, slot, why in ends), *map(": ".join, told)]
 
     def complaints(self) -> list[str]:
         """Say what is wrong: with the invariants, with the twin's own truth, with the events."""

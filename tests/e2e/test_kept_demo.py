@@ -111,9 +111,14 @@ def test_the_address_that_up_prints_opens_the_interface_these_tests_look_at(ui: 
 def test_every_deployment_is_listed_and_each_schedule_of_it_is_shown_with_its_time_zone(ui: Ui) -> None:
     ui.open("/deployments")
     ui.shows(f"{len(_deployments())} Deployments")
-    identities = {each["name"]: each["id"] for each in ui.ask("/deployments/filter")}
+    known = {each["name"]: each for each in ui.ask("/deployments/filter")}
     for row in _deployments():
-        ui.open(f"/deployments/deployment/{identities[row.name]}?tab=Description")
+        told = known[row.name]
+        schedules = [(each["slug"], *_cron(each["schedule"])) for each in told["schedules"]]
+        assert told["description"] == row.description
+        assert sorted(schedules) == sorted((each.slug, each.cron, each.timezone) for each in row.schedules)
+    for row in _one_of_each_pool():
+        ui.open(f"/deployments/deployment/{known[row.name]['id']}?tab=Description")
         ui.shows(row.name, row.description)
         for schedule in row.schedules:
             line = f"{schedule.slug}: {schedule.cron} in {schedule.timezone}"
@@ -172,6 +177,16 @@ def _twice_at_once(kept: KeptDemo) -> list[subprocess.CompletedProcess[str]]:
         done = [each.result() for each in [pool.submit(kept.run_a_slot) for _ in range(2)]]
     assert [each.returncode for each in done] == [0, 0], [each.stdout + each.stderr for each in done]
     return done
+
+
+def _cron(schedule: dict[str, str]) -> tuple[str, str]:
+    return schedule["cron"], schedule["timezone"]
+
+
+def _one_of_each_pool() -> list[DeploymentRow]:
+    """Pick the one with the most schedules."""
+    ordered = sorted(_deployments(), key=lambda row: len(row.schedules))
+    return list({row.work_pool.name: row for row in ordered}.values())
 
 
 def _deployments() -> list[DeploymentRow]:
