@@ -36,37 +36,27 @@ def rows() -> list[Row]:
     opening = {f"{size} watched": count_opening(size) for size in SIZES}
     idle = {f"{size} active, nothing held": count_idle(size) for size in SIZES}
     held = {f"{size} held": count_holding(TRUE_PAIRS[:size]) for size in HELD}
-    return [*_rows_of_opening(opening), *_idle_rows(idle), *_idle_rows(held)]
-
-
-def _rows_of_opening(found: dict[str, Counts]) -> Iterator[Row]:
-    alone = next(iter(found.values()))
-    for size, counts in found.items():
-        name, reference = f"slot that opens one pair, {size}", "the same slot with one pair"
-        details = {"orders sent": counts["orders"], "other requests": counts["requests"] - counts["orders"]}
-        yield Row(
-            f"{name}: broker requests",
-            counts["requests"],
-            "",
-            reference,
-            alone["requests"],
-            OPENING_REQUESTS_AIM,
-            details,
-        )
-        yield Row(f"{name}: orders sent", counts["orders"], "", "its legs", ORDERS_A_PAIR, ORDERS_A_PAIR)
-        statements = {"statements": counts["after_cursor_execute"]}
-        yield Row(
-            f"{name}: commits", counts["commit"], "", reference, alone["commit"], OPENING_COMMITS_AIM, statements
-        )
+    opened = _rows("slot that opens one pair", opening, OPENING_REQUESTS_AIM, OPENING_COMMITS_AIM)
+    return [*opened, *_order_rows(opening), *_idle_rows(idle), *_idle_rows(held)]
 
 
 def _idle_rows(found: dict[str, Counts]) -> Iterator[Row]:
-    alone = next(iter(found.values()))
+    return _rows("idle slot", found, REQUESTS_AIM, COMMITS_AIM)
+
+
+def _rows(slot: str, found: dict[str, Counts], requests_aim: int, commits_aim: int) -> Iterator[Row]:
+    reference, alone = "the same slot with one pair", next(iter(found.values()))
     for size, counts in found.items():
-        name, reference = f"idle slot, {size}", "the same slot with one pair"
-        yield Row(f"{name}: broker requests", counts["requests"], "", reference, alone["requests"], REQUESTS_AIM)
+        requests, commits = counts["requests"], counts["commit"]
+        yield Row(f"{slot}, {size}: broker requests", requests, "", reference, alone["requests"], requests_aim)
         statements = {"statements": counts["after_cursor_execute"]}
-        yield Row(f"{name}: commits", counts["commit"], "", reference, alone["commit"], COMMITS_AIM, statements)
+        yield Row(f"{slot}, {size}: commits", commits, "", reference, alone["commit"], commits_aim, statements)
+
+
+def _order_rows(found: dict[str, Counts]) -> Iterator[Row]:
+    for size, counts in found.items():
+        name = f"slot that opens one pair, {size}: orders among its requests"
+        yield Row(name, counts["orders"], "", "its legs", ORDERS_A_PAIR, ORDERS_A_PAIR)
 
 
 def count_opening(size: int) -> Counts:

@@ -6,17 +6,19 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import psutil
 import pytest
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.states import Crashed
 
 from src.config.settings import Settings, load_settings
@@ -95,61 +97,72 @@ def server(
         made.close()
 
 
-async def test_fault_40_the_server_dies_in_the_middle_of_a_run_and_the_slot_is_traded_once(
-    server: PrefectServer, stage: Stage, undisturbed: Outcome, tmp_path: Path
-) -> None:
+@dataclass
+class StoppedRun:
+    """A run of the deployment, stopped before its first order."""
+
+    client: PrefectClient
+    deployment_id: UUID
+    id: UUID
+    process: psutil.Process
+
+
+@asynccontextmanager
+async def a_run_stopped_before_its_first_order(server: PrefectServer, folder: Path) -> AsyncIterator[StoppedRun]:
+    """Deploy, serve with a worker, and start a run that stops itself there."""
     environment = {**server.environment, "FAILPOINT": "execution.intent_committed:stop"}
     with (
         prefect_settings(server.settings),
-        started(["start_prefect_worker.py", "--pool", POOL], environment, tmp_path / "worker.log"),
+        started(["start_prefect_worker.py", "--pool", POOL], environment, folder / "worker.log"),
     ):
         async with get_client() as client:
             [outcome] = await adeploy(server.settings, rows=read_table().deployments, only=[DEPLOYMENT])
             assert outcome.id is not None
             run = await client.create_flow_run_from_deployment(outcome.id)
-            process = await eventually(lambda: _stopped_process(client, run), START_SECONDS)
-            server.kill()
-            process.send_signal(signal.SIGCONT)
+            process = await eventually(lambda: _stopped_process(client, run.id), START_SECONDS)
+            yield StoppedRun(client, outcome.id, run.id, process)
 
-            # The orders of the slot do not wait for Prefect.
-            await eventually(lambda: _is_traded(stage, undisturbed), START_SECONDS)
-            server.start()
-            await in_state(client, run.id, "Completed", "Crashed", "Failed", seconds=START_SECONDS)
 
-            again = await client.create_flow_run_from_deployment(outcome.id)
-            ended = await in_state(client, again.id, "ALREADY_DONE", "Crashed", "Failed", seconds=START_SECONDS)
-            assert ended.state_name == "ALREADY_DONE"
+async def test_fault_40_the_server_dies_in_the_middle_of_a_run_and_the_slot_is_traded_once(
+    server: PrefectServer, stage: Stage, undisturbed: Outcome, tmp_path: Path
+) -> None:
+    async with a_run_stopped_before_its_first_order(server, tmp_path) as run:
+        server.kill()
+        run.process.send_signal(signal.SIGCONT)
+
+        # The orders of the slot do not wait for Prefect.
+        await eventually(lambda: _is_traded(stage, undisturbed), START_SECONDS)
+        server.start()
+        await in_state(run.client, run.id, "Completed", "Crashed", "Failed", seconds=START_SECONDS)
+
+        again = await run.client.create_flow_run_from_deployment(run.deployment_id)
+        ended = await in_state(run.client, again.id, "ALREADY_DONE", "Crashed", "Failed", seconds=START_SECONDS)
+        assert ended.state_name == "ALREADY_DONE"
     _check(stage, undisturbed)
 
 
 async def test_fault_40_a_zombie_that_prefect_gave_up_goes_on_beside_another_run_and_the_slot_is_traded_once(
     server: PrefectServer, stage: Stage, undisturbed: Outcome, tmp_path: Path
 ) -> None:
-    environment = {**server.environment, "FAILPOINT": "execution.intent_committed:stop"}
-    with (
-        prefect_settings(server.settings),
-        started(["start_prefect_worker.py", "--pool", POOL], environment, tmp_path / "worker.log"),
-    ):
-        async with get_client() as client:
-            [outcome] = await adeploy(server.settings, rows=read_table().deployments, only=[DEPLOYMENT])
-            assert outcome.id is not None
-            run = await client.create_flow_run_from_deployment(outcome.id)
-            zombie = await eventually(lambda: _stopped_process(client, run), START_SECONDS)
-            await client.set_flow_run_state(run.id, Crashed(), force=True)
-            another = context().Process(target=run_once, args=(server.environment,))
-            another.start()
-            try:
-                await eventually(lambda: _is_running(client, run), START_SECONDS)
-                zombie.send_signal(signal.SIGCONT)
+    async with a_run_stopped_before_its_first_order(server, tmp_path) as zombie:
+        await zombie.client.set_flow_run_state(zombie.id, Crashed(), force=True)
+        another = context().Process(target=run_once, args=(server.environment,))
+        another.start()
+        try:
+            await eventually(lambda: _another_is_running(zombie), START_SECONDS)
+            continued = datetime.now(UTC)
+            zombie.process.send_signal(signal.SIGCONT)
 
-                await eventually(lambda: _is_traded(stage, undisturbed), START_SECONDS)
-                await asyncio.to_thread(another.join, START_SECONDS)
-                assert another.exitcode == 0
-                await asyncio.to_thread(psutil.wait_procs, [zombie], START_SECONDS)
-                assert not zombie.is_running()
-            finally:
-                another.kill()
-                another.join()
+            await eventually(lambda: _is_traded(stage, undisturbed), START_SECONDS)
+            await asyncio.to_thread(another.join, START_SECONDS)
+            assert another.exitcode == 0
+            await asyncio.to_thread(psutil.wait_procs, [zombie.process], START_SECONDS)
+            assert not zombie.process.is_running()
+        finally:
+            another.kill()
+            another.join()
+        lines = await zombie.client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[zombie.id])))
+        assert any(line.timestamp > continued for line in lines)
     _check(stage, undisturbed)
 
 
@@ -199,12 +212,13 @@ def run_once(environment: dict[str, str]) -> None:
         assert asyncio.run(run())
 
 
-async def _is_running(client: PrefectClient, but: FlowRun) -> bool:
-    return any(each.state and each.state.is_running() for each in await client.read_flow_runs() if each.id != but.id)
+async def _another_is_running(run: StoppedRun) -> bool:
+    runs = await run.client.read_flow_runs()
+    return any(each.state is not None and each.state.is_running() for each in runs if each.id != run.id)
 
 
-async def _stopped_process(client: PrefectClient, run: FlowRun) -> psutil.Process | None:
-    pid = (await client.read_flow_run(run.id)).infrastructure_pid
+async def _stopped_process(client: PrefectClient, run_id: UUID) -> psutil.Process | None:
+    pid = (await client.read_flow_run(run_id)).infrastructure_pid
     if pid is None:
         return None
     process = psutil.Process(int(pid))

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 from loguru import logger
 from sqlalchemy import func, insert, select
@@ -32,7 +31,6 @@ SLOT = datetime(2025, 3, 3, 15, 30, tzinfo=UTC)
 AFTER_HOURS = datetime(2025, 3, 3, 22, 0, tzinfo=UTC)
 NEXT_OPEN = datetime(2025, 3, 4, 14, 31, tzinfo=UTC)
 PAIR, FIRST, SECOND = "KELV/KYLO", "KELV", "KYLO"
-KEYS = {"APCA-API-KEY-ID": "someone", "APCA-API-SECRET-KEY": "else"}
 
 
 @dataclass(frozen=True)
@@ -89,12 +87,6 @@ class Installation:
 
     def move_to(self, moment: datetime) -> None:
         self.twin.admin.move_clock(moment.isoformat())
-
-    def order_by_hand(self, symbol: str, quantity: int, **more: str) -> None:
-        """Place an order that is not ours."""
-        side = "buy" if quantity > 0 else "sell"
-        body = {"symbol": symbol, "qty": str(abs(quantity)), "side": side, "type": "market", "time_in_force": "day"}
-        httpx.post(f"{self.twin.url}/v2/orders", json=body | more, headers=KEYS, timeout=10).raise_for_status()
 
     def states(self) -> list[str]:
         with self.services.engine.connect() as connection:

@@ -27,6 +27,7 @@ from src.services.twin.bootstrap import TwinConfig, build_app
 from src.services.twin.main import HOST, listen, server_config
 
 START_SECONDS = 30
+_KEYS = {"APCA-API-KEY-ID": "somebody", "APCA-API-SECRET-KEY": "else"}
 NO_LIMITS = {"requests_per_minute": 0, "polygon_requests_per_minute": 0}
 
 
@@ -85,6 +86,12 @@ class TwinHandle:
     def stream_url(self) -> str:
         """Address of the trade_updates websocket."""
         return self.url.replace("http://", "ws://") + "/stream"
+
+    def order_by_hand(self, symbol: str, quantity: int, **more: str) -> None:
+        """Place somebody's order for `quantity` signed shares, at the market for the day unless `more` differs."""
+        side = "buy" if quantity > 0 else "sell"
+        body = {"symbol": symbol, "qty": str(abs(quantity)), "side": side, "type": "market", "time_in_force": "day"}
+        self.admin.client.post("/v2/orders", json=body | more, headers=_KEYS).raise_for_status()
 
 
 @contextmanager

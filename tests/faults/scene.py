@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import httpx
 import pytest
 from sqlalchemy import Engine, select
 
@@ -47,7 +46,6 @@ ORDERS, LOOK_UP = "POST /v2/orders", "GET /v2/orders:by_client_order_id"
 FOR_EVER = 600
 PASSES_TO_REST = 5
 _ENVIRONMENT = "twin"
-_KEYS = {"APCA-API-KEY-ID": "somebody", "APCA-API-SECRET-KEY": "else"}
 _STANDING = frozenset({"lag", "halt"})
 
 
@@ -139,12 +137,6 @@ class Scene:
         """Move on to the next slot."""
         self.slot += HOUR
         self.clock.move_to(self.slot + AFTER_ITS_SLOT)
-
-    def order_by_hand(self, symbol: str, quantity: int, **more: str) -> None:
-        """Place an order that is not ours."""
-        side = "buy" if quantity > 0 else "sell"
-        body = {"symbol": symbol, "qty": str(abs(quantity)), "side": side, "type": "market", "time_in_force": "day"}
-        httpx.post(f"{self.twin.url}/v2/orders", json=body | more, headers=_KEYS, timeout=10).raise_for_status()
 
     def just_before_sending(self, named: str, happens: Callable[[], object]) -> None:
         """Have something happen, once, when an order of ours is written down and not sent yet."""

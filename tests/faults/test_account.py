@@ -52,8 +52,8 @@ def test_fault_22_a_position_that_can_not_be_read_keeps_no_exit_from_being_sent(
 def test_fault_22_a_position_of_somebody_else_that_can_not_be_read_makes_no_exit_blind(scene: Scene) -> None:
     """What is there of our own symbols can be read, so no more of them is sold than that."""
     scene.open_pair()
-    scene.order_by_hand(A, -2)
-    scene.order_by_hand("ZORN", 1)
+    scene.twin.order_by_hand(A, -2)
+    scene.twin.order_by_hand("ZORN", 1)
     scene.lie("extra", endpoint=POSITIONS, row=2, set={"qty": None}, times=FOR_EVER)
     scene.approve(EXIT)
 
@@ -106,7 +106,7 @@ def test_fault_26_a_close_of_more_than_the_account_has_sells_what_is_there_and_p
     scene: Scene,
 ) -> None:
     scene.open_pair()
-    scene.order_by_hand(A, -2)
+    scene.twin.order_by_hand(A, -2)
     scene.approve(EXIT)
 
     scene.run()
@@ -147,7 +147,7 @@ def test_fault_26_a_close_that_rests_until_its_deadline_costs_the_other_pair_not
 
 
 def test_fault_27_an_order_of_somebody_else_blocks_its_symbol_and_is_left_alone(scene: Scene) -> None:
-    scene.order_by_hand(A, -1, type="limit", limit_price="9999")
+    scene.twin.order_by_hand(A, -1, type="limit", limit_price="9999")
     for pair in (SHARING, ELSEWHERE):
         scene.approve(ENTER, pair)
 
@@ -160,7 +160,7 @@ def test_fault_27_an_order_of_somebody_else_blocks_its_symbol_and_is_left_alone(
 
 
 def test_fault_27_a_position_of_somebody_else_blocks_its_symbol_and_is_left_alone(scene: Scene) -> None:
-    scene.order_by_hand(A, 7)
+    scene.twin.order_by_hand(A, 7)
     for pair in (SHARING, ELSEWHERE):
         scene.approve(ENTER, pair)
 
@@ -176,7 +176,7 @@ def test_fault_27_a_trade_of_somebody_else_in_what_we_hold_blocks_its_symbol_and
     scene: Scene, theirs: int
 ) -> None:
     scene.open_pair()
-    scene.order_by_hand(A, theirs)
+    scene.twin.order_by_hand(A, theirs)
     for pair in (SHARING, ELSEWHERE):
         scene.approve(ENTER, pair)
 
@@ -193,7 +193,7 @@ def test_fault_27_a_trade_of_somebody_else_in_what_we_hold_blocks_its_symbol_and
 
 def test_fault_27_shares_that_somebody_else_added_are_there_after_our_exit(scene: Scene) -> None:
     scene.open_pair()
-    scene.order_by_hand(A, 3)
+    scene.twin.order_by_hand(A, 3)
     scene.approve(EXIT)
 
     scene.run()

@@ -39,7 +39,9 @@ def test_fault_14_a_refused_second_leg_unwinds_the_first_and_people_are_told(
 
 
 def test_fault_14_a_second_leg_against_somebody_elses_order_unwinds_the_first(scene: Scene) -> None:
-    scene.just_before_sending(scene.name(1), lambda: scene.order_by_hand(A, -1, type="limit", limit_price="9999"))
+    scene.just_before_sending(
+        scene.name(1), lambda: scene.twin.order_by_hand(A, -1, type="limit", limit_price="9999")
+    )
 
     scene.enter()
 

@@ -203,7 +203,7 @@ def test_fault_12_an_order_whose_connection_is_refused_is_sent_again_when_somebo
 
 def test_fault_13_an_order_that_is_there_already_and_is_the_one_we_meant_is_adopted(scene: Scene) -> None:
     name = scene.name(2)
-    scene.just_before_sending(name, lambda: scene.order_by_hand(B, -4, client_order_id=name))
+    scene.just_before_sending(name, lambda: scene.twin.order_by_hand(B, -4, client_order_id=name))
 
     scene.enter()
 
@@ -214,7 +214,7 @@ def test_fault_13_an_order_that_is_there_already_and_is_the_one_we_meant_is_adop
 
 def test_fault_13_an_order_that_is_there_already_and_is_another_one_is_put_aside(scene: Scene) -> None:
     name = scene.name(2)
-    scene.just_before_sending(name, lambda: scene.order_by_hand(B, -7, client_order_id=name))
+    scene.just_before_sending(name, lambda: scene.twin.order_by_hand(B, -7, client_order_id=name))
 
     with pytest.raises(Terminal, match="a person has to look"):
         scene.enter()

@@ -142,7 +142,7 @@ async def test_positions_are_stored_once_for_each_quarter_of_an_hour(
     client: PrefectClient, desk: Installation
 ) -> None:
     desk.open_trade()
-    desk.order_by_hand("QVEL", 7)
+    desk.twin.order_by_hand("QVEL", 7)
 
     names = [await ended(update_positions), await ended(update_positions)]
     desk.move_to(AFTER_HOURS)

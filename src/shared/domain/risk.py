@@ -14,6 +14,12 @@ from src.shared.domain.signals import SignalAction
 
 APPROVED = "APPROVED"
 
+# Where an approved entry's numbers say what others go by.
+NEEDED_BUYING_POWER = ("buying_power", "needed")
+"""Dollars that the broker will reserve for all legs, as text."""
+WAS_RECONCILED = ("reconciled", "reconciled")
+"""Whether books and broker agreed."""
+
 
 class RiskState(StrEnum):
     """How much the account may do."""

@@ -241,17 +241,13 @@ def _order(side: str, qty: int) -> dict[str, Any]:
     return {"symbol": "KELV", "qty": qty, "side": side, "type": "market", "time_in_force": "day"}
 
 
-KEYS = {"APCA-API-KEY-ID": "k", "APCA-API-SECRET-KEY": "s"}
-
-
 def test_a_split_of_a_file_happens_overnight_and_once_however_often_the_twin_starts(tmp_path: Path) -> None:
     (tmp_path / "faults.toml").write_text(
         '[[corporate_action]]\ntype = "forward_split"\nsymbol = "KELV"\nex_date = 2025-03-04\nnew_rate = 3\n'
     )
     script = {"store": tmp_path / "store", "faults": tmp_path / "faults.toml"}
     with running_twin(**script) as twin:
-        buy = {"symbol": "KELV", "qty": "2", "side": "buy", "type": "market", "time_in_force": "day"}
-        twin.admin.client.post("/v2/orders", json=buy, headers=KEYS).raise_for_status()
+        twin.order_by_hand("KELV", 2)
         twin.admin.move_clock("2025-03-03T20:00:00Z")
         before = twin.admin.state()["positions"]
 

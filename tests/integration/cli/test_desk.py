@@ -42,7 +42,7 @@ ALIEN = "tw-twin-ffffffffffffffffffff-1-open-1"
 
 def test_positions_tell_ours_by_trade_from_what_else_the_account_holds(desk: Installation) -> None:
     desk.open_trade()
-    desk.order_by_hand("QVEL", 7)
+    desk.twin.order_by_hand("QVEL", 7)
 
     shown, told = desk.tradewinds("positions"), _json(desk, "positions")
 
@@ -73,7 +73,7 @@ def test_with_the_broker_away_positions_and_orders_are_the_books_alone_and_say_s
 
 def test_orders_show_what_is_open_and_mark_what_is_not_ours(desk: Installation) -> None:
     desk.open_trade()
-    desk.order_by_hand("QVEL", 3, type="limit", limit_price="1")
+    desk.twin.order_by_hand("QVEL", 3, type="limit", limit_price="1")
 
     open_ones, all_of_them = _json(desk, "orders"), _json(desk, "orders", "--all", "--pair", PAIR)
 
@@ -132,9 +132,9 @@ def test_verify_is_1_when_another_database_trades_the_account_and_others_orders_
     assert [name for name, breaches in before.items() if breaches] == ["I6"]
     assert all(each.startswith(("signal ", "risk_", "pair ")) for each in before["I6"])
 
-    desk.order_by_hand(FIRST, 2)
+    desk.twin.order_by_hand(FIRST, 2)
     beside = {each["name"]: each["breaches"] for each in _json(desk, "verify", code=1)["invariants"]}
-    desk.order_by_hand("QVEL", 2, client_order_id=ALIEN)
+    desk.twin.order_by_hand("QVEL", 2, client_order_id=ALIEN)
     broken = desk.tradewinds("verify", "--since", "2025-03-03")
 
     assert beside == before
@@ -167,8 +167,8 @@ def test_reconcile_is_0_when_both_sides_agree_and_leaves_an_audit_line(desk: Ins
 
 def test_reconcile_explains_both_sides_of_what_differs_and_is_1(desk: Installation) -> None:
     desk.open_trade()
-    desk.order_by_hand(FIRST, 2)
-    desk.order_by_hand("QVEL", 3, type="limit", limit_price="1", client_order_id=ALIEN)
+    desk.twin.order_by_hand(FIRST, 2)
+    desk.twin.order_by_hand("QVEL", 3, type="limit", limit_price="1", client_order_id=ALIEN)
 
     told = _json(desk, "reconcile", "--explain", code=1)
 
@@ -183,7 +183,7 @@ def test_reconcile_explains_both_sides_of_what_differs_and_is_1(desk: Installati
 
 def test_close_sells_what_the_trade_holds_and_leaves_the_rest_of_the_account(desk: Installation) -> None:
     desk.open_trade()
-    desk.order_by_hand(FIRST, 2)
+    desk.twin.order_by_hand(FIRST, 2)
 
     said = desk.tradewinds("close", PAIR, "--why", "enough", "--who", "ada")
 
@@ -269,7 +269,7 @@ def test_an_entry_under_way_is_given_up_and_unwound(desk: Installation, monkeypa
 
 def test_shares_that_somebody_sold_are_written_off_and_the_rest_of_the_trade_is_closed(desk: Installation) -> None:
     desk.open_trade()
-    desk.order_by_hand(FIRST, -5)
+    desk.twin.order_by_hand(FIRST, -5)
     desk.tradewinds("close", PAIR, "--why", "enough")
     orphaned = desk.states()
 
@@ -289,7 +289,7 @@ def test_shares_that_somebody_sold_are_written_off_and_the_rest_of_the_trade_is_
 
 def test_an_open_trade_that_lost_a_leg_to_somebody_is_closed_by_the_write_off(desk: Installation) -> None:
     desk.open_trade()
-    desk.order_by_hand(SECOND, 3)
+    desk.twin.order_by_hand(SECOND, 3)
     of_three = desk.tradewinds("write-off", PAIR, SECOND, "0", "--why", "gone")
 
     assert (of_three.code, desk.states(), desk.held()) == (0, ["closed"], {})
@@ -301,7 +301,7 @@ def test_shares_that_go_in_parts_are_written_off_in_parts_while_the_brokers_cloc
     desk.services.kill_switch.set_state(RiskState.HALTED, "ada", "news", SLOT)
     written_off = []
     for shares in (-2, -1):
-        desk.order_by_hand(FIRST, shares)
+        desk.twin.order_by_hand(FIRST, shares)
         said = desk.tradewinds("write-off", PAIR, FIRST, "20.5", "--why", "sold by phone")
         written_off.append((said.code, said.err))
 
@@ -313,7 +313,7 @@ def test_shares_that_go_in_parts_are_written_off_in_parts_while_the_brokers_cloc
 
 def test_what_is_not_missing_is_not_written_off(desk: Installation) -> None:
     desk.open_trade()
-    desk.order_by_hand(FIRST, 2)
+    desk.twin.order_by_hand(FIRST, 2)
     orders = desk.orders()
 
     for words, told in (
@@ -344,7 +344,7 @@ def test_flatten_without_confirm_says_what_it_would_do_and_sends_nothing(desk: I
 
 def test_flatten_closes_ours_and_leaves_the_rest_of_the_account(desk: Installation) -> None:
     desk.open_trade()
-    desk.order_by_hand("QVEL", 7)
+    desk.twin.order_by_hand("QVEL", 7)
 
     said = desk.tradewinds("flatten", "--confirm", "--why", "panic", "--who", "ada")
 

@@ -32,7 +32,6 @@ from src.shared.infra.embedded.redis import EmbeddedRedis
 from tests.integration.execution.processes import FIRST, ROOT, SECOND, START, Floor, approve
 from tests.polling import BOUND, eventually
 
-KEYS = {"APCA-API-KEY-ID": "somebody", "APCA-API-SECRET-KEY": "else"}
 HARDLY_EVER = 3600.0
 """Seconds between looks of the listener's own accord: longer than any test."""
 
@@ -407,8 +406,7 @@ def test_a_listener_compares_books_and_broker_when_it_starts(
 ) -> None:
     floor.next_slot(SignalAction.ENTER_LONG)
     floor.run_here()
-    by_hand = {"symbol": FIRST, "qty": "1", "side": "sell", "type": "market", "time_in_force": "day"}
-    floor.twin.admin.client.post("/v2/orders", json=by_hand, headers=KEYS).raise_for_status()
+    floor.twin.order_by_hand(FIRST, -1)
     eventually(lambda: floor.held() == {FIRST: 4, SECOND: -4})
     assert _count(floor, alert) == 0
 

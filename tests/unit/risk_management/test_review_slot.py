@@ -20,7 +20,7 @@ from src.services.risk_management.use_cases.review import PEAK_RESET, STATE_CHAN
 from src.services.risk_management.use_cases.watch import PortfolioWatch
 from src.shared.domain.errors import InputInvalid, Transient
 from src.shared.domain.pairs import PairMode
-from src.shared.domain.risk import RiskState
+from src.shared.domain.risk import NEEDED_BUYING_POWER, WAS_RECONCILED, RiskDecision, RiskState
 from src.shared.domain.signals import SignalAction
 from src.shared.messages.risk import TradeApproved, TradeDenied
 from tests.fakes.risk_store import FakeBrokerFacts, FakeRiskRepository, FakeRiskStore
@@ -65,6 +65,21 @@ def broker(risk: RiskManagement) -> FakeBrokerFacts:
 
 def codes(reviewed: SlotReview) -> dict[str, str]:
     return {decision.pair_id: decision.code for decision in reviewed.decisions}
+
+
+def number(decision: RiskDecision, path: tuple[str, str]) -> object:
+    numbers = decision.numbers[path[0]]
+    assert isinstance(numbers, dict)
+    return numbers[path[1]]
+
+
+def test_an_approval_says_where_execution_looks_what_it_needs_and_that_books_and_broker_agreed() -> None:
+    (decision,) = review(service(signal())).decisions
+
+    legs = abs(decision.quantity_1) * 50 + abs(decision.quantity_2) * 25
+    assert decision.approved
+    assert legs <= Decimal(str(number(decision, NEEDED_BUYING_POWER))) < legs * 2
+    assert number(decision, WAS_RECONCILED) is True
 
 
 def test_an_entry_is_sized_approved_and_told() -> None:

@@ -23,7 +23,7 @@ from src.services.execution.domain.invariants import (
 )
 from src.shared.domain.orders import FillReport, OrderReport, PositionReport
 from src.shared.domain.quantities import plain
-from src.shared.domain.risk import RiskState
+from src.shared.domain.risk import WAS_RECONCILED, RiskState
 from src.shared.domain.signals import SignalAction
 from src.shared.infra.database.engine import translated_errors
 from src.shared.infra.database.tables import (
@@ -233,6 +233,6 @@ def _sent(payload: dict[str, Any]) -> Said:
 def _approved(connection: Connection) -> dict[tuple[str, datetime], tuple[Decimal, Decimal]]:
     d = risk_decision.c
     entries = [action.value for action in SignalAction if action.is_entry]
-    agreed = d.numbers["reconciled", "reconciled"].astext.is_distinct_from("false")
+    agreed = d.numbers[WAS_RECONCILED].astext.is_distinct_from("false")
     query = select(d.pair_id, d.slot, d.quantity_1, d.quantity_2).where(d.approved, d.action.in_(entries), agreed)
     return {(pair, slot): (first, second) for pair, slot, first, second in connection.execute(query)}

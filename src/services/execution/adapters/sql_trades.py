@@ -18,7 +18,7 @@ from src.shared.domain.errors import NotTheWriter, Transient
 from src.shared.domain.ids import derived_id, slot_key
 from src.shared.domain.orders import DONE_ORDERS, FillReport, OrderAction, OrderIntent, OrderState
 from src.shared.domain.pairs import FINISHED_TRADES, Direction, PairTrade, PairTradeState
-from src.shared.domain.risk import RiskState
+from src.shared.domain.risk import NEEDED_BUYING_POWER, RiskState
 from src.shared.domain.signals import SignalAction
 from src.shared.infra.database.alerts import condition_begins, conditions_end
 from src.shared.infra.database.audit import write_note
@@ -43,7 +43,6 @@ RAW_KEPT = 4000
 
 _QUIET = (*FINISHED_TRADES, PairTradeState.OPEN)
 _EXITS = [action for action in SignalAction if action.is_exit]
-_NEEDED = ("buying_power", "needed")
 
 
 class SqlTradeStore:
@@ -63,7 +62,7 @@ class SqlTradeStore:
                 p.c.symbol_2,
                 func.coalesce(p.c.beta, 0.0).label("beta"),
                 s.c.instance_id,
-                d.c.numbers[_NEEDED].astext.label("buying_power"),
+                d.c.numbers[NEEDED_BUYING_POWER].astext.label("buying_power"),
             )
             .join(s, s.c.signal_id == d.c.signal_id)
             .outerjoin(p, p.c.pair_id == s.c.registered_pair)

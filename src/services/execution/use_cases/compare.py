@@ -108,7 +108,7 @@ class Comparison:
     def _compare_twice(self, slot: datetime, recent: Sequence[OrderReport] | None) -> frozenset[Finding]:
         """One look may catch the broker's lists out of step with each other; a finding is what two looks agree on.
 
-        Of two looks one of which saw nothing at all, that is what was found.
+        Where one of the looks had no answer, that is what was found: what the other one saw is not declared.
         """
         first = self._compare(slot, recent)
         if not first:
