@@ -21,6 +21,7 @@ from src.shared.infra.embedded.ports import free_port
 from src.shared.infra.embedded.postgres import Driver, EmbeddedPostgres
 from src.shared.infra.embedded.redis import EmbeddedRedis
 from src.shared.infra.postgres_roles import APP_ROLE, OWNER_ROLE
+from tests.folders import server_folder
 
 if TYPE_CHECKING:
     from tests.fakes.desk import Installation
@@ -95,12 +96,10 @@ def nothing_of_a_persons_own(tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="session")
 def state_folder() -> Iterator[Path]:
-    """A short-named folder that the system user of a PostgreSQL started by root can reach."""
+    """Of the session's PostgreSQL and Redis."""
     _sweep_after_killed_sessions()
-    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
-    folder.chmod(0o711)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    with server_folder(f"{_PREFIX}{os.getpid()}-") as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -39,6 +38,7 @@ from src.shared.infra.postgres_roles import APP_ROLE, OWNER_ROLE
 from src.shared.messages.envelope import Envelope
 from tests.conftest import TradingDatabase
 from tests.fakes.twin_server import TwinAdmin, TwinHandle, running_twin
+from tests.folders import server_folder
 from tests.integration.execution.processes import SHORT, START, Floor, approve, open_floor
 from tests.polling import eventually
 
@@ -79,10 +79,8 @@ def _until_it_goes_through(work: Any) -> None:
 
 @pytest.fixture
 def own_postgres() -> Iterator[EmbeddedPostgres]:
-    # Below /tmp itself: started by root, PostgreSQL runs as another user, who must get there.
-    with tempfile.TemporaryDirectory(prefix="tradewinds-chaos-") as folder:
-        Path(folder).chmod(0o711)
-        server = EmbeddedPostgres(Path(folder) / "postgres")
+    with server_folder("tradewinds-chaos-") as folder:
+        server = EmbeddedPostgres(folder / "postgres")
         server.start()
         try:
             server.provision()

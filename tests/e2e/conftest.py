@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ import psutil
 import pytest
 
 from src.shared.infra.embedded.ports import free_port
+from tests.folders import server_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,15 +75,13 @@ def prompt() -> Iterator[Prompt]:
 @contextmanager
 def new_prompt() -> Iterator[Prompt]:
     """Give a prompt; at the end everything of its state folder is stopped and the folder removed."""
-    root = Path(tempfile.mkdtemp(prefix="tradewinds-e2e-"))
-    root.chmod(0o711)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRADEWINDS_", "PREFECT_"))}
     ports = {f"TRADEWINDS_{name}_PORT": str(free_port()) for name in ("REDIS", "PREFECT", "TWIN")}
-    home = root / "home"
-    made = Prompt(home, {**kept, **ports, "TRADEWINDS_HOME": str(home), "TRADEWINDS_ENV_FILE": "/dev/null"})
-    try:
-        yield made
-    finally:
-        made.run("down", "--now")
-        made.run("down", "--now", TRADEWINDS_HOME=str(home / "demo"))
-        shutil.rmtree(root, ignore_errors=True)
+    with server_folder("tradewinds-e2e-") as root:
+        home = root / "home"
+        made = Prompt(home, {**kept, **ports, "TRADEWINDS_HOME": str(home), "TRADEWINDS_ENV_FILE": "/dev/null"})
+        try:
+            yield made
+        finally:
+            made.run("down", "--now")
+            made.run("down", "--now", TRADEWINDS_HOME=str(home / "demo"))

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -31,6 +29,7 @@ from src.config.settings import Settings, load_settings
 from src.shared.infra.embedded.ports import free_port
 from src.shared.prefect.config import SOURCE_ROOT, prefect_settings
 from src.shared.prefect.work_pools import ensure_work_pools
+from tests.folders import server_folder
 
 T = TypeVar("T")
 SCRIPTS = SOURCE_ROOT / "scripts" / "prefect"
@@ -64,11 +63,8 @@ def nothing_between_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def home() -> Iterator[Path]:
-    # Below /tmp itself: started by root, PostgreSQL runs as another user, who must get there.
-    folder = Path(tempfile.mkdtemp(prefix="tradewinds-test-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
+    with server_folder("tradewinds-test-") as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

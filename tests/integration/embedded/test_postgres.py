@@ -8,7 +8,6 @@ import signal
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,14 +26,13 @@ from src.shared.infra.embedded.postgres import (
 )
 from src.shared.infra.postgres_roles import APP_ROLE, OWNER_ROLE
 from tests.conftest import TradingDatabase
+from tests.folders import server_folder
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="tradewinds-pg-"))
-    path.chmod(0o711)
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
+    with server_folder("tradewinds-pg-") as path:
+        yield path
 
 
 @pytest.fixture

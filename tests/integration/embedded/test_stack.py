@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,29 +22,28 @@ from src.shared.infra.embedded.stack import (
     stack_lock,
     trading_database_url,
 )
+from tests.folders import server_folder
 
 MakeSettings = Callable[..., Settings]
 
 
 @pytest.fixture
 def make_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeSettings]:
-    root = Path(tempfile.mkdtemp(prefix="tradewinds-stack-"))
-    root.chmod(0o711)
     made: list[Settings] = []
+    with server_folder("tradewinds-stack-") as root:
 
-    def make(name: str = "home", **variables: str) -> Settings:
-        wanted = {"HOME": str(root / name), "REDIS_PORT": str(free_port()), **variables}
-        monkeypatch.setenv("TRADEWINDS_ENV_FILE", "/dev/null")
-        for key, value in wanted.items():
-            monkeypatch.setenv(f"TRADEWINDS_{key}", value)
-        made.append(load_settings())
-        return made[-1]
+        def make(name: str = "home", **variables: str) -> Settings:
+            wanted = {"HOME": str(root / name), "REDIS_PORT": str(free_port()), **variables}
+            monkeypatch.setenv("TRADEWINDS_ENV_FILE", "/dev/null")
+            for key, value in wanted.items():
+                monkeypatch.setenv(f"TRADEWINDS_{key}", value)
+            made.append(load_settings())
+            return made[-1]
 
-    yield make
-    for settings in made:
-        if settings.home.is_dir():
-            EmbeddedStack(settings).stop()
-    shutil.rmtree(root, ignore_errors=True)
+        yield make
+        for settings in made:
+            if settings.home.is_dir():
+                EmbeddedStack(settings).stop()
 
 
 def test_two_stacks_in_two_folders_do_not_see_each_other(make_settings: MakeSettings) -> None:
